@@ -1,0 +1,1 @@
+"""What the exchange thinks, without clocks, files or sockets: batches come in, batches go out."""

@@ -1,0 +1,1 @@
+"""How fast it is, and who says so: workloads, floors, open-loop latency, results."""

@@ -1,0 +1,1 @@
+"""How the exchange lives on a machine: command line, processes, sockets, clocks, storage."""

@@ -1,0 +1,1 @@
+"""How we know: mirrors the rooms, plus scenarios, properties, simulation and real processes."""
