@@ -1,0 +1,28 @@
+"""Protocol version, flag bits, and the limits of rules version 1. A limit that can refuse an order is a rule of the
+venue, the same on every machine, never local configuration."""
+
+VERSION = 1  # of every frame
+RULES_VERSION = 1  # of what the engine does with a command
+
+# Command.flags
+FUNDS = 1  # qty is a budget in the quote asset
+
+# Event.flags
+RESTS = 1  # from this event on, leaves_qty stands in the book at the order's price
+FROM_BOOK = 2  # the quantity that this event takes away stood in the book
+
+# Frame flags
+HEARTBEAT = 1  # nothing but the next number
+RESENT = 2  # ReportFrame: from the event log
+NOT_ACCEPTING = 1  # Ack: the sequencer takes no commands at the moment
+
+# Ids count from 1. Tables are indexed by them, so a look-up is one load.
+MAX_SYMBOL = 65_535
+MAX_ACCOUNT = 1_048_575
+MAX_SESSION = 65_535
+MAX_GATEWAY = 32_767
+MAX_BANDS = 12  # price bands of one instrument
+MAX_SCALE = 12  # decimal digits of a price, a quantity, an amount
+MAX_UNITS = (1 << 62) - 1  # of a price, a quantity, an amount: sums and differences of two never overflow
+
+MAX_BATCH = 4_096  # commands in one frame

@@ -1,0 +1,27 @@
+"""The schema's enumerations as IntEnums. `enums.pyi` beside this file is written by `python -m wire.stubs`."""
+
+from wire.schema import int_enum
+
+Side = int_enum("Side")
+OrderType = int_enum("OrderType")
+TimeInForce = int_enum("TimeInForce")
+Scope = int_enum("Scope")
+CommandKind = int_enum("CommandKind")
+EventKind = int_enum("EventKind")
+Liquidity = int_enum("Liquidity")
+ExtensionKind = int_enum("ExtensionKind")
+Reason = int_enum("Reason")
+MarketKind = int_enum("MarketKind")
+
+__all__ = [
+    "CommandKind",
+    "EventKind",
+    "ExtensionKind",
+    "Liquidity",
+    "MarketKind",
+    "OrderType",
+    "Reason",
+    "Scope",
+    "Side",
+    "TimeInForce",
+]

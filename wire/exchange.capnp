@@ -1,0 +1,557 @@
+@0xe2b5a8c3f6d9471e;
+# Every message of the exchange, and the only place where one is defined.
+#
+# Hot structs (commands, events, frames) hold integers only: no pointers, booleans, unions, groups or defaults. A list
+# of such structs is a packed array, so a NumPy dtype made from this file by reflection reads and writes it in place, on
+# the wire, in the journal and in the kernels alike. Unused bytes are named `reserved` and must be zero. A field is
+# added only at a struct's end; zero always means "not given".
+#
+# Units: `price` counts 10^-priceScale of the quote asset, `qty` counts 10^-qtyScale of the base, times are nanoseconds
+# since the Unix epoch (`...Ns`). Integers are signed; ids, numbers and refs are positive.
+
+annotation sentence @0xa7a5d1b5e5e00001 (enumerant) :Text;   # what a reason means to the person who reads it
+annotation indefinite @0xa7a5d1b5e5e00002 (enumerant) :Void; # the outcome is not known yet; every other reason is final
+
+# ---------------------------------------------------------------------------------------------- enumerations
+# Hot fields carry these as signed integers of the width that the field has.
+
+enum Side { none @0; buy @1; sell @2; }
+
+enum OrderType { none @0; limit @1; market @2; }
+
+enum TimeInForce { none @0; gtc @1; day @2; gtd @3; ioc @4; fok @5; }
+
+enum Scope {            # whose orders a mass cancel means; symbol and side narrow it further
+  none @0;
+  session @1;           # the sender's own
+  account @2;
+  firm @3;              # every account of the sender's firm
+  venue @4;             # everyone's; the operator only
+}
+
+enum CommandKind {
+  none @0;
+  newOrder @1;
+  cancel @2;            # qty 0: whole; else down to that intended total, executed quantity included
+  replace @3;           # price and total quantity, executed quantity included
+  massCancel @4;
+  tick @5;              # time passes: nothing else would tell the engine that a deadline is due
+  endOfDay @6;          # Day orders of one symbol (0: of all) expire
+  openSession @7;       # log on or take over, from the gateway in `gateway`
+  closeSession @8;
+  gatewayLost @9;       # every session of the gateway in `gateway` is fenced off
+  addInstrument @10;    # extensions: InstrumentTerms, then PriceBands (1 to 12)
+  addAccount @11;       # extension: PartyTerms
+  addSession @12;       # extension: PartyTerms
+  setRules @13;         # qty: the rules version from here on
+  orderStatus @14;      # asked of a gateway, never sequenced: what became of targetRef
+}
+
+enum EventKind {
+  none @0;
+  accepted @1;
+  rejected @2;
+  executed @3;
+  cancelled @4;
+  replaced @5;
+  massCancelled @6;     # qty: how many orders
+  sessionOpened @7;     # clientRef and reportSeq: the last the engine saw and gave
+  sessionClosed @8;
+  gatewayLost @9;
+  instrumentAdded @10;
+  bandAdded @11;
+  accountAdded @12;
+  sessionAdded @13;
+  rulesSet @14;
+  dayEnded @15;
+  repeated @16;         # a ref seen before: nothing happened, the first answer stands
+}
+
+enum Liquidity { none @0; maker @1; taker @2; }
+
+enum ExtensionKind { none @0; orderTerms @1; instrumentTerms @2; priceBands @3; partyTerms @4; }
+
+# Why something did not happen, or why an order left the book. The number is the wire code and never changes.
+enum Reason {
+  none @0 $sentence("Nothing is wrong.");
+  # shape: what a gateway can see without shared truth
+  malformedFrame @1 $sentence("The frame is not a well-formed message of this protocol.");
+  unsupportedVersion @2 $sentence("The frame's protocol version is not spoken here.");
+  unknownField @3 $sentence("The frame carries data in a field that this version does not know, so it was not acted on.");
+  frameTooLarge @4 $sentence("The frame holds more commands or bytes than the gateway takes at once.");
+  unknownCommand @5 $sentence("The command's kind is unknown.");
+  extensionMismatch @6 $sentence("The command's extension records are missing, too many, or of the wrong kind.");
+  reservedNotZero @7 $sentence("A field that has no meaning for this command is not zero.");
+  invalidRef @8 $sentence("The client reference must be a positive number.");
+  # identity and flow
+  notLoggedOn @9 $sentence("Log on first: this connection has no session.");
+  unknownSession @10 $sentence("There is no such session.");
+  sessionMismatch @11 $sentence("The command names another session than the one logged on.");
+  sessionMoved @12 $sentence("The session has been opened through another gateway since; log on again.");
+  sessionClosed @13 $sentence("The session is not open.");
+  notPermitted @14 $sentence("This session may not send that command.");
+  busy @15 $sentence("The gateway holds as many unacknowledged commands as it may; nothing was sent, try again.");
+  unavailable @16 $sentence("The exchange behind the gateway is not accepting commands right now; nothing was sent.");
+  repeatedRef @17 $sentence("The client reference was used before; the first answer stands.");
+  staleRef @18 $sentence("The client reference is below the last one and was never sequenced: it did not and will not act.");
+  unknownRef @19 $sentence("No command with that reference was ever sequenced for this session.");
+  # reference data
+  unknownInstrument @20 $sentence("There is no such symbol.");
+  unknownAccount @21 $sentence("There is no such account.");
+  accountNotOfFirm @22 $sentence("The account does not belong to the session's firm.");
+  alreadyExists @23 $sentence("That id or name is already taken.");
+  idOutOfRange @24 $sentence("The id is outside the range that this venue allows.");
+  invalidTerms @25 $sentence("The terms contradict one another or are outside what this venue allows.");
+  notionalOverflow @26 $sentence("The instrument's largest notional would not fit 64 bits.");
+  unsupportedRules @27 $sentence("This engine does not implement that rules version.");
+  # the order itself
+  invalidSide @28 $sentence("The side must be buy or sell.");
+  invalidOrderType @29 $sentence("The order type is unknown.");
+  invalidTimeInForce @30 $sentence("The time in force is unknown or does not go with the order type.");
+  priceOutOfRange @31 $sentence("The price must be positive and at most the instrument's highest.");
+  priceNotOnTick @32 $sentence("The price is not a multiple of the tick that holds at that price.");
+  qtyOutOfRange @33 $sentence("The quantity is outside the instrument's smallest and largest.");
+  qtyNotOnLot @34 $sentence("The quantity is not a multiple of the lot that holds at that price.");
+  notionalOutOfRange @35 $sentence("Price times quantity is outside the instrument's smallest and largest notional.");
+  invalidMinQty @36 $sentence("The minimum quantity goes only with IOC and must not exceed the quantity.");
+  invalidExpiry @37 $sentence("Good-till-date needs an expiry later than now; nothing else may have one.");
+  invalidScope @38 $sentence("The mass cancel's scope is unknown or does not go with its filters.");
+  invalidFlags @39 $sentence("A flag is unknown or does not go with the order type.");
+  unsupportedInstruction @40 $sentence("The order carries an instruction that this rules version does not have.");
+  # the life of an order
+  unknownOrder @41 $sentence("No such order rests for this session: it is unknown, filled, cancelled or expired.");
+  notSmaller @42 $sentence("The intended total is not below the order's quantity; nothing to cancel.");
+  requested @43 $sentence("Cancelled as asked.");
+  massCancelled @44 $sentence("Cancelled by a mass cancel.");
+  remainderCancelled @45 $sentence("What could not be filled at once was cancelled.");
+  noLiquidity @46 $sentence("Nothing on the other side could be taken within the order's price.");
+  minQtyNotMet @47 $sentence("The minimum quantity was not available at once.");
+  fokNotFilled @48 $sentence("The whole quantity was not available at once.");
+  fundsExhausted @49 $sentence("The funds that are left do not buy another lot.");
+  expired @50 $sentence("The order reached its expiry.");
+  endOfDay @51 $sentence("The trading day ended.");
+  replacedBelowExecuted @52 $sentence("The new total is not above what was executed already, so the rest was cancelled.");
+  reduced @53 $sentence("The quantity was reduced as asked; the order keeps its place.");
+  timedOut @54 $sentence("No answer came in time: the outcome is not known, ask for the order's status.") $indefinite;
+  partyMissing @55 $sentence("An account and a session need a firm.");
+}
+
+# ---------------------------------------------------------------------------------------------- commands
+# 64 bytes. What is rarer follows in Extension records, also 64 bytes, in the batch's second list.
+
+struct Command {
+  session @0 :Int32;      # 0: the exchange itself
+  account @1 :Int32;
+  clientRef @2 :Int64;    # strictly increasing per session
+  symbol @3 :Int32;
+  kind @4 :Int16;         # CommandKind
+  side @5 :Int8;          # Side
+  orderType @6 :Int8;     # OrderType
+  tif @7 :Int8;           # TimeInForce
+  stp @8 :Int8;           # self-trade prevention; none yet
+  scope @9 :Int8;         # Scope
+  extensions @10 :Int8;   # how many records of the batch's extensions are this command's
+  flags @11 :Int16;       # bit 0: qty counts funds in the quote asset
+  gateway @12 :Int16;     # filled in by the gateway
+  orderId @13 :Int64;     # the order meant, by the exchange's id ...
+  targetRef @14 :Int64;   # ... or by the clientRef that entered it
+  price @15 :Int64;       # limit; of a market order the worst price it may take (0: the instrument's protection)
+  qty @16 :Int64;
+}
+
+# The first word of every extension record says which it is.
+struct Extension {
+  kind @0 :Int16;         # ExtensionKind
+  reserved0 @1 :Int16;
+  reserved1 @2 :Int32;
+  word1 @3 :Int64; word2 @4 :Int64; word3 @5 :Int64; word4 @6 :Int64;
+  word5 @7 :Int64; word6 @8 :Int64; word7 @9 :Int64;
+}
+
+struct OrderTerms {       # of newOrder
+  kind @0 :Int16;
+  reserved0 @1 :Int16;
+  reserved1 @2 :Int32;
+  minQty @3 :Int64;
+  displayQty @4 :Int64;   # none yet
+  expireNs @5 :Int64;
+  stopPrice @6 :Int64;    # none yet
+  offset @7 :Int64;       # none yet
+  tag0 @8 :Int64;         # 16 opaque bytes, echoed in the accepted event
+  tag1 @9 :Int64;
+}
+
+struct InstrumentTerms {  # of addInstrument
+  kind @0 :Int16;
+  priceScale @1 :Int8;
+  qtyScale @2 :Int8;
+  quoteScale @3 :Int8;    # amounts count 10^-quoteScale of the quote asset
+  reserved0 @4 :Int8;
+  reserved1 @5 :Int16;
+  name0 @6 :Int64;        # up to 16 ASCII bytes, zero-padded
+  name1 @7 :Int64;
+  maxPrice @8 :Int64;
+  minQty @9 :Int64;
+  maxQty @10 :Int64;
+  maxNotional @11 :Int64; # amount; 0: only what follows from maxPrice and maxQty
+  protectionPoints @12 :Int64; # a market order goes no further than this from the best opposite price
+}
+
+struct PriceBands {       # of addInstrument: ticks and lots from a price upwards; a zero tick ends the table
+  kind @0 :Int16;
+  reserved0 @1 :Int16;
+  reserved1 @2 :Int32;
+  fromPrice0 @3 :Int64;
+  tick0 @4 :Int64;
+  lot0 @5 :Int64;
+  fromPrice1 @6 :Int64;
+  tick1 @7 :Int64;
+  lot1 @8 :Int64;
+  minNotional @9 :Int64;  # amount; read from the first record only
+}
+
+struct PartyTerms {       # of addAccount, addSession
+  kind @0 :Int16;
+  reserved0 @1 :Int16;
+  firm @2 :Int32;
+  name0 @3 :Int64;
+  name1 @4 :Int64;
+  reserved1 @5 :Int64; reserved2 @6 :Int64; reserved3 @7 :Int64; reserved4 @8 :Int64; reserved5 @9 :Int64;
+}
+
+# ---------------------------------------------------------------------------------------------- events
+# 128 bytes. One per execution and side: maker first, then taker, with one match number.
+
+struct Event {
+  seq @0 :Int64;          # contiguous
+  commandSeq @1 :Int64;   # the command whose step this is
+  timeNs @2 :Int64;       # that command's time
+  kind @3 :Int16;         # EventKind
+  reason @4 :Int16;       # Reason
+  symbol @5 :Int32;
+  session @6 :Int32;      # whose report this is; 0: nobody's
+  account @7 :Int32;
+  reportSeq @8 :Int64;    # contiguous per session; of session events the last one given
+  clientRef @9 :Int64;    # the ref that entered the order
+  requestRef @10 :Int64;  # the ref of the command that this answers; 0: not asked for by this session
+  orderId @11 :Int64;     # the number of the command that entered the order
+  price @12 :Int64;       # executed: the trade's; else the order's limit
+  qty @13 :Int64;         # accepted, replaced: the total; executed, cancelled: by how much
+  leavesQty @14 :Int64;   # still open after this
+  cumQty @15 :Int64;      # executed so far
+  fee @16 :Int64;
+  match @17 :Int64;       # one number per match, the same for both sides
+  side @18 :Int8;
+  orderType @19 :Int8;
+  tif @20 :Int8;
+  liquidity @21 :Int8;    # Liquidity
+  flags @22 :Int16;       # bit 0 rests: what is left stands in the book from here on; bit 1 fromBook: it stood there before
+  gateway @23 :Int16;     # where the session is open
+}
+
+# The same 128 bytes, read by kind: where a kind has no fee and no match, the two words say something else.
+struct AcceptedEvent {
+  seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
+  session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; clientRef @9 :Int64; requestRef @10 :Int64;
+  orderId @11 :Int64; price @12 :Int64; qty @13 :Int64; leavesQty @14 :Int64; cumQty @15 :Int64;
+  tag0 @16 :Int64;        # echoed from OrderTerms
+  tag1 @17 :Int64;
+  side @18 :Int8; orderType @19 :Int8; tif @20 :Int8; liquidity @21 :Int8; flags @22 :Int16; gateway @23 :Int16;
+}
+
+struct ReplacedEvent {
+  seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
+  session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; clientRef @9 :Int64; requestRef @10 :Int64;
+  orderId @11 :Int64; price @12 :Int64; qty @13 :Int64; leavesQty @14 :Int64; cumQty @15 :Int64;
+  previousPrice @16 :Int64;   # where the order stood ...
+  previousLeaves @17 :Int64;  # ... and how much of it
+  side @18 :Int8; orderType @19 :Int8; tif @20 :Int8; liquidity @21 :Int8; flags @22 :Int16; gateway @23 :Int16;
+}
+
+struct InstrumentEvent {  # instrumentAdded
+  seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
+  session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; # zero: nobody's report
+  name0 @9 :Int64;
+  name1 @10 :Int64;
+  maxPrice @11 :Int64;
+  minQty @12 :Int64;
+  maxQty @13 :Int64;
+  minNotional @14 :Int64;
+  maxNotional @15 :Int64;
+  protectionPoints @16 :Int64;
+  reserved0 @17 :Int64;
+  priceScale @18 :Int8;
+  qtyScale @19 :Int8;
+  quoteScale @20 :Int8;
+  bands @21 :Int8;        # how many bandAdded events follow
+  reserved1 @22 :Int32;
+}
+
+struct BandEvent {        # bandAdded
+  seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
+  session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; # zero: nobody's report
+  fromPrice @9 :Int64;
+  tick @10 :Int64;
+  lot @11 :Int64;
+  reserved0 @12 :Int64; reserved1 @13 :Int64; reserved2 @14 :Int64; reserved3 @15 :Int64; reserved4 @16 :Int64;
+  reserved5 @17 :Int64; reserved6 @18 :Int64;
+}
+
+struct PartyEvent {       # accountAdded, sessionAdded
+  seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
+  session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; # zero: nobody's report
+  name0 @9 :Int64;
+  name1 @10 :Int64;
+  id @11 :Int32;
+  firm @12 :Int32;
+  reserved0 @13 :Int64; reserved1 @14 :Int64; reserved2 @15 :Int64; reserved3 @16 :Int64; reserved4 @17 :Int64;
+  reserved5 @18 :Int64; reserved6 @19 :Int64;
+}
+
+# ---------------------------------------------------------------------------------------------- frames
+# Each is one message on one link: a flat head, then lists. `version` comes first in all of them.
+
+struct BrokerFrame {      # broker -> gateway
+  version @0 :Int16;
+  flags @1 :Int16;
+  session @2 :Int32;      # 0 before log-on
+  commands @3 :List(Command);
+  extensions @4 :List(Extension);
+}
+
+struct ReportFrame {      # gateway -> broker: reports, and answers that were never sequenced (reportSeq 0)
+  version @0 :Int16;
+  flags @1 :Int16;        # bit 0 heartbeat, bit 1 resent from the event log
+  session @2 :Int32;
+  epoch @3 :Int64;
+  nextReportSeq @4 :Int64; # the number that the session's next report will have
+  events @5 :List(Event);
+}
+
+struct GatewayFrame {     # gateway -> sequencer
+  version @0 :Int16;
+  flags @1 :Int16;        # bit 0 heartbeat: `frame` is the number of the next one
+  gateway @2 :Int16;
+  reserved0 @3 :Int16;
+  incarnation @4 :Int64;  # rises at every start of that gateway
+  frame @5 :Int64;        # contiguous per incarnation, from 1
+  commands @6 :List(Command);
+  extensions @7 :List(Extension);
+}
+
+struct Ack {              # sequencer -> gateways
+  version @0 :Int16;
+  flags @1 :Int16;        # bit 0: not accepting commands
+  gateway @2 :Int16;
+  reserved0 @3 :Int16;
+  incarnation @4 :Int64;
+  frame @5 :Int64;        # every frame up to this one is journalled and synced
+  epoch @6 :Int64;
+  lastSeq @7 :Int64;
+}
+
+# One record of the journal, and the message from the sequencer to the matcher: the same bytes.
+struct Group {
+  version @0 :Int16;
+  flags @1 :Int16;        # bit 0 heartbeat (never journalled): firstSeq is the next number
+  length @2 :Int32;       # bytes of the whole record
+  epoch @3 :Int64;
+  firstSeq @4 :Int64;
+  count @5 :Int32;
+  reserved0 @6 :Int32;
+  timeNs @7 :Int64;       # every command's time
+  syncedSeq @8 :Int64;    # the highest number known synced when this was written
+  previousHash0 @9 :Int64; previousHash1 @10 :Int64; previousHash2 @11 :Int64; previousHash3 @12 :Int64;
+  hash0 @13 :Int64; hash1 @14 :Int64; hash2 @15 :Int64; hash3 @16 :Int64; # SHA-256 of all other bytes
+  origins @17 :List(Origin);
+  commands @18 :List(Command);
+  extensions @19 :List(Extension);
+}
+
+struct Origin {           # where a run of the group's commands came from, in their order
+  gateway @0 :Int16;      # 0: the sequencer itself
+  reserved0 @1 :Int16;
+  count @2 :Int32;
+  incarnation @3 :Int64;
+  frame @4 :Int64;
+}
+
+struct EventFrame {       # matcher -> everyone
+  version @0 :Int16;
+  flags @1 :Int16;        # bit 0 heartbeat: firstSeq is the next number
+  reserved0 @2 :Int32;
+  epoch @3 :Int64;
+  firstSeq @4 :Int64;
+  commandSeq @5 :Int64;   # every command up to this one has been applied
+  eventHash @6 :Int64;    # running hash after the last event
+  nextDeadlineNs @7 :Int64;
+  events @8 :List(Event);
+}
+
+struct StampFrame {       # beside a frame, never hashed or journalled: how its parts travelled
+  version @0 :Int16;
+  flags @1 :Int16;
+  reserved0 @2 :Int32;
+  stamps @3 :List(Stamp);
+}
+
+struct Stamp {            # CLOCK_MONOTONIC, one per joined part
+  first @0 :Int32;        # index of the part's first message in the frame
+  count @1 :Int32;
+  plannedNs @2 :Int64;    # should have left the client
+  sentNs @3 :Int64;
+  gatewayNs @4 :Int64;
+  sequencedNs @5 :Int64;
+  syncedNs @6 :Int64;
+  matchedNs @7 :Int64;
+  reportedNs @8 :Int64;
+}
+
+# ---------------------------------------------------------------------------------------------- market data
+
+enum MarketKind { none @0; top @1; depth @2; trade @3; snapshot @4; heartbeat @5; refused @6; }
+
+struct MarketFrame {      # publisher -> subscribers, behind a frame that holds the topic
+  version @0 :Int16;
+  kind @1 :Int16;         # MarketKind
+  symbol @2 :Int32;
+  epoch @3 :Int64;
+  firstSeq @4 :Int64;     # topic number of the first entry; of a heartbeat the next one; of a snapshot the one it stands at
+  eventSeq @5 :Int64;     # every event up to this one is in
+  timeNs @6 :Int64;
+  tops @7 :List(Top);
+  levels @8 :List(LevelDelta);
+  trades @9 :List(Trade);
+}
+
+struct Top {              # topic l1.SYMBOL: one per event that changed it
+  eventSeq @0 :Int64;
+  timeNs @1 :Int64;
+  bidPrice @2 :Int64;     # 0: no bid
+  bidQty @3 :Int64;
+  askPrice @4 :Int64;
+  askQty @5 :Int64;
+  lastPrice @6 :Int64;
+  lastQty @7 :Int64;
+  volume @8 :Int64;
+}
+
+struct LevelDelta {       # topic l2.SYMBOL: a price and what now stands there
+  eventSeq @0 :Int64;
+  price @1 :Int64;
+  qty @2 :Int64;          # 0: the level is gone
+  orders @3 :Int32;
+  side @4 :Int8;
+  reserved0 @5 :Int8;
+  reserved1 @6 :Int16;
+}
+
+struct Trade {            # topic trades.SYMBOL
+  eventSeq @0 :Int64;
+  timeNs @1 :Int64;
+  match @2 :Int64;
+  price @3 :Int64;
+  qty @4 :Int64;
+  side @5 :Int8;          # the taker's
+  reserved0 @6 :Int8;
+  reserved1 @7 :Int16;
+  reserved2 @8 :Int32;
+}
+
+# Not hot: read and written by pycapnp.
+struct MarketRequest {    # subscriber -> publisher
+  version @0 :Int16;
+  union {
+    snapshot @1 :Text;    # topic; answered by a MarketFrame of kind snapshot
+    replay :group { topic @2 :Text; firstSeq @3 :Int64; lastSeq @4 :Int64; }
+    instruments @5 :Void; # answered by Instruments
+  }
+}
+
+struct Instruments {
+  version @0 :Int16;
+  list @1 :List(Instrument);
+  struct Instrument {
+    symbol @0 :Int32;
+    name @1 :Text;
+    priceScale @2 :Int8;
+    qtyScale @3 :Int8;
+    quoteScale @4 :Int8;
+    minQty @5 :Int64;
+    maxQty @6 :Int64;
+    maxPrice @7 :Int64;
+    bands @8 :List(Band);
+    struct Band { fromPrice @0 :Int64; tick @1 :Int64; lot @2 :Int64; }
+  }
+}
+
+# ---------------------------------------------------------------------------------------------- state
+# The engine's logical content in canonical order: what state_hash covers. wire/README.md says how.
+
+struct StateEngine {
+  rulesVersion @0 :Int64;
+  commandSeq @1 :Int64;
+  eventSeq @2 :Int64;
+  match @3 :Int64;
+  timeNs @4 :Int64;
+}
+
+struct StateInstrument {  # by symbol
+  symbol @0 :Int32;
+  bands @1 :Int32;
+  priceScale @2 :Int8;
+  qtyScale @3 :Int8;
+  quoteScale @4 :Int8;
+  reserved0 @5 :Int8;
+  reserved1 @6 :Int32;
+  name0 @7 :Int64;
+  name1 @8 :Int64;
+  maxPrice @9 :Int64;
+  minQty @10 :Int64;
+  maxQty @11 :Int64;
+  minNotional @12 :Int64;
+  maxNotional @13 :Int64;
+  protectionPoints @14 :Int64;
+}
+
+struct StateBand {        # by symbol, then fromPrice
+  symbol @0 :Int32;
+  reserved0 @1 :Int32;
+  fromPrice @2 :Int64;
+  tick @3 :Int64;
+  lot @4 :Int64;
+}
+
+struct StateAccount {     # by id
+  account @0 :Int32;
+  firm @1 :Int32;
+  name0 @2 :Int64;
+  name1 @3 :Int64;
+}
+
+struct StateSession {     # by id
+  session @0 :Int32;
+  firm @1 :Int32;
+  name0 @2 :Int64;
+  name1 @3 :Int64;
+  clientRef @4 :Int64;
+  reportSeq @5 :Int64;
+  gateway @6 :Int16;      # 0: not open
+  reserved0 @7 :Int16;
+  reserved1 @8 :Int32;
+}
+
+struct StateOrder {       # by symbol, buy before sell, best price first, then priority
+  symbol @0 :Int32;
+  session @1 :Int32;
+  account @2 :Int32;
+  side @3 :Int8;
+  tif @4 :Int8;
+  reserved0 @5 :Int16;
+  orderId @6 :Int64;
+  clientRef @7 :Int64;
+  price @8 :Int64;
+  leavesQty @9 :Int64;
+  cumQty @10 :Int64;
+  expireNs @11 :Int64;
+}

@@ -1,0 +1,47 @@
+"""Between what people write ("101.25") and what the exchange counts (10125 with scale 2). Exact or refused."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+
+from wire.constants import MAX_UNITS
+
+
+def to_units(text: str | int | Decimal, scale: int) -> int:
+    """`text` as a whole number of 10^-scale.
+
+    Raises ValueError where it is no number, has more decimals than the scale, or does not fit.
+    """
+    try:
+        scaled = Decimal(text).scaleb(scale)
+        units = int(scaled)
+    except (InvalidOperation, ValueError, OverflowError) as error:
+        raise ValueError(f"{text!r} is not a number") from error
+    if units != scaled:
+        raise ValueError(f"{text} has more than {scale} decimals")
+    if abs(units) > MAX_UNITS:
+        raise ValueError(f"{text} is too large")
+    return units
+
+
+def from_units(units: int, scale: int) -> str:
+    """The number with exactly `scale` decimals: from_units(10125, 2) == "101.25"."""
+    sign, digits = ("-" if units < 0 else ""), str(abs(units)).rjust(scale + 1, "0")
+    return f"{sign}{digits[:-scale]}.{digits[-scale:]}" if scale else f"{sign}{digits}"
+
+
+def pack_name(name: str) -> tuple[int, int]:
+    """Up to 16 printable ASCII characters as two words, the form in which names travel.
+
+    Raises ValueError for anything else.
+    """
+    if not 1 <= len(name) <= 16 or not name.isascii() or not name.isprintable() or " " in name:
+        raise ValueError(f"{name!r} is not a name of 1 to 16 printable ASCII characters without spaces")
+    raw = name.encode().ljust(16, b"\0")
+    return int.from_bytes(raw[:8], "little", signed=True), int.from_bytes(raw[8:], "little", signed=True)
+
+
+def unpack_name(word0: int, word1: int) -> str:
+    """The inverse of `pack_name`."""
+    raw = int(word0).to_bytes(8, "little", signed=True) + int(word1).to_bytes(8, "little", signed=True)
+    return raw.rstrip(b"\0").decode("ascii", "replace")
