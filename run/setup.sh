@@ -59,8 +59,10 @@ progress() { # what pip says, as one line that moves; nothing where there is no 
   while IFS= read -r line; do
     [[ -t 2 ]] || continue
     case $line in
-      Collecting\ *) printf '\r\033[K  %d/%d %s' $((++count)) "$1" "${line#Collecting }" >&2 ;;
-      Installing\ *) printf '\r\033[K  unpacking' >&2 ;;
+      *"(from -r "*)
+        line=${line#* } line=${line%% *}
+        printf '\r\033[K  %d/%d %s' $((++count)) "$1" "${line##*/}" >&2 ;;
+      "Installing "*) printf '\r\033[K  unpacking' >&2 ;;
     esac
   done
   [[ ! -t 2 ]] || printf '\r\033[K' >&2

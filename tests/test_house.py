@@ -122,9 +122,7 @@ def test_a_half_made_environment_is_made_again(small_checkout: Path) -> None:
     assert "No matching distribution" in answer.stderr, "pip's own words"
     assert "run this again" in answer.stderr
 
-    lock.write_text("# empty\n")
-    answer = zmx(small_checkout, "demo")
-    assert (answer.returncode, answer.stdout[:8]) == (0, "['demo']"), "what failed before counts for nothing"
+    assert not [*small_checkout.glob(".venv/installed-*")], "what failed counts for nothing"
 
 
 @pytest.mark.parametrize(
@@ -208,6 +206,30 @@ def test_numba_caches_where_it_is_told(tmp_path: Path) -> None:
     assert Path(answer.stdout.strip()).parent == tmp_path / "mine"
     answer = in_a_fresh_process(program, XDG_CACHE_HOME=str(tmp_path / "xdg"))
     assert Path(answer.stdout.strip()).parent == tmp_path / "xdg" / "zmx", answer.stderr
+
+
+def test_an_edit_of_an_inner_kernel_gives_new_answers(tmp_path: Path) -> None:
+    kernels = tmp_path / "components"
+    kernels.mkdir()
+    (kernels / "__init__.py").touch()
+    (kernels / "outer.py").write_text(
+        "import numba\nfrom components.inner import inner\n@numba.njit(cache=True)\ndef outer(): return inner()\n"
+    )
+    program = f"""
+        import sys
+        from pathlib import Path
+        from run import kernelcache
+        kernelcache.CHECKOUT = Path({str(tmp_path)!r})
+        kernelcache.activate()
+        sys.path.insert(0, {str(tmp_path)!r})
+        from components.outer import outer
+        print(outer(), sum(outer.stats.cache_hits.values()))
+    """
+    answers = []
+    for constant in (1, 1, 2):
+        (kernels / "inner.py").write_text(f"import numba\n@numba.njit\ndef inner(): return {constant}\n")
+        answers.append(in_a_fresh_process(program, ZMX_CACHE=str(tmp_path / "cache")).stdout.strip())
+    assert answers == ["1 0", "1 1", "2 0"], "compiled, loaded, compiled anew"
 
 
 def test_numba_imported_too_early_is_refused(tmp_path: Path) -> None:
