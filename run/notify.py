@@ -1,0 +1,23 @@
+"""Telling whoever started this process how it is: systemd's notification protocol (sd_notify(3)).
+
+The supervisor of `zmx up` and systemd itself listen on the datagram socket that $NOTIFY_SOCKET names. Without one,
+nothing is sent.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+
+def notify(**fields: str | int) -> None:
+    """Send fields such as READY=1 or STATUS="replaying the journal"."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    message = "\n".join(f"{name}={value}" for name, value in fields.items()).encode()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        try:
+            sender.sendto(message, f"\0{address[1:]}" if address.startswith("@") else address)
+        except (FileNotFoundError, ConnectionRefusedError):
+            pass  # whoever asked has gone; there is nobody to tell

@@ -1,0 +1,96 @@
+"""ZeroMQ sockets with the options that the contracts ask for, made from the topology's links.
+
+Every queue is bounded (high-water marks), nothing lingers at close, no send blocks (`try_send`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import zmq
+
+from run.topology import Link
+
+
+class RuntimeDirInUse(RuntimeError):
+    """Another exchange holds the runtime directory; binding would silently steal its ipc paths."""
+
+
+class RuntimeLock:
+    """An exclusive lock on one role of a runtime directory, held as long as the process lives."""
+
+    def __init__(self, runtime_dir: Path, role: str) -> None:
+        runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path = runtime_dir / f"{role}.lock"
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._fd)
+            raise RuntimeDirInUse(
+                f"{runtime_dir}: another {role} is running there. Stop it, or give this exchange a runtime_dir of its own."
+            ) from None
+
+    def release(self) -> None:
+        """Let another process have the role."""
+        os.close(self._fd)
+
+
+def bind(
+    context: zmq.Context[zmq.Socket[bytes]], link: Link, runtime_dir: Path, hwm: int, also: Sequence[str] = ()
+) -> zmq.Socket[bytes]:
+    """The binding side of `link`, at most `hwm` messages queued per peer and direction; `also` are tcp endpoints."""
+    socket = _socket(context, link.binds[1], hwm)
+    try:
+        socket.bind(link.endpoint(runtime_dir))
+        for endpoint in also:
+            socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise RuntimeError(f"cannot listen for {link.name} on {[link.endpoint(runtime_dir), *also]}: {error}") from error
+    return socket
+
+
+def connect(
+    context: zmq.Context[zmq.Socket[bytes]], link: Link, endpoint: str, hwm: int, topics: Sequence[bytes] = ()
+) -> zmq.Socket[bytes]:
+    """The connecting side of `link`; a SUB takes `topics` (prefixes)."""
+    socket = _socket(context, link.connects[1], hwm)
+    for topic in topics:
+        socket.subscribe(topic)
+    socket.connect(endpoint)
+    return socket
+
+
+def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, hwm: int) -> zmq.Socket[bytes]:
+    socket = context.socket(kind)
+    socket.sndhwm = hwm
+    socket.rcvhwm = hwm
+    socket.linger = 0
+    if kind == zmq.ROUTER:
+        socket.router_mandatory = 1  # a report for a peer that is gone is an error, not a silent drop
+    return socket
+
+
+def try_send(socket: zmq.Socket[bytes], parts: Sequence[bytes]) -> bool:
+    """Send without ever blocking; False when the queue is full or the peer is gone."""
+    try:
+        socket.send_multipart(parts, zmq.NOBLOCK)
+    except zmq.Again:
+        return False
+    except zmq.ZMQError as error:
+        if error.errno == zmq.EHOSTUNREACH:
+            return False
+        raise
+    return True
+
+
+def try_receive(socket: zmq.Socket[bytes]) -> list[bytes] | None:
+    """The next message's parts, or None when none waits."""
+    try:
+        return socket.recv_multipart(zmq.NOBLOCK)
+    except zmq.Again:
+        return None

@@ -1,0 +1,46 @@
+"""Who sends what to whom: the one table of links. Where an order goes next is one line of it.
+
+Each link has one binding side and one or more connecting sides. Inside the host a link is an ipc socket under the
+runtime directory; the two that the outside world uses (`orders`, `market` with its `snapshots`) also listen on tcp.
+A second consumer never attaches to a PUSH (they would take turns): it reads the journal or the event log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import zmq
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One line of the table. `sends` and `answers` name frames of wire/exchange.capnp."""
+
+    name: str
+    binds: tuple[str, int]  # role and ZeroMQ socket type
+    connects: tuple[tuple[str, ...], int]
+    sends: str  # towards the receiving side of the one-way links; from the connecting side of two-way ones
+    answers: str
+    outside: bool = False
+
+    def endpoint(self, runtime_dir: Path) -> str:
+        """Where the link is bound inside the host."""
+        return f"ipc://{runtime_dir / self.name}.sock"
+
+
+ORDERS = Link("orders", ("gateway", zmq.ROUTER), (("broker",), zmq.DEALER), "BrokerFrame", "ReportFrame", True)
+INTAKE = Link("intake", ("sequencer", zmq.PULL), (("gateway",), zmq.PUSH), "GatewayFrame", "")
+ACKS = Link("acks", ("sequencer", zmq.PUB), (("gateway",), zmq.SUB), "Ack", "")
+COMMANDS = Link("commands", ("matcher", zmq.PULL), (("sequencer",), zmq.PUSH), "Group", "")
+EVENTS = Link("events", ("matcher", zmq.PUB), (("gateway", "publisher", "sequencer"), zmq.SUB), "EventFrame", "")
+MARKET = Link("market", ("publisher", zmq.XPUB), (("subscriber",), zmq.SUB), "MarketFrame", "", True)
+SNAPSHOTS = Link(
+    "snapshots", ("publisher", zmq.ROUTER), (("subscriber",), zmq.DEALER), "MarketRequest", "MarketFrame", True
+)
+
+LINKS = (ORDERS, INTAKE, ACKS, COMMANDS, EVENTS, MARKET, SNAPSHOTS)
+
+# The first part of a message on EVENTS, which its subscribers filter by.
+EVENTS_TOPIC = b"E"  # events: gateways and the publisher
+PULSE_TOPIC = b"P"  # the same frame without events, as a heartbeat: the sequencer follows lag and deadlines by it
