@@ -1,5 +1,5 @@
-"""Protocol version, flag bits, and the limits of rules version 1. A limit that can refuse an order is a rule of the
-venue, the same on every machine, never local configuration."""
+"""Protocol version, flag bits, and the limits of rules version 1. A limit that can refuse an order is a rule
+of the venue, the same on every machine, never local configuration."""
 
 VERSION = 1  # of every frame
 RULES_VERSION = 1  # of what the engine does with a command

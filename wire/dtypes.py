@@ -1,4 +1,4 @@
-"""One dtype object per hot struct. Hold these: an equal dtype that is another object costs a kernel call 12 us."""
+"""One dtype object per hot struct. Hold these: an equal one that is another object costs a kernel call 12 us."""
 
 from wire.schema import flat_dtype
 
@@ -33,7 +33,7 @@ STATE_ORDER = flat_dtype("StateOrder")
 EXTENSION_VIEWS = (ORDER_TERMS, INSTRUMENT_TERMS, PRICE_BANDS, PARTY_TERMS)
 EVENT_VIEWS = (ACCEPTED_EVENT, REPLACED_EVENT, INSTRUMENT_EVENT, BAND_EVENT, PARTY_EVENT)
 
-assert COMMAND.itemsize == EXTENSION.itemsize == 64, "a command is 64 bytes: two cores' byte budget rests on it"
+assert COMMAND.itemsize == EXTENSION.itemsize == 64, "a command is 64 bytes: the byte budget rests on it"
 assert all(view.itemsize == 64 for view in EXTENSION_VIEWS), "every kind of extension is one record"
-assert EVENT.itemsize == 128, "an event is 128 bytes: two cores' byte budget rests on it"
+assert EVENT.itemsize == 128, "an event is 128 bytes: the byte budget rests on it"
 assert all(view.itemsize == 128 for view in EVENT_VIEWS), "every kind of event is one record"

@@ -1,4 +1,4 @@
-"""The schema's enumerations as IntEnums. `enums.pyi` beside this file is written by `python -m wire.stubs`."""
+"""The schema's enumerations as IntEnums; `python -m wire.stubs` writes `enums.pyi` beside this file."""
 
 from wire.schema import int_enum
 

@@ -1,6 +1,8 @@
 # Written by `python -m wire.stubs` from exchange.capnp; do not edit.
 from enum import IntEnum
 
+__all__: list[str]
+
 class CommandKind(IntEnum):
     NONE = 0
     NEW_ORDER = 1

@@ -1,7 +1,11 @@
-"""The registry of reasons: code, name, one sentence, and whether the outcome is definite. It is read from the schema."""
+"""The registry of reasons, read from the schema: code, name, one sentence, and whether the outcome is definite.
+
+`python -m wire.reasons` prints it.
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import NamedTuple
 
 from wire.enums import Reason
@@ -25,8 +29,17 @@ REASONS: dict[int, ReasonEntry] = {
 
 def explain(code: int) -> str:
     """`NAME: sentence` for people; a code from a newer peer is named by its number."""
-    entry = REASONS.get(code)
-    return f"{entry.name}: {entry.sentence}" if entry else f"REASON_{code}: a reason that this version does not know."
+    if entry := REASONS.get(code):
+        return f"{entry.name}: {entry.sentence}"
+    return f"REASON_{code}: a reason that this version does not know."
+
+
+def table() -> str:
+    """The registry as text, a line per reason."""
+    return "".join(
+        f"{code:3}  {name:25} {'final' if definite else 'open ':5}  {sentence}\n"
+        for code, name, sentence, definite in REASONS.values()
+    )
 
 
 class WireError(ValueError):
@@ -36,3 +49,7 @@ class WireError(ValueError):
         super().__init__(f"{reason.name}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table())

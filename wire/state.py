@@ -1,4 +1,7 @@
-"""The state hash: what an engine is, said in canonical rows, hashed. Any two engines in one state give one hash."""
+"""The state hash: what an engine is, said in canonical rows, hashed.
+
+Any two engines in one state give one hash, whatever their language, capacities or history.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import hashlib
 from typing import NamedTuple
 
 import numpy as np
+
+from wire import dtypes
 
 
 class CanonicalState(NamedTuple):
@@ -19,10 +24,25 @@ class CanonicalState(NamedTuple):
     orders: np.ndarray  # STATE_ORDER
 
 
+STATE_DTYPES = (
+    dtypes.STATE_ENGINE,
+    dtypes.STATE_INSTRUMENT,
+    dtypes.STATE_BAND,
+    dtypes.STATE_ACCOUNT,
+    dtypes.STATE_SESSION,
+    dtypes.STATE_ORDER,
+)
+
+
 def state_hash(state: CanonicalState) -> str:
-    """SHA-256, in hex, over each table's name, row count and rows."""
+    """SHA-256, in hex, over each table's name, row count and rows. README.md says it for a stranger.
+
+    Raises TypeError for a table of another dtype: its bytes would make a hash that means nothing.
+    """
     digest = hashlib.sha256()
-    for name, rows in state._asdict().items():
+    for (name, rows), dtype in zip(state._asdict().items(), STATE_DTYPES, strict=True):
+        if rows.dtype != dtype:
+            raise TypeError(f"{name}: rows are of another dtype")
         digest.update(f"{name} {len(rows)}\n".encode())
-        digest.update(np.ascontiguousarray(rows).tobytes())
+        digest.update(rows.tobytes())
     return digest.hexdigest()

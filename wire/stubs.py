@@ -1,24 +1,29 @@
 """Writes `enums.pyi`, so that type checkers and editors see the members that `enums.py` reads from the schema.
 
-`python -m wire.stubs` prints it to standard output's place beside enums.py; a test fails when it is out of date.
+Run `python -m wire.stubs` after a change of the schema's enumerations; a test fails when the file is out of date.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from wire import enums
+from wire.schema import SCHEMA_PATH
 
-STUB_PATH = Path(__file__).with_name("enums.pyi")
+STUB_PATH = SCHEMA_PATH.with_name("enums.pyi")
+_HEADING = """\
+# Written by `python -m wire.stubs` from exchange.capnp; do not edit.
+from enum import IntEnum
+
+__all__: list[str]
+"""
 
 
 def stub_text() -> str:
     """The whole text that `enums.pyi` must have."""
-    lines = ["# Written by `python -m wire.stubs` from exchange.capnp; do not edit.", "from enum import IntEnum"]
+    lines = []
     for name in enums.__all__:
         lines += ["", f"class {name}(IntEnum):"]
         lines += [f"    {member.name} = {member.value}" for member in getattr(enums, name)]
-    return "\n".join(lines) + "\n"
+    return _HEADING + "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,24 +1,34 @@
-"""Between what people write ("101.25") and what the exchange counts (10125 with scale 2). Exact or refused."""
+"""Between what people write ("101.25") and what the exchange counts (10125 with scale 2); exact or refused."""
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow
 
 from wire.constants import MAX_UNITS
 
+# Python's own context rounds to 28 digits without a word.
+_EXACT = Context(prec=40, traps=[Inexact, InvalidOperation, Overflow])
+
 
 def to_units(text: str | int | Decimal, scale: int) -> int:
-    """`text` as a whole number of 10^-scale.
+    """`text` as a whole number of 10^-scale: to_units("101.25", 2) == 10125.
 
-    Raises ValueError where it is no number, has more decimals than the scale, or does not fit.
+    Raises ValueError where it is no number, has more decimals than the scale, or is beyond MAX_UNITS.
     """
+    if isinstance(text, float):
+        raise ValueError(f"{text} is a float: write it as text")
     try:
-        scaled = Decimal(text).scaleb(scale)
-        units = int(scaled)
-    except (InvalidOperation, ValueError, OverflowError) as error:
+        number = Decimal(text)
+    except (DecimalException, TypeError, ValueError) as error:
         raise ValueError(f"{text!r} is not a number") from error
-    if units != scaled:
-        raise ValueError(f"{text} has more than {scale} decimals")
+    if not number.is_finite():
+        raise ValueError(f"{text!r} is not a number")
+    if number and number.adjusted() + scale > 19:  # before a number like 1e999999 is written out
+        raise ValueError(f"{text} is too large")
+    try:
+        units = int(number.scaleb(scale, _EXACT).to_integral_exact(context=_EXACT))
+    except DecimalException as error:
+        raise ValueError(f"{text} has more than {scale} decimals") from error
     if abs(units) > MAX_UNITS:
         raise ValueError(f"{text} is too large")
     return units
