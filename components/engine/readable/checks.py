@@ -1,0 +1,131 @@
+"""Checks that need to know nothing but the command, its extensions and the instrument's terms.
+
+Each is a sentence that must hold and the reason for when it doesn't; what several checks need comes back from them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Container
+from typing import TypeVar
+
+import numpy as np
+
+from components.engine.readable.model import Band, Instrument, InstrumentTerms, OrderTerms, PartyTerms, PriceBands
+from wire.constants import MAX_BANDS, MAX_SCALE, MAX_UNITS
+from wire.dtypes import INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS
+from wire.enums import ExtensionKind, Reason
+
+Thing = TypeVar("Thing")
+
+
+class Refused(Exception):
+    """A rule says no. The reason is the whole answer."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.name)
+        self.reason = reason
+
+
+def require(holds: bool, reason: Reason) -> None:
+    """Go on only if it holds."""
+    if not holds:
+        raise Refused(reason)
+
+
+def found(thing: Thing | None, reason: Reason) -> Thing:
+    """The thing itself, if there is one."""
+    if thing is None:
+        raise Refused(reason)
+    return thing
+
+
+def require_zero(*words: int) -> None:
+    """A field without a meaning here is 0: nothing is done for someone who meant more than is understood."""
+    require(not any(words), Reason.RESERVED_NOT_ZERO)
+
+
+def check_price(instrument: Instrument, price: int, lowest: int) -> None:
+    """Checks 17 and 18."""
+    require(lowest <= price <= instrument.max_price, Reason.PRICE_OUT_OF_RANGE)  # 17
+    require(price % instrument.band_at(price).tick == 0, Reason.PRICE_NOT_ON_TICK)  # 18; 0 is on every tick
+
+
+def check_qty(instrument: Instrument, price: int, qty: int) -> None:
+    """Checks 19 to 21, of an order that is not by funds; price 0: a market order that names none."""
+    require(instrument.min_qty <= qty <= instrument.max_qty, Reason.QTY_OUT_OF_RANGE)  # 19
+    require(qty % instrument.band_at(price).lot == 0, Reason.QTY_NOT_ON_LOT)  # 20; 0 is in the first band
+    if price == 0:
+        return
+    notional = instrument.price_times_qty(price, qty)  # 21
+    smallest = instrument.min_notional * instrument.amount_divisor
+    largest = instrument.max_notional * instrument.amount_divisor
+    within = smallest <= notional and (largest == 0 or notional <= largest)
+    require(within, Reason.NOTIONAL_OUT_OF_RANGE)
+
+
+def order_terms(extensions: np.ndarray) -> OrderTerms:
+    """Check 14: none, or one."""
+    if not len(extensions):
+        return OrderTerms()
+    terms = OrderTerms(*extensions.view(ORDER_TERMS)[0].item())
+    well_formed = terms.kind == ExtensionKind.ORDER_TERMS and not terms.reserved0 and not terms.reserved1
+    require(len(extensions) == 1 and well_formed, Reason.EXTENSION_MISMATCH)
+    return terms
+
+
+def instrument_terms(extensions: np.ndarray) -> tuple[InstrumentTerms, list[PriceBands]]:
+    """The extensions of addInstrument: terms, then one to six records of bands."""
+    count = len(extensions) - 1
+    require(1 <= count <= MAX_BANDS // 2, Reason.EXTENSION_MISMATCH)
+    terms = InstrumentTerms(*extensions[:1].view(INSTRUMENT_TERMS)[0].item())
+    records = [PriceBands(*row) for row in extensions[1:].view(PRICE_BANDS).tolist()]
+    well_formed = terms.kind == ExtensionKind.INSTRUMENT_TERMS and not terms.reserved0 and not terms.reserved1
+    for record in records:
+        well_formed &= record.kind == ExtensionKind.PRICE_BANDS
+        well_formed &= not record.reserved0 and not record.reserved1
+    require(well_formed, Reason.EXTENSION_MISMATCH)
+    return terms, records
+
+
+def price_bands(records: list[PriceBands], max_price: int) -> tuple[Band, ...]:
+    """The table of ticks and lots: from price 0 upwards, up to the first zero tick, nothing but zeros behind."""
+    table: list[Band] = []
+    for record in records:
+        table.append(Band(record.from_price0, record.tick0, record.lot0))
+        table.append(Band(record.from_price1, record.tick1, record.lot1))
+    ticks = [band.tick for band in table]
+    end = ticks.index(0) if 0 in ticks else len(table)
+    bands, rest = table[:end], table[end:]
+    sound = bool(bands) and bands[0].from_price == 0 and not any(any(band) for band in rest)
+    sound &= all(low.from_price < high.from_price for low, high in itertools.pairwise(bands))
+    sound &= all(band.from_price <= max_price for band in bands)
+    sound &= all(1 <= band.tick <= MAX_UNITS and 1 <= band.lot <= MAX_UNITS for band in bands)
+    sound &= not any(record.min_notional for record in records[1:])
+    require(sound, Reason.INVALID_TERMS)
+    return tuple(bands)
+
+
+def check_terms(terms: InstrumentTerms, min_notional: int) -> None:
+    """What this venue allows, the table of bands aside."""
+    scales = (terms.price_scale, terms.qty_scale, terms.quote_scale)
+    sound = all(0 <= scale <= MAX_SCALE for scale in scales)
+    sound &= terms.name0 != 0
+    sound &= 1 <= terms.max_price <= MAX_UNITS
+    sound &= 1 <= terms.min_qty <= terms.max_qty <= MAX_UNITS
+    sound &= min_notional >= 0 and 0 <= terms.max_notional <= MAX_UNITS
+    sound &= terms.max_notional == 0 or min_notional <= terms.max_notional
+    sound &= 1 <= terms.protection_points <= MAX_UNITS
+    require(sound, Reason.INVALID_TERMS)
+
+
+def check_party(new_id: int, highest: int, taken: Container[int], extensions: np.ndarray) -> PartyTerms:
+    """What accounts and sessions have in common: an id that is free, and a firm."""
+    require(1 <= new_id <= highest, Reason.ID_OUT_OF_RANGE)
+    require(new_id not in taken, Reason.ALREADY_EXISTS)
+    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
+    terms = PartyTerms(*extensions.view(PARTY_TERMS)[0].item())
+    reserved = terms[1:2] + terms[5:]
+    require(terms.kind == ExtensionKind.PARTY_TERMS and not any(reserved), Reason.EXTENSION_MISMATCH)
+    require(terms.firm > 0, Reason.PARTY_MISSING)
+    return terms

@@ -1,0 +1,903 @@
+"""The rules of README.md, one after another, in the words of a trader. `# 17` beside a check is its number there.
+
+It never looks at a clock, chance or the order of a set; it shares nothing with the compiled engine but `wire/`. A
+command that breaks a rule raises `Refused` and becomes one `rejected` event; up to then nothing was changed, so there
+is nothing to undo. `_step` and `_COMMANDS` are the table of contents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sortedcontainers import SortedDict, SortedList
+
+from components.engine.contract import MIN_EVENT_CAPACITY, BrokenInvariant
+from components.engine.readable import events
+from components.engine.readable.checks import (
+    Refused,
+    check_party,
+    check_price,
+    check_qty,
+    check_terms,
+    found,
+    instrument_terms,
+    order_terms,
+    price_bands,
+    require,
+    require_zero,
+)
+from components.engine.readable.events import EventLog, Layout
+from components.engine.readable.model import (
+    Account,
+    Band,
+    Command,
+    Instrument,
+    Order,
+    OrderTerms,
+    PartyTerms,
+    Session,
+)
+from wire.constants import (
+    FROM_BOOK,
+    FUNDS,
+    MAX_ACCOUNT,
+    MAX_SESSION,
+    MAX_SYMBOL,
+    MAX_UNITS,
+    RESTS,
+    RULES_VERSION,
+)
+from wire.dtypes import (
+    COMMAND,
+    EXTENSION,
+    STATE_ACCOUNT,
+    STATE_BAND,
+    STATE_ENGINE,
+    STATE_INSTRUMENT,
+    STATE_ORDER,
+    STATE_SESSION,
+)
+from wire.enums import (
+    CommandKind,
+    EventKind,
+    Liquidity,
+    OrderType,
+    Reason,
+    Scope,
+    Side,
+    TimeInForce,
+)
+from wire.state import CanonicalState, state_hash
+
+LIMIT_TIFS = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD, TimeInForce.IOC, TimeInForce.FOK)
+MARKET_TIFS = (TimeInForce.IOC, TimeInForce.FOK)
+
+OF_A_SESSION = (
+    CommandKind.NEW_ORDER,
+    CommandKind.CANCEL,
+    CommandKind.REPLACE,
+    CommandKind.MASS_CANCEL,
+    CommandKind.OPEN_SESSION,
+    CommandKind.CLOSE_SESSION,
+)
+OF_THE_EXCHANGE = (
+    CommandKind.CANCEL,
+    CommandKind.MASS_CANCEL,
+    CommandKind.TICK,
+    CommandKind.END_OF_DAY,
+    CommandKind.GATEWAY_LOST,
+    CommandKind.ADD_INSTRUMENT,
+    CommandKind.ADD_ACCOUNT,
+    CommandKind.ADD_SESSION,
+    CommandKind.SET_RULES,
+)
+NUMBERED_BY_REF = (CommandKind.NEW_ORDER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.MASS_CANCEL)
+
+
+def ceiling(numerator: int, denominator: int) -> int:
+    """The quotient, rounded up."""
+    return -(-numerator // denominator)
+
+
+@dataclass(slots=True)
+class Step:
+    """One command on its way through the rules."""
+
+    seq: int
+    command: Command
+    extensions: np.ndarray  # EXTENSION: its own
+    session: Session  # the sender; a stranger's is one that nothing remembers
+    target: Order | None = None  # the resting order that it means, once found
+
+
+class ReadableEngine:
+    """The `Engine` of contract.py in plain objects. Some ten thousands of commands a second."""
+
+    def __init__(self, event_capacity: int = 4096) -> None:
+        if event_capacity < MIN_EVENT_CAPACITY:
+            raise ValueError(f"event_capacity is at least {MIN_EVENT_CAPACITY}")
+        self._event_capacity = event_capacity
+        self._log = EventLog()
+        self._rules_version = RULES_VERSION
+        self._command_seq = 0
+        self._last_match = 0
+        self._last_arrival = 0
+        self._time_ns = 0
+        self._exchange = Session(0, 0, 0, 0)  # the sender of commands with session 0; gets no reports
+        self._accounts: SortedDict[int, Account] = SortedDict()
+        self._sessions: SortedDict[int, Session] = SortedDict()
+        self._instruments: SortedDict[int, Instrument] = SortedDict()
+        self._resting: dict[int, Order] = {}  # by order id; never iterated unsorted
+        self._by_ref: dict[tuple[int, int], Order] = {}  # by (session, client_ref)
+        self._expiries: SortedList[tuple[int, int]] = SortedList()  # (expire_ns, order id)
+
+    # -------------------------------------------------------------------------------------- the door
+
+    @property
+    def command_seq(self) -> int:
+        """Number of the last command applied; 0 at the beginning."""
+        return self._command_seq
+
+    @property
+    def event_seq(self) -> int:
+        """Number of the last event given; 0 at the beginning."""
+        return self._log.seq
+
+    @property
+    def event_hash(self) -> int:
+        """Running hash over all events, a signed 64-bit integer."""
+        return events.as_signed(self._log.hash)
+
+    @property
+    def next_deadline_ns(self) -> int:
+        """When the next resting order expires; 0 when none will."""
+        return self._expiries[0][0] if self._expiries else 0
+
+    def apply(self, first_seq: int, time_ns: int, commands: np.ndarray, extensions: np.ndarray) -> Iterator[np.ndarray]:
+        """As in contract.py. A group that breaks an invariant raises here, before anything has changed."""
+        if commands.dtype != COMMAND or extensions.dtype != EXTENSION:
+            raise BrokenInvariant(f"a group of {commands.dtype} and {extensions.dtype}")
+        if first_seq != self._command_seq + 1:
+            raise BrokenInvariant(f"command {first_seq} follows {self._command_seq}")
+        counts: list[int] = commands["extensions"].tolist()
+        if min(counts, default=0) < 0 or sum(counts) != len(extensions):
+            raise BrokenInvariant(f"{len(extensions)} extensions for commands that have {sum(counts)}")
+        return self._apply(first_seq, int(time_ns), commands, np.ascontiguousarray(extensions))
+
+    def _apply(
+        self, first_seq: int, time_ns: int, commands: np.ndarray, extensions: np.ndarray
+    ) -> Iterator[np.ndarray]:
+        if not len(commands):
+            return
+        self._command_seq = first_seq
+        self._move_time(time_ns)
+        used = 0
+        for seq, row in enumerate(commands.tolist(), first_seq):
+            command = Command(*row)
+            self._command_seq = seq
+            self._step(seq, command, extensions[used : used + command.extensions])
+            used += command.extensions
+            while len(self._log) >= self._event_capacity:
+                yield self._log.take(self._event_capacity)
+        while len(self._log):
+            yield self._log.take(self._event_capacity)
+
+    # -------------------------------------------------------------------------------------- the step
+
+    def _move_time(self, time_ns: int) -> None:
+        """Time never goes back; what expires on the way leaves in the order of its expiry."""
+        self._time_ns = max(self._time_ns, time_ns)
+        while self._expiries and self._expiries[0][0] <= self._time_ns:
+            _, order_id = self._expiries[0]
+            self._pull(self._resting[order_id], Reason.EXPIRED)
+
+    def _step(self, seq: int, command: Command, extensions: np.ndarray) -> None:
+        """One command, whole."""
+        stranger = Session(command.session, 0, 0, 0)
+        known = self._exchange if command.session == 0 else self._sessions.get(command.session)
+        step = Step(seq, command, extensions, known or stranger)
+        try:
+            handler = found(self._COMMANDS.get(command.kind), Reason.UNKNOWN_COMMAND)  # 1
+            permitted = OF_THE_EXCHANGE if command.session == 0 else OF_A_SESSION
+            require(command.kind in permitted, Reason.NOT_PERMITTED)  # 2
+            require(known is not None, Reason.UNKNOWN_SESSION)  # 3
+            if command.kind in NUMBERED_BY_REF and command.session != 0 and not self._is_new(step):
+                return
+            handler(self, step)
+        except Refused as refused:
+            self._reject(step, refused.reason)
+
+    def _is_new(self, step: Step) -> bool:
+        """Whether the request comes from where the session is open, with a ref never used; if so, uses it up."""
+        command, session = step.command, step.session
+        require(session.gateway != 0, Reason.SESSION_CLOSED)  # 4
+        require(session.gateway == command.gateway, Reason.SESSION_MOVED)
+        require(command.client_ref > 0, Reason.INVALID_REF)  # 5
+        if command.client_ref <= session.client_ref:  # 6
+            self._emit(
+                EventKind.REPEATED,
+                reason=Reason.REPEATED_REF,
+                session=session.session,
+                report_seq=session.report_seq,
+                request_ref=command.client_ref,
+                gateway=session.gateway,
+            )
+            return False
+        session.client_ref = command.client_ref
+        return True
+
+    # -------------------------------------------------------------------------------------- new orders
+
+    def _new_order(self, step: Step) -> None:
+        command = step.command
+        instrument = found(self._instruments.get(command.symbol), Reason.UNKNOWN_INSTRUMENT)  # 7
+        self._account_of_firm(step)  # 8
+        terms = self._check_instructions(step)
+        check_price(instrument, command.price, lowest=1 if command.order_type == OrderType.LIMIT else 0)
+        if command.by_funds:
+            require(0 < command.qty <= MAX_UNITS, Reason.QTY_OUT_OF_RANGE)  # 19
+        else:
+            check_qty(instrument, command.price, command.qty)
+        takes_min_qty = command.tif == TimeInForce.IOC and not command.by_funds  # 22
+        most = command.qty if takes_min_qty else 0
+        require(0 <= terms.min_qty <= most, Reason.INVALID_MIN_QTY)
+
+        order = Order(
+            order_id=step.seq,
+            session=step.session,
+            account=command.account,
+            client_ref=command.client_ref,
+            instrument=instrument,
+            side=command.side,
+            order_type=command.order_type,
+            tif=command.tif,
+            price=command.price,
+            leaves=0 if command.by_funds else command.qty,
+            expire_ns=terms.expire_ns,
+        )
+        bound = worst_price(order)
+        rests_untouched = order.rests_in_the_end and next_maker(order, bound) is None
+        self._report(
+            EventKind.ACCEPTED,
+            order,
+            events.ACCEPTED,
+            request_ref=command.client_ref,
+            qty=order.leaves,
+            flags=RESTS if rests_untouched else 0,
+            tag0=terms.tag0,
+            tag1=terms.tag1,
+        )
+        if command.by_funds:
+            self._spend(order, bound, command.qty)
+        elif command.tif == TimeInForce.FOK and not can_fill(order, bound, order.leaves):
+            self._drop(order, Reason.FOK_NOT_FILLED)
+        elif not can_fill(order, bound, terms.min_qty):
+            self._drop(order, Reason.MIN_QTY_NOT_MET)
+        else:
+            self._trade_then_rest(order, bound, command.client_ref)
+
+    def _check_instructions(self, step: Step) -> OrderTerms:
+        """Checks 9 to 16: whether the words of the order go together, whatever its price and size."""
+        command = step.command
+        require(command.side in (Side.BUY, Side.SELL), Reason.INVALID_SIDE)  # 9
+        require(command.order_type in (OrderType.LIMIT, OrderType.MARKET), Reason.INVALID_ORDER_TYPE)  # 10
+        market = command.order_type == OrderType.MARKET
+        require(command.tif in (MARKET_TIFS if market else LIMIT_TIFS), Reason.INVALID_TIME_IN_FORCE)  # 11
+        market_ioc = market and command.tif == TimeInForce.IOC
+        require(command.flags == 0 or (command.flags == FUNDS and market_ioc), Reason.INVALID_FLAGS)  # 12
+        require_zero(command.stp, command.scope, command.order_id, command.target_ref)  # 13
+        terms = order_terms(step.extensions)  # 14
+        unsupported = terms.display_qty or terms.stop_price or terms.offset
+        require(not unsupported, Reason.UNSUPPORTED_INSTRUCTION)  # 15
+        good_till_date = command.tif == TimeInForce.GTD  # 16
+        in_time = terms.expire_ns > self._time_ns if good_till_date else terms.expire_ns == 0
+        require(in_time, Reason.INVALID_EXPIRY)
+        return terms
+
+    # -------------------------------------------------------------------------------------- matching
+
+    def _trade_then_rest(self, taker: Order, bound: int, request_ref: int) -> None:
+        """Take what may be taken within `bound`; what is left rests, or is cancelled if it may not."""
+        while taker.leaves and (maker := next_maker(taker, bound)):
+            self._trade(taker, maker, min(taker.leaves, maker.leaves), bound, request_ref)
+        if not taker.leaves:
+            return
+        if taker.rests_in_the_end:
+            self._rest(taker)
+        else:
+            self._drop(taker, remainder_reason(taker))
+
+    def _spend(self, taker: Order, bound: int, budget: int) -> None:
+        """A market order by funds: buy (or sell) for as much of the quote asset as `budget` says, and no more."""
+        instrument = taker.instrument
+        while budget and (maker := next_maker(taker, bound)):
+            price_of_one = instrument.price_times_qty(maker.price, 1)
+            affordable = min(budget * instrument.amount_divisor // price_of_one, MAX_UNITS - taker.cum)
+            affordable -= affordable % instrument.band_at(maker.price).lot
+            qty = min(affordable, maker.leaves)
+            if qty == 0:
+                self._drop(taker, Reason.FUNDS_EXHAUSTED)
+                return
+            budget -= ceiling(qty * price_of_one, instrument.amount_divisor)
+            taker.leaves = qty  # all of it goes in this trade, so that none is left in the event
+            self._trade(taker, maker, qty, bound, taker.client_ref)
+        if budget:
+            self._drop(taker, remainder_reason(taker))
+
+    def _trade(self, taker: Order, maker: Order, qty: int, bound: int, request_ref: int) -> None:
+        """One match at the maker's price: two events, the maker's first."""
+        self._last_match += 1
+        for order in (maker, taker):
+            order.leaves -= qty
+            order.cum += qty
+        if not maker.leaves:
+            self._unrest(maker)
+        self._report(
+            EventKind.EXECUTED,
+            maker,
+            price=maker.price,
+            qty=qty,
+            match=self._last_match,
+            liquidity=Liquidity.MAKER,
+            flags=FROM_BOOK | (RESTS if maker.leaves else 0),
+        )
+        rests_now = taker.rests_in_the_end and taker.leaves and next_maker(taker, bound) is None
+        self._report(
+            EventKind.EXECUTED,
+            taker,
+            price=maker.price,
+            qty=qty,
+            match=self._last_match,
+            liquidity=Liquidity.TAKER,
+            flags=RESTS if rests_now else 0,
+            request_ref=request_ref,
+        )
+
+    def _rest(self, order: Order) -> None:
+        """Take the place at the tail of the order's price."""
+        self._last_arrival += 1
+        order.arrival = self._last_arrival
+        order.instrument.own_side(order.side).add(order)
+        self._resting[order.order_id] = order
+        self._by_ref[order.session.session, order.client_ref] = order
+        if order.tif == TimeInForce.GTD:
+            self._expiries.add((order.expire_ns, order.order_id))
+
+    def _unrest(self, order: Order) -> None:
+        """Leave the book."""
+        order.instrument.own_side(order.side).remove(order)
+        del self._resting[order.order_id]
+        del self._by_ref[order.session.session, order.client_ref]
+        if order.tif == TimeInForce.GTD:
+            self._expiries.remove((order.expire_ns, order.order_id))
+
+    def _drop(self, taker: Order, reason: Reason) -> None:
+        """Cancel what an entering order has left; it never stood in the book."""
+        qty, taker.leaves = taker.leaves, 0
+        self._report(EventKind.CANCELLED, taker, reason=reason, qty=qty, request_ref=taker.client_ref)
+
+    def _pull(self, order: Order, reason: Reason, request_ref: int = 0) -> None:
+        """Cancel a resting order, whole."""
+        self._unrest(order)
+        qty, order.leaves = order.leaves, 0
+        self._report(EventKind.CANCELLED, order, reason=reason, qty=qty, flags=FROM_BOOK, request_ref=request_ref)
+
+    # -------------------------------------------------------------------------------------- cancel and replace
+
+    def _cancel(self, step: Step) -> None:
+        command = step.command
+        require_zero(
+            command.stp,
+            command.scope,
+            command.flags,
+            command.extensions,
+            command.symbol,
+            command.side,
+            command.order_type,
+            command.tif,
+            command.price,
+            command.account,
+        )
+        require(command.qty >= 0, Reason.QTY_OUT_OF_RANGE)
+        order = self._find_target(step)
+        request_ref = command.client_ref if command.session else 0
+        if command.qty <= order.cum:  # 0 too: whole
+            self._pull(order, Reason.REQUESTED, request_ref)
+            return
+        require(command.qty < order.cum + order.leaves, Reason.NOT_SMALLER)
+        taken_away = order.cum + order.leaves - command.qty
+        order.leaves -= taken_away
+        self._report(
+            EventKind.CANCELLED,
+            order,
+            reason=Reason.REDUCED,
+            qty=taken_away,
+            flags=FROM_BOOK | RESTS,
+            request_ref=request_ref,
+        )
+
+    def _replace(self, step: Step) -> None:
+        command = step.command
+        require_zero(
+            command.stp,
+            command.scope,
+            command.flags,
+            command.extensions,
+            command.side,
+            command.order_type,
+            command.tif,
+            command.symbol,
+            command.account,
+        )
+        order = self._find_target(step)
+        check_price(order.instrument, command.price, lowest=1)
+        check_qty(order.instrument, command.price, command.qty)
+        if command.qty <= order.cum:
+            self._pull(order, Reason.REPLACED_BELOW_EXECUTED, command.client_ref)
+            return
+        previous_price, previous_leaves = order.price, order.leaves
+        leaves = command.qty - order.cum
+        keeps_priority = command.price == order.price and leaves <= order.leaves
+        if not keeps_priority:
+            self._unrest(order)
+        order.price, order.leaves = command.price, leaves
+        rests = keeps_priority or next_maker(order, order.price) is None
+        self._report(
+            EventKind.REPLACED,
+            order,
+            events.REPLACED,
+            qty=command.qty,
+            flags=FROM_BOOK | (RESTS if rests else 0),
+            request_ref=command.client_ref,
+            previous_price=previous_price,
+            previous_leaves=previous_leaves,
+        )
+        if not keeps_priority:
+            self._trade_then_rest(order, order.price, command.client_ref)
+
+    def _find_target(self, step: Step) -> Order:
+        """The resting order that a cancel or replace means; the exchange may name anyone's, by its id."""
+        command = step.command
+        order = None
+        if command.order_id and not command.target_ref:
+            order = self._resting.get(command.order_id)
+            if order and command.session not in (0, order.session.session):
+                order = None
+        elif command.target_ref and not command.order_id:
+            order = self._by_ref.get((command.session, command.target_ref))
+        step.target = found(order, Reason.UNKNOWN_ORDER)
+        return step.target
+
+    # -------------------------------------------------------------------------------------- many at once
+
+    def _mass_cancel(self, step: Step) -> None:
+        command, session = step.command, step.session
+        require_zero(
+            command.stp,
+            command.flags,
+            command.extensions,
+            command.order_type,
+            command.tif,
+            command.order_id,
+            command.target_ref,
+            command.price,
+            command.qty,
+        )
+        of_session = (Scope.SESSION, Scope.ACCOUNT, Scope.FIRM)
+        of_exchange = (Scope.ACCOUNT, Scope.VENUE)
+        require(command.scope in (of_session if command.session else of_exchange), Reason.INVALID_SCOPE)
+        if command.scope == Scope.ACCOUNT:
+            self._account_of_firm(step)
+        else:
+            require(command.account == 0, Reason.INVALID_SCOPE)
+        require(command.symbol == 0 or command.symbol in self._instruments, Reason.UNKNOWN_INSTRUMENT)
+        require(command.side in (Side.NONE, Side.BUY, Side.SELL), Reason.INVALID_SIDE)
+
+        def is_meant(order: Order) -> bool:
+            return (
+                (command.scope != Scope.SESSION or order.session is session)
+                and (command.scope != Scope.ACCOUNT or order.account == command.account)
+                and (command.scope != Scope.FIRM or order.session.firm == session.firm)
+                and command.symbol in (0, order.instrument.symbol)
+                and command.side in (Side.NONE, order.side)
+            )
+
+        meant = [order for order in self._in_book_order() if is_meant(order)]
+        if command.scope in (Scope.SESSION, Scope.ACCOUNT):
+            meant.sort(key=lambda order: order.order_id)
+        elif command.scope == Scope.FIRM:
+            meant.sort(key=lambda order: (order.account, order.order_id))
+        for order in meant:
+            asked_for_it = order.session is session
+            self._pull(order, Reason.MASS_CANCELLED, command.client_ref if asked_for_it else 0)
+        self._answer(
+            EventKind.MASS_CANCELLED,
+            session,
+            symbol=command.symbol,
+            account=command.account,
+            side=command.side,
+            qty=len(meant),
+            request_ref=command.client_ref,
+        )
+
+    def _end_of_day(self, step: Step) -> None:
+        symbol = step.command.symbol
+        require(symbol == 0 or symbol in self._instruments, Reason.UNKNOWN_INSTRUMENT)
+        ending = [
+            order
+            for order in self._in_book_order()
+            if order.tif == TimeInForce.DAY and symbol in (0, order.instrument.symbol)
+        ]
+        for order in ending:
+            self._pull(order, Reason.END_OF_DAY)
+        self._emit(EventKind.DAY_ENDED, symbol=symbol, qty=len(ending))
+
+    def _in_book_order(self) -> Iterator[Order]:
+        """Every resting order: by symbol, buy before sell, best price first, then priority."""
+        for instrument in self._instruments.values():
+            yield from instrument.bids
+            yield from instrument.asks
+
+    # -------------------------------------------------------------------------------------- sessions
+
+    def _open_session(self, step: Step) -> None:
+        self._check_session_request(step.command)
+        step.session.gateway = step.command.gateway  # wherever it was before
+        self._tell_session(EventKind.SESSION_OPENED, step)
+
+    def _close_session(self, step: Step) -> None:
+        self._check_session_request(step.command)
+        require(step.session.gateway != 0, Reason.SESSION_CLOSED)
+        require(step.session.gateway == step.command.gateway, Reason.SESSION_MOVED)
+        step.session.gateway = 0
+        self._tell_session(EventKind.SESSION_CLOSED, step)
+
+    def _check_session_request(self, command: Command) -> None:
+        require_zero(*command._replace(session=0, kind=0, gateway=0, client_ref=0))
+        require(command.gateway > 0, Reason.NOT_PERMITTED)
+
+    def _tell_session(self, kind: EventKind, step: Step) -> None:
+        """Where the session stands: what a log-on is answered with."""
+        self._emit(
+            kind,
+            session=step.session.session,
+            gateway=step.command.gateway,
+            client_ref=step.session.client_ref,
+            report_seq=step.session.report_seq,
+            request_ref=step.command.client_ref,
+        )
+
+    def _gateway_lost(self, step: Step) -> None:
+        gateway = step.command.gateway
+        require(gateway > 0, Reason.NOT_PERMITTED)
+        cut_off = [session for session in self._sessions.values() if session.gateway == gateway]
+        for session in cut_off:
+            session.gateway = 0
+        self._emit(EventKind.GATEWAY_LOST, gateway=gateway, qty=len(cut_off))
+
+    # -------------------------------------------------------------------------------------- reference data
+
+    def _tick(self, step: Step) -> None:
+        """Time has moved already; there is nothing else to it."""
+
+    def _add_instrument(self, step: Step) -> None:
+        symbol = step.command.symbol
+        require(1 <= symbol <= MAX_SYMBOL, Reason.ID_OUT_OF_RANGE)
+        require(symbol not in self._instruments, Reason.ALREADY_EXISTS)
+        terms, records = instrument_terms(step.extensions)
+        bands = price_bands(records, terms.max_price)
+        check_terms(terms, records[0].min_notional)
+        names = [(instrument.name0, instrument.name1) for instrument in self._instruments.values()]
+        require((terms.name0, terms.name1) not in names, Reason.ALREADY_EXISTS)
+        instrument = Instrument(
+            symbol=symbol,
+            price_scale=terms.price_scale,
+            qty_scale=terms.qty_scale,
+            quote_scale=terms.quote_scale,
+            name0=terms.name0,
+            name1=terms.name1,
+            max_price=terms.max_price,
+            min_qty=terms.min_qty,
+            max_qty=terms.max_qty,
+            min_notional=records[0].min_notional,
+            max_notional=terms.max_notional,
+            protection_points=terms.protection_points,
+            bands=bands,
+        )
+        largest = instrument.price_times_qty(terms.max_price, terms.max_qty)
+        fits = terms.max_notional or ceiling(largest, instrument.amount_divisor) <= MAX_UNITS
+        require(bool(fits), Reason.NOTIONAL_OVERFLOW)
+        self._instruments[symbol] = instrument
+        self._emit(
+            EventKind.INSTRUMENT_ADDED,
+            events.INSTRUMENT,
+            symbol=symbol,
+            name0=instrument.name0,
+            name1=instrument.name1,
+            max_price=instrument.max_price,
+            min_qty=instrument.min_qty,
+            max_qty=instrument.max_qty,
+            min_notional=instrument.min_notional,
+            max_notional=instrument.max_notional,
+            protection_points=instrument.protection_points,
+            price_scale=instrument.price_scale,
+            qty_scale=instrument.qty_scale,
+            quote_scale=instrument.quote_scale,
+            bands=len(bands),
+        )
+        for band in bands:
+            self._emit(EventKind.BAND_ADDED, events.BAND, symbol=symbol, **band._asdict())
+
+    def _add_account(self, step: Step) -> None:
+        account = step.command.account
+        terms = check_party(account, MAX_ACCOUNT, self._accounts, step.extensions)
+        self._accounts[account] = Account(account, terms.firm, terms.name0, terms.name1)
+        self._tell_party(EventKind.ACCOUNT_ADDED, account, terms)
+
+    def _add_session(self, step: Step) -> None:
+        session = step.command.price  # the command's own session is the exchange's
+        terms = check_party(session, MAX_SESSION, self._sessions, step.extensions)
+        self._sessions[session] = Session(session, terms.firm, terms.name0, terms.name1)
+        self._tell_party(EventKind.SESSION_ADDED, session, terms)
+
+    def _tell_party(self, kind: EventKind, party: int, terms: PartyTerms) -> None:
+        self._emit(kind, events.PARTY, id=party, firm=terms.firm, name0=terms.name0, name1=terms.name1)
+
+    def _set_rules(self, step: Step) -> None:
+        require(step.command.qty == RULES_VERSION, Reason.UNSUPPORTED_RULES)
+        self._rules_version = step.command.qty
+        self._emit(EventKind.RULES_SET, qty=step.command.qty)
+
+    def _account_of_firm(self, step: Step) -> None:
+        """The command's account exists and belongs to the sender's firm; the exchange's own firm is every firm."""
+        account = found(self._accounts.get(step.command.account), Reason.UNKNOWN_ACCOUNT)
+        same_firm = step.command.session == 0 or account.firm == step.session.firm
+        require(same_firm, Reason.ACCOUNT_NOT_OF_FIRM)
+
+    _COMMANDS: Mapping[int, Callable[[ReadableEngine, Step], None]] = {
+        CommandKind.NEW_ORDER: _new_order,
+        CommandKind.CANCEL: _cancel,
+        CommandKind.REPLACE: _replace,
+        CommandKind.MASS_CANCEL: _mass_cancel,
+        CommandKind.TICK: _tick,
+        CommandKind.END_OF_DAY: _end_of_day,
+        CommandKind.OPEN_SESSION: _open_session,
+        CommandKind.CLOSE_SESSION: _close_session,
+        CommandKind.GATEWAY_LOST: _gateway_lost,
+        CommandKind.ADD_INSTRUMENT: _add_instrument,
+        CommandKind.ADD_ACCOUNT: _add_account,
+        CommandKind.ADD_SESSION: _add_session,
+        CommandKind.SET_RULES: _set_rules,
+    }
+
+    # -------------------------------------------------------------------------------------- what goes out
+
+    def _emit(self, kind: EventKind, layout: Layout = events.ORDER, /, **fields: int) -> None:
+        """An event that is nobody's report."""
+        self._log.append(layout, kind=kind, command_seq=self._command_seq, time_ns=self._time_ns, **fields)
+
+    def _answer(self, kind: EventKind, session: Session, layout: Layout = events.ORDER, /, **fields: int) -> None:
+        """An event that is a report, with the next number of its session; the exchange itself gets none."""
+        if session is not self._exchange:
+            session.report_seq += 1
+        self._emit(
+            kind,
+            layout,
+            session=session.session,
+            report_seq=session.report_seq,
+            gateway=session.gateway,
+            **fields,
+        )
+
+    def _report(self, kind: EventKind, order: Order, layout: Layout = events.ORDER, /, **fields: int) -> None:
+        """A report of what became of `order`, as it stands after the event."""
+        told = {
+            "account": order.account,
+            "client_ref": order.client_ref,
+            "order_id": order.order_id,
+            "symbol": order.instrument.symbol,
+            "side": order.side,
+            "order_type": order.order_type,
+            "tif": order.tif,
+            "price": order.price,
+            "leaves_qty": order.leaves,
+            "cum_qty": order.cum,
+        }
+        self._answer(kind, order.session, layout, **{**told, **fields})
+
+    def _reject(self, step: Step, reason: Reason) -> None:
+        """Why nothing happened, with the command as it was sent."""
+        command, target, session = step.command, step.target, step.session
+        is_new_order = command.kind == CommandKind.NEW_ORDER
+        told = {
+            "reason": reason,
+            "account": command.account,
+            "symbol": command.symbol,
+            "side": command.side,
+            "order_type": command.order_type,
+            "tif": command.tif,
+            "price": command.price,
+            "qty": command.qty,
+            "request_ref": command.client_ref,
+        }
+        if is_new_order:
+            told |= {"order_id": step.seq, "client_ref": command.client_ref}
+        elif target is not None:
+            own = target.session is session
+            told |= {"order_id": target.order_id, "client_ref": target.client_ref if own else 0}
+        if session.session in self._sessions:
+            self._answer(EventKind.REJECTED, session, **told)
+        else:  # the exchange, or nobody
+            self._emit(EventKind.REJECTED, session=session.session, **told)
+
+    # -------------------------------------------------------------------------------------- the whole state
+
+    def canonical(self) -> CanonicalState:
+        """The logical content in canonical order. O(everything)."""
+        engine = (self._rules_version, self.command_seq, self.event_seq, self._last_match, self._time_ns)
+        instruments = self._instruments.values()
+        return CanonicalState(
+            engine=np.array([engine], STATE_ENGINE),
+            instruments=rows(STATE_INSTRUMENT, ({**fields_of(each), "bands": len(each.bands)} for each in instruments)),
+            bands=rows(
+                STATE_BAND,
+                ({**band._asdict(), "symbol": each.symbol} for each in instruments for band in each.bands),
+            ),
+            accounts=rows(STATE_ACCOUNT, map(fields_of, self._accounts.values())),
+            sessions=rows(STATE_SESSION, map(fields_of, self._sessions.values())),
+            orders=rows(
+                STATE_ORDER,
+                (
+                    {
+                        **fields_of(order),
+                        "symbol": order.instrument.symbol,
+                        "session": order.session.session,
+                        "leaves_qty": order.leaves,
+                        "cum_qty": order.cum,
+                    }
+                    for order in self._in_book_order()
+                ),
+            ),
+        )
+
+    def state_hash(self) -> str:
+        """`wire.state.state_hash(self.canonical())`."""
+        return state_hash(self.canonical())
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """The canonical tables and the event hash: there is nothing else to know."""
+        return {**self.canonical()._asdict(), "event_hash": np.array([self.event_hash], np.int64)}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Become what the snapshot was taken of. Whatever this engine was before is forgotten."""
+        self.__init__(self._event_capacity)  # type: ignore[misc]  # a fresh engine is where a restored one begins
+        (engine,) = records(arrays["engine"])
+        self._rules_version = engine["rules_version"]
+        self._command_seq = engine["command_seq"]
+        self._last_match = engine["match"]
+        self._time_ns = engine["time_ns"]
+        self._log.seq = engine["event_seq"]
+        self._log.hash = int(arrays["event_hash"][0]) & events.MASK
+        bands: dict[int, list[Band]] = {}
+        for row in records(arrays["bands"]):
+            bands.setdefault(row.pop("symbol"), []).append(Band(**row))
+        for row in records(arrays["instruments"]):
+            row["bands"] = tuple(bands[row["symbol"]])
+            self._instruments[row["symbol"]] = Instrument(**row)
+        for row in records(arrays["accounts"]):
+            self._accounts[row["account"]] = Account(**row)
+        for row in records(arrays["sessions"]):
+            self._sessions[row["session"]] = Session(**row)
+        for row in records(arrays["orders"]):  # in priority, so that resting them anew gives the same
+            row["instrument"] = self._instruments[row.pop("symbol")]
+            row["session"] = self._sessions[row["session"]]
+            row["leaves"] = row.pop("leaves_qty")
+            row["cum"] = row.pop("cum_qty")
+            self._rest(Order(order_type=OrderType.LIMIT, **row))
+
+    def check(self) -> None:
+        """Raise BrokenInvariant, naming it, unless every invariant in README.md holds. O(everything)."""
+        sides = [side for each in self._instruments.values() for side in (each.bids, each.asks)]
+        resting = list(self._in_book_order())
+        for symbol, instrument in self._instruments.items():
+            bid, ask = instrument.bids.best(), instrument.asks.best()
+            holds(instrument.symbol == symbol, f"instrument {symbol} is filed under its symbol")
+            holds(bid is None or ask is None or bid.price < ask.price, f"the book of {symbol} is not crossed")
+        for side in sides:
+            wrong = side.check()
+            holds(wrong is None, f"a side is sorted: {wrong}")
+        for order in resting:
+            self._check_order(order)
+        holds(len(self._resting) == len(resting), "the orders found by id are those that rest")
+        holds(len(self._by_ref) == len(resting), "the orders found by ref are those that rest")
+        dated = sorted((each.expire_ns, each.order_id) for each in resting if each.tif == TimeInForce.GTD)
+        holds(list(self._expiries) == dated, "the timers are those of the GTD orders")
+        holds(self._exchange.report_seq == 0, "the exchange itself gets no reports")
+
+    def _check_order(self, order: Order) -> None:
+        name = f"order {order.order_id}"
+        holds(order.leaves > 0 and order.cum >= 0, f"{name} has leaves")
+        holds(order.leaves + order.cum <= order.instrument.max_qty, f"{name} is not larger than allowed")
+        holds(order.rests_in_the_end, f"{name} is one that may rest")
+        holds(1 <= order.price <= order.instrument.max_price, f"{name} has a price that is allowed")
+        holds(order.price % order.instrument.band_at(order.price).tick == 0, f"{name} stands on a tick")
+        holds(0 < order.order_id <= self._command_seq, f"{name} was entered by a command")
+        holds(0 < order.arrival <= self._last_arrival, f"{name} has a place in time")
+        holds(0 < order.client_ref <= order.session.client_ref, f"{name} has a ref that was used")
+        holds(self._sessions.get(order.session.session) is order.session, f"{name} has a session")
+        holds(self._instruments.get(order.instrument.symbol) is order.instrument, f"{name} has a book")
+        account = self._accounts.get(order.account)
+        holds(account is not None and account.firm == order.session.firm, f"{name} has an account")
+        holds(self._resting.get(order.order_id) is order, f"{name} is found by id")
+        by_ref = self._by_ref.get((order.session.session, order.client_ref))
+        holds(by_ref is order, f"{name} is found by session and ref")
+        dated = order.tif == TimeInForce.GTD
+        holds(order.expire_ns > self._time_ns if dated else order.expire_ns == 0, f"{name} is in date")
+
+
+# ------------------------------------------------------------------------------------------ the book's questions
+
+
+def worst_price(order: Order) -> int:
+    """The bound: the worst price at which an entering order may trade."""
+    best = order.instrument.other_side(order.side).best()
+    if order.order_type == OrderType.LIMIT or best is None:
+        return order.price
+    instrument = order.instrument
+    if order.side == Side.BUY:
+        protection = min(best.price + instrument.protection_points, instrument.max_price)
+        return min(protection, order.price) if order.price else protection
+    protection = max(best.price - instrument.protection_points, 1)
+    return max(protection, order.price) if order.price else protection
+
+
+def next_maker(taker: Order, bound: int) -> Order | None:
+    """The resting order that the taker meets next, or None where nothing is within its bound."""
+    best = taker.instrument.other_side(taker.side).best()
+    return best if best is not None and taker.reaches(best.price, bound) else None
+
+
+def can_fill(taker: Order, bound: int, wanted: int) -> bool:
+    """Whether at least `wanted` stands within the bound. Looks only."""
+    for maker in taker.instrument.other_side(taker.side):
+        if wanted <= 0 or not taker.reaches(maker.price, bound):
+            break
+        wanted -= maker.leaves
+    return wanted <= 0
+
+
+def remainder_reason(taker: Order) -> Reason:
+    """What an order that may not rest is told of what it could not take."""
+    return Reason.REMAINDER_CANCELLED if taker.cum else Reason.NO_LIQUIDITY
+
+
+# ------------------------------------------------------------------------------------------ tables
+
+
+def rows(dtype: np.dtype[np.void], things: Iterable[Mapping[str, Any]]) -> np.ndarray:
+    """One row each; a field that a thing lacks is reserved, so it is zero."""
+    names = dtype.names or ()
+    return np.array([tuple(thing.get(name, 0) for name in names) for thing in things], dtype)
+
+
+def records(table: np.ndarray) -> list[dict[str, Any]]:
+    """The inverse of `rows`, without what is reserved."""
+    names = table.dtype.names or ()
+    return [
+        {name: value for name, value in zip(names, row, strict=True) if not name.startswith("reserved")}
+        for row in table.tolist()
+    ]
+
+
+def fields_of(thing: Any) -> dict[str, Any]:
+    """A slotted object's fields by name."""
+    return {name: getattr(thing, name) for name in thing.__slots__}
+
+
+def holds(invariant: bool, sentence: str) -> None:
+    """Say which invariant is broken, if it is."""
+    if not invariant:
+        raise BrokenInvariant(f"not true: {sentence}")

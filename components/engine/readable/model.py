@@ -1,0 +1,269 @@
+"""What the readable engine knows: sessions, accounts, instruments, orders, and the two sides of a book.
+
+The idea: a side of a book is nothing but its orders, sorted by (how good the price is, how early it came). There are
+no price levels to keep up to date; a level is what a reader sees when neighbours have one price. Numbers are Python
+integers, so no product or sum here can overflow. Good for reading and judging; slow by a factor of a hundred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sortedcontainers import SortedDict
+
+from wire.constants import FUNDS
+from wire.dtypes import COMMAND, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS
+from wire.enums import OrderType, Side, TimeInForce
+
+RESTING_TIFS = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD)
+
+
+# ------------------------------------------------------------------------------------------ what comes in
+
+
+class Command(NamedTuple):
+    """One row of COMMAND as Python integers."""
+
+    session: int
+    account: int
+    client_ref: int
+    symbol: int
+    kind: int
+    side: int
+    order_type: int
+    tif: int
+    stp: int
+    scope: int
+    extensions: int
+    flags: int
+    gateway: int
+    order_id: int
+    target_ref: int
+    price: int
+    qty: int
+
+    @property
+    def by_funds(self) -> bool:
+        """Whether `qty` is a budget in the quote asset."""
+        return self.flags == FUNDS
+
+
+class OrderTerms(NamedTuple):
+    """The extension of a new order; all zero where it has none."""
+
+    kind: int = 0
+    reserved0: int = 0
+    reserved1: int = 0
+    min_qty: int = 0
+    display_qty: int = 0
+    expire_ns: int = 0
+    stop_price: int = 0
+    offset: int = 0
+    tag0: int = 0
+    tag1: int = 0
+
+
+class InstrumentTerms(NamedTuple):
+    """The first extension of addInstrument."""
+
+    kind: int
+    price_scale: int
+    qty_scale: int
+    quote_scale: int
+    reserved0: int
+    reserved1: int
+    name0: int
+    name1: int
+    max_price: int
+    min_qty: int
+    max_qty: int
+    max_notional: int
+    protection_points: int
+
+
+class PriceBands(NamedTuple):
+    """Each further extension of addInstrument: two rows of its table of ticks and lots."""
+
+    kind: int
+    reserved0: int
+    reserved1: int
+    from_price0: int
+    tick0: int
+    lot0: int
+    from_price1: int
+    tick1: int
+    lot1: int
+    min_notional: int
+
+
+class PartyTerms(NamedTuple):
+    """The extension of addAccount and addSession."""
+
+    kind: int
+    reserved0: int
+    firm: int
+    name0: int
+    name1: int
+    reserved1: int
+    reserved2: int
+    reserved3: int
+    reserved4: int
+    reserved5: int
+
+
+for _row, _dtype in (
+    (Command, COMMAND),
+    (OrderTerms, ORDER_TERMS),
+    (InstrumentTerms, INSTRUMENT_TERMS),
+    (PriceBands, PRICE_BANDS),
+    (PartyTerms, PARTY_TERMS),
+):
+    assert _row._fields == _dtype.names, f"{_row.__name__} does not follow the schema"
+
+
+# ------------------------------------------------------------------------------------------ who trades
+
+
+@dataclass(slots=True)
+class Account:
+    """Whose orders are whose money."""
+
+    account: int
+    firm: int
+    name0: int
+    name1: int
+
+
+@dataclass(slots=True)
+class Session:
+    """One line of numbered requests and numbered reports between a firm and the exchange."""
+
+    session: int
+    firm: int
+    name0: int
+    name1: int
+    client_ref: int = 0  # the last one used up
+    report_seq: int = 0  # the last one given
+    gateway: int = 0  # where it is open; 0: nowhere
+
+
+# ------------------------------------------------------------------------------------------ what is traded
+
+
+class Band(NamedTuple):
+    """From `from_price` upwards prices are multiples of `tick` and quantities of `lot`."""
+
+    from_price: int
+    tick: int
+    lot: int
+
+
+@dataclass(slots=True)
+class Instrument:
+    """The terms of one symbol, and its book."""
+
+    symbol: int
+    price_scale: int
+    qty_scale: int
+    quote_scale: int
+    name0: int
+    name1: int
+    max_price: int
+    min_qty: int
+    max_qty: int
+    min_notional: int
+    max_notional: int
+    protection_points: int
+    bands: tuple[Band, ...]
+    bids: BookSide = field(default_factory=lambda: BookSide(Side.BUY))
+    asks: BookSide = field(default_factory=lambda: BookSide(Side.SELL))
+
+    def band_at(self, price: int) -> Band:
+        """The band that holds at `price`: the last that begins at or below it."""
+        return [band for band in self.bands if band.from_price <= price][-1]
+
+    @property
+    def amount_divisor(self) -> int:
+        """price * qty * 10^quote_scale / this is an amount of the quote asset in its smallest units."""
+        return int(10 ** (self.price_scale + self.qty_scale))
+
+    def price_times_qty(self, price: int, qty: int) -> int:
+        """The notional as an exact integer: in units of the quote asset times `amount_divisor`."""
+        return price * qty * int(10**self.quote_scale)
+
+    def own_side(self, side: int) -> BookSide:
+        """Where an order of `side` rests."""
+        return self.bids if side == Side.BUY else self.asks
+
+    def other_side(self, side: int) -> BookSide:
+        """What an order of `side` trades with."""
+        return self.asks if side == Side.BUY else self.bids
+
+
+@dataclass(slots=True)
+class Order:
+    """An order that entered: resting in a book, or on its way through."""
+
+    order_id: int
+    session: Session
+    account: int
+    client_ref: int
+    instrument: Instrument
+    side: int
+    order_type: int
+    tif: int
+    price: int
+    leaves: int
+    cum: int = 0
+    expire_ns: int = 0
+    arrival: int = 0  # its time priority: set whenever it takes its place at the tail
+
+    @property
+    def rests_in_the_end(self) -> bool:
+        """Whether what cannot be filled at once waits in the book."""
+        return self.order_type == OrderType.LIMIT and self.tif in RESTING_TIFS
+
+    def reaches(self, price: int, bound: int) -> bool:
+        """Whether this order may trade at `price` when `bound` is the worst it may take."""
+        return price <= bound if self.side == Side.BUY else price >= bound
+
+
+class BookSide:
+    """The resting orders of one side, best price first, then oldest first. O(log n) to add and remove."""
+
+    __slots__ = ("_orders", "side")
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        self._orders: SortedDict[tuple[int, int], Order] = SortedDict()
+
+    def _place(self, order: Order) -> tuple[int, int]:
+        return (-order.price if self.side == Side.BUY else order.price, order.arrival)
+
+    def add(self, order: Order) -> None:
+        """Let `order` rest at the place that its price and its arrival give it."""
+        self._orders[self._place(order)] = order
+
+    def remove(self, order: Order) -> None:
+        """Take `order` out; its price and arrival are those with which it was added."""
+        del self._orders[self._place(order)]
+
+    def best(self) -> Order | None:
+        """The order that trades next, or None."""
+        return self._orders.peekitem(0)[1] if self._orders else None
+
+    def __iter__(self) -> Iterator[Order]:
+        return iter(self._orders.values())
+
+    def __len__(self) -> int:
+        return len(self._orders)
+
+    def check(self) -> str | None:
+        """What is wrong with the order of this side, or None."""
+        self._orders._check()  # type: ignore[attr-defined]  # its own invariants; the stubs leave it out
+        for place, order in self._orders.items():
+            if place != self._place(order) or order.side != self.side:
+                return f"order {order.order_id} stands at {place}, which is not its place"
+        return None
