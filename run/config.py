@@ -2,25 +2,44 @@
 
 Settings are local to a machine. What can refuse an order (ticks, lots, limits) is a rule of the venue instead: it
 enters through commands, of which `[[instrument]]`, `[[account]]` and `[[session]]` are the first ones journalled.
+
+A file names only what differs from the defaults; `default()` is a market that is ready to trade. Nothing here is read
+from the environment but the places of a user's own directories, so a file says all there is to know.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import json
 import os
 import tomllib
+import typing
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from wire.constants import (
+    MAX_ACCOUNT,
+    MAX_BANDS,
+    MAX_BATCH,
+    MAX_GATEWAY,
+    MAX_SCALE,
+    MAX_SESSION,
+    MAX_SYMBOL,
+    MAX_UNITS,
+)
+from wire.units import pack_name, to_units
 
 
 class ConfigError(ValueError):
     """The configuration file cannot be used; the message says where and what to do."""
 
 
-def setting(default: Any, unit: str, why: str) -> Any:
-    """A field of a settings section."""
-    return field(default=default, metadata={"unit": unit, "why": why})
+def setting(default: Any, unit: str, why: str, least: int = 1, most: int = MAX_UNITS) -> Any:
+    """A field of a settings section; `least` and `most` bound whole numbers."""
+    return field(default=default, metadata={"unit": unit, "why": why, "least": least, "most": most})
 
 
 def default_runtime_dir() -> str:
@@ -47,11 +66,13 @@ class Place:
 class Gateway:
     """[gateway]: the brokers' door."""
 
-    id: int = setting(1, "number", "names the gateway in commands and fences; unique per exchange")
+    id: int = setting(1, "number", "names the gateway in commands and fences; unique per exchange", most=MAX_GATEWAY)
     tcp: str = setting("tcp://127.0.0.1:7001", "endpoint", "where brokers connect; empty: ipc only")
     queue: int = setting(10_000, "messages", "per peer; a broker that reads slower is dropped, not waited for")
-    max_unacked: int = setting(65_536, "commands", "unacknowledged by the sequencer; beyond it orders are refused BUSY")
-    reserved_cancels: int = setting(4_096, "commands", "room beyond max_unacked that only cancels may use")
+    max_unacked: int = setting(
+        65_536, "commands", "unacknowledged by the sequencer; beyond it orders are refused BUSY", least=MAX_BATCH
+    )
+    reserved_cancels: int = setting(4_096, "commands", "room beyond max_unacked that only cancels may use", least=0)
     slice: int = setting(16, "frames", "taken from the brokers per duty cycle, so that reports are never starved")
     resend_ms: int = setting(200, "ms", "without progress of acknowledgements before frames are sent again")
     heartbeat_ms: int = setting(1_000, "ms", "between heartbeats to each broker, naming the next report number")
@@ -61,26 +82,38 @@ class Gateway:
 class Sequencer:
     """[sequencer]: numbering, journal, group commit."""
 
-    policy: str = setting("fsync", "fsync|async|memory", "when a group counts as journalled; only fsync survives power loss")
-    segment_mib: int = setting(64, "MiB", "per journal segment, zero-filled ahead so that a sync need not grow the file")
-    max_group: int = setting(8_192, "commands", "per group; bounds what one sync and one matcher step carry")
-    queue: int = setting(10_000, "messages", "from gateways and to the matcher; beyond it the matcher reads the journal")
+    policy: str = setting(
+        "fsync", "fsync|async|memory", "when a group counts as journalled; only fsync survives power loss"
+    )
+    segment_mib: int = setting(
+        64, "MiB", "per journal segment, zero-filled ahead so that a sync need not grow the file", most=4_096
+    )
+    max_group: int = setting(
+        8_192, "commands", "per group; bounds what one sync and one matcher step carry", least=MAX_BATCH, most=65_536
+    )
+    queue: int = setting(
+        10_000, "messages", "from gateways and to the matcher; beyond it the matcher reads the journal"
+    )
     heartbeat_ms: int = setting(50, "ms", "between heartbeats on acks and commands when nothing else is sent")
     max_lag: int = setting(1_000_000, "commands", "the matcher may be behind before gateways are told to refuse")
     max_jump_ms: int = setting(60_000, "ms", "the clock may leap forward between groups before entry stops")
-    cpu: int = setting(-1, "cpu number", "to pin to; -1: wherever the system likes")
+    cpu: int = setting(-1, "cpu number", "to pin to; -1: wherever the system likes", least=-1)
 
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
     """[matcher]: the engine's process."""
 
-    cpu: int = setting(-1, "cpu number", "to pin to; -1: the last one this process may use")
+    cpu: int = setting(-1, "cpu number", "to pin to; -1: the last one this process may use", least=-1)
     spin: bool = setting(False, "bool", "busy-spin when idle: lower latency for a whole core")
-    event_buffer: int = setting(4_096, "events", "per engine step; a larger one makes larger frames, never other events")
-    queue: int = setting(10_000, "messages", "per subscriber of the event stream; who reads slower repairs from the log")
+    event_buffer: int = setting(
+        4_096, "events", "per engine step; a larger one makes larger frames, never other events", least=16, most=1 << 20
+    )
+    queue: int = setting(
+        10_000, "messages", "per subscriber of the event stream; who reads slower repairs from the log"
+    )
     heartbeat_ms: int = setting(50, "ms", "between heartbeats on the event stream when nothing else is sent")
-    segment_mib: int = setting(256, "MiB", "per event log segment")
+    segment_mib: int = setting(256, "MiB", "per event log segment", most=4_096)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +121,24 @@ class Publisher:
     """[publisher]: market data."""
 
     tcp: str = setting("tcp://127.0.0.1:7002", "endpoint", "where subscribers connect; empty: ipc only")
-    snapshots_tcp: str = setting("tcp://127.0.0.1:7003", "endpoint", "where snapshots and replays are asked for; empty: ipc only")
+    snapshots_tcp: str = setting(
+        "tcp://127.0.0.1:7003", "endpoint", "where snapshots and replays are asked for; empty: ipc only"
+    )
     queue: int = setting(10_000, "messages", "per subscriber; who reads slower has a gap and repairs it by replay")
     ring: int = setting(65_536, "entries", "kept per topic for replay; older gaps are mended by a snapshot")
-    heartbeat_ms: int = setting(1_000, "ms", "between global heartbeats; a topic's come after its activity and back off")
+    heartbeat_ms: int = setting(
+        1_000, "ms", "between global heartbeats; a topic's come after its activity and back off"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Supervisor:
+    """[supervisor]: what `zmx up` does about parts that die."""
+
+    grace_ms: int = setting(5_000, "ms", "a part has to stop when asked to, before it is killed")
+    restart_ms: int = setting(50, "ms", "before a part that died is started again; doubled at each death in the window")
+    max_restarts: int = setting(10, "restarts", "of one part within the window; beyond it the exchange stops", least=0)
+    window_s: int = setting(60, "s", "over which deaths of a part are counted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +177,7 @@ class Config:
     sequencer: Sequencer = field(default_factory=Sequencer)
     matcher: Matcher = field(default_factory=Matcher)
     publisher: Publisher = field(default_factory=Publisher)
+    supervisor: Supervisor = field(default_factory=Supervisor)
     instrument: tuple[Instrument, ...] = ()
     account: tuple[Party, ...] = ()
     session: tuple[Party, ...] = ()
@@ -153,3 +201,314 @@ class Config:
     def events_dir(self) -> Path:
         """Where event log segments are."""
         return self.data_dir / "events"
+
+
+# ---------------------------------------------------------------------------------------------- the ready market
+
+
+def default() -> Config:
+    """What runs without a file: two stocks and a currency pair, four firms with four accounts and sessions each."""
+    stocks = {
+        "price_scale": 4,
+        "qty_scale": 0,
+        "quote_scale": 2,
+        "max_price": "1000000",
+        "min_qty": "1",
+        "max_qty": "10000000",
+        "protection": "10",
+        # Regulation NMS, rule 612: a cent from a dollar upwards, a hundredth of one below.
+        "bands": [
+            {"from": "0", "tick": "0.0001", "lot": "1"},
+            {"from": "1.0000", "tick": "0.01", "lot": "1"},
+        ],
+    }
+    bitcoin = Instrument(
+        symbol=3,
+        name="BTC-USD",
+        price_scale=2,
+        qty_scale=8,
+        quote_scale=2,
+        max_price="10000000",
+        min_qty="0.00000001",
+        max_qty="10000",
+        protection="5000",
+        bands=[{"from": "0", "tick": "0.01", "lot": "0.00000001"}],
+    )
+    return Config(
+        instrument=(
+            Instrument(symbol=1, name="AAPL", **stocks),  # type: ignore[arg-type]
+            Instrument(symbol=2, name="AMZN", **stocks),  # type: ignore[arg-type]
+            bitcoin,
+        ),
+        account=tuple(Party(number, _firm(number), f"ACCOUNT-{number}") for number in range(1, 17)),
+        session=tuple(Party(number, _firm(number), f"SESSION-{number}") for number in range(1, 17)),
+    )
+
+
+def _firm(number: int) -> int:
+    return 1 + (number - 1) // 4
+
+
+# ---------------------------------------------------------------------------------------------- from and to TOML
+
+
+def load(path: Path | None = None) -> Config:
+    """The configuration in the file at `path`, over the defaults; without a path the one that $ZMX_CONFIG names.
+
+    Raises ConfigError for anything in it that cannot be used.
+    """
+    if path is None and (named := os.environ.get("ZMX_CONFIG")):
+        path = Path(named)
+    if path is None:
+        return default()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}. `zmx config > {path}` writes one to start from."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not text in UTF-8") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, source: str) -> Config:
+    """The configuration that `text` (TOML) makes of the defaults; errors name `source`."""
+    try:
+        tables = tomllib.loads(text, parse_float=str)  # decimals stay as they were written
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source} is not TOML: {error}") from error
+    try:
+        config = _config(tables)
+        check(config)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+    return config
+
+
+def to_toml(config: Config) -> str:
+    """A file that says the same as `config`, every setting with its unit and reason; `parse` takes it."""
+    lines = ["# Settings of zmx. What is left out has its default; `zmx config --show` prints all of them."]
+    for section in _sections():
+        table = getattr(config, section.name)
+        lines += ["", f"[{section.name}]"]
+        for each in dataclasses.fields(table):
+            value = _toml(getattr(table, each.name))
+            lines.append(f"{each.name} = {value}  # {each.metadata['unit']}: {each.metadata['why']}")
+    for name in _MARKET:
+        for row in getattr(config, name):
+            lines += ["", f"[[{name}]]"]
+            lines += [f"{field} = {_toml(value)}" for field, value in dataclasses.asdict(row).items()]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    match value:
+        case dict():
+            return "{ " + ", ".join(f"{name} = {_toml(each)}" for name, each in value.items()) + " }"
+        case list():
+            return "[" + "".join(f"\n  {_toml(each)}," for each in value) + "\n]"
+        case _:
+            return json.dumps(value)  # strings, whole numbers and booleans are written alike
+
+
+class Setting(NamedTuple):
+    """One row of `zmx config --show`."""
+
+    name: str
+    value: str | int | bool
+    unit: str
+    default: str | int | bool
+    why: str
+
+
+def rows(config: Config) -> Iterator[Setting]:
+    """Every setting of the machine, with what is in use; empty places show what they stand for."""
+    standing_for: dict[str, str] = {
+        "place.runtime_dir": default_runtime_dir(),
+        "place.data_dir": default_data_dir(),
+    }
+    for section in _sections():
+        table = getattr(config, section.name)
+        for each in dataclasses.fields(table):
+            name = f"{section.name}.{each.name}"
+            normal: Any = standing_for.get(name, each.default)
+            value = getattr(table, each.name) or standing_for.get(name) or getattr(table, each.name)
+            yield Setting(name, value, each.metadata["unit"], normal, each.metadata["why"])
+
+
+_MARKET: Mapping[str, type] = {"instrument": Instrument, "account": Party, "session": Party}
+
+
+def _sections() -> list[dataclasses.Field[Any]]:
+    return [each for each in dataclasses.fields(Config) if each.name not in _MARKET]
+
+
+def _config(tables: dict[str, Any]) -> Config:
+    known = {each.name: each for each in dataclasses.fields(Config)}
+    ready = default()
+    parts: dict[str, Any] = {}
+    for name, table in tables.items():
+        if name not in known:
+            raise ConfigError(f"there is no section [{name}]{_nearest(name, known)}")
+        if name in _MARKET:
+            if not isinstance(table, list) or not all(isinstance(row, dict) for row in table):
+                raise ConfigError(f"{name} is a list of tables: write [[{name}]] above each")
+            parts[name] = tuple(
+                _table(_MARKET[name], row, f"[[{name}]] number {number}") for number, row in enumerate(table, start=1)
+            )
+        elif isinstance(table, dict):
+            parts[name] = _table(type(getattr(ready, name)), table, f"[{name}]")
+        else:
+            raise ConfigError(f"{name} is a section: write [{name}], and its settings below")
+    return dataclasses.replace(ready, **parts)
+
+
+def _table(kind: type, table: dict[str, Any], where: str) -> Any:
+    fields = {each.name: each for each in dataclasses.fields(kind)}
+    types = typing.get_type_hints(kind)
+    for name in table:
+        if name not in fields:
+            raise ConfigError(f"{where} has no setting {name!r}{_nearest(name, fields)}")
+    for name, each in fields.items():
+        if name not in table and each.default is dataclasses.MISSING:
+            raise ConfigError(f"{where} lacks {name}")
+    return kind(**{name: _value(table[name], types[name], fields[name], f"{where} {name}") for name in table})
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, 1, 0.5)
+    return f": did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
+
+
+def _value(value: Any, kind: Any, field: dataclasses.Field[Any], where: str) -> Any:
+    """`value` if it is of the kind that the field takes."""
+    if kind is str and type(value) is int and not field.metadata and field.name != "name":
+        return str(value)  # 100 may stand for "100" where decimal text is meant
+    if kind in (str, int, bool):
+        if type(value) is not kind:
+            words = {str: "text in quotes", int: "a whole number", bool: "true or false"}
+            raise ConfigError(f"{where} takes {words[kind]}, not {_toml_or_name(value)}")
+        _check_setting(value, field.metadata, where)
+        return value
+    if not isinstance(value, list) or not value:
+        raise ConfigError(f"{where} takes a list of {{ from, tick, lot }}")
+    return [_band(each, f"{where}[{number}]") for number, each in enumerate(value)]
+
+
+def _band(value: Any, where: str) -> dict[str, str]:
+    wanted = ("from", "tick", "lot")
+    if not isinstance(value, dict) or set(value) != set(wanted):
+        raise ConfigError(f"{where} takes {{ from, tick, lot }}, not {_toml_or_name(value)}")
+    return {name: str(value[name]) for name in wanted}
+
+
+def _toml_or_name(value: Any) -> str:
+    try:
+        return _toml(value).replace("\n", "")
+    except TypeError:
+        return type(value).__name__
+
+
+def _check_setting(value: str | int | bool, metadata: Mapping[str, Any], where: str) -> None:
+    unit = metadata.get("unit", "")
+    if isinstance(value, str):
+        if "|" in unit and value not in unit.split("|"):
+            raise ConfigError(f"{where} is one of {unit.replace('|', ', ')}, not {value!r}")
+        if unit == "endpoint" and value and not value.startswith("tcp://"):
+            raise ConfigError(f"{where} is tcp://ADDRESS:PORT or empty, not {value!r}")
+    elif type(value) is int and metadata and not metadata["least"] <= value <= metadata["most"]:
+        bounds = (
+            f"{metadata['least']} or more"
+            if metadata["most"] == MAX_UNITS
+            else f"from {metadata['least']} to {metadata['most']}"
+        )
+        raise ConfigError(f"{where} is {bounds} {unit}, not {value}")
+
+
+# ---------------------------------------------------------------------------------------------- what must hold
+
+_LONGEST_SOCKET = "notify-sequencer.sock"
+
+
+def check(config: Config) -> None:
+    """Raise ConfigError unless the exchange can run with this.
+
+    The market's rules are those by which the engine takes addInstrument, addAccount and addSession
+    (components/engine/README.md): what it would refuse is refused here, before anything is journalled.
+    """
+    path = str(config.runtime_dir.absolute() / _LONGEST_SOCKET)
+    if len(os.fsencode(path)) > 107:
+        raise ConfigError(f"[place] runtime_dir: {path} is too long for a socket (107 bytes); choose a shorter one")
+    _check_ids("instrument", [(each.symbol, each.name) for each in config.instrument], MAX_SYMBOL)
+    _check_ids("account", [(each.id, each.name) for each in config.account], MAX_ACCOUNT)
+    _check_ids("session", [(each.id, each.name) for each in config.session], MAX_SESSION)
+    names = [each.name for each in config.instrument]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"[[instrument]] {twice.pop()}: two instruments have this name")
+    for party in (*config.account, *config.session):
+        if party.firm < 1:
+            raise ConfigError(f"{party.name}: firm counts from 1, not {party.firm}")
+    for instrument in config.instrument:
+        try:
+            _check_instrument(instrument)
+        except ValueError as error:
+            raise ConfigError(f"[[instrument]] {instrument.name}: {error}") from None
+
+
+def _check_ids(table: str, pairs: list[tuple[int, str]], most: int) -> None:
+    seen: set[int] = set()
+    for number, name in pairs:
+        try:
+            pack_name(name)
+        except ValueError as error:
+            raise ConfigError(f"[[{table}]] {number}: {error}") from None
+        if not 1 <= number <= most:
+            raise ConfigError(f"[[{table}]] {name}: {number} is not from 1 to {most}")
+        if number in seen:
+            raise ConfigError(f"[[{table}]] {name}: {number} is taken by another")
+        seen.add(number)
+
+
+def _check_instrument(each: Instrument) -> None:
+    for name in ("price_scale", "qty_scale", "quote_scale"):
+        if not 0 <= getattr(each, name) <= MAX_SCALE:
+            raise ValueError(f"{name} is from 0 to {MAX_SCALE}, not {getattr(each, name)}")
+
+    def units(name: str, text: str, scale: int, least: int) -> int:
+        try:
+            value = to_units(text, scale)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        if value < least:
+            raise ValueError(f"{name} is too small: {text}")
+        return value
+
+    max_price = units("max_price", each.max_price, each.price_scale, 1)
+    min_qty = units("min_qty", each.min_qty, each.qty_scale, 1)
+    max_qty = units("max_qty", each.max_qty, each.qty_scale, 1)
+    units("protection", each.protection, each.price_scale, 1)
+    min_notional = units("min_notional", each.min_notional, each.quote_scale, 0)
+    max_notional = units("max_notional", each.max_notional, each.quote_scale, 0)
+    if min_qty > max_qty:
+        raise ValueError(f"min_qty {each.min_qty} is above max_qty {each.max_qty}")
+    if 0 < max_notional < min_notional:
+        raise ValueError(f"min_notional {each.min_notional} is above max_notional {each.max_notional}")
+    if not 1 <= len(each.bands) <= MAX_BANDS:
+        raise ValueError(f"bands: from 1 to {MAX_BANDS} of them, not {len(each.bands)}")
+    previous = -1
+    for number, band in enumerate(each.bands):
+        start = units(f"bands[{number}].from", band["from"], each.price_scale, 0)
+        units(f"bands[{number}].tick", band["tick"], each.price_scale, 1)
+        units(f"bands[{number}].lot", band["lot"], each.qty_scale, 1)
+        if number == 0 and start:
+            raise ValueError(f"bands[0].from is 0, not {band['from']}: every price needs a tick")
+        if not previous < start <= max_price:
+            raise ValueError(f"bands[{number}].from: bands rise, up to max_price")
+        previous = start
+    largest = -(-max_price * max_qty * 10**each.quote_scale // 10 ** (each.price_scale + each.qty_scale))
+    if (max_notional or largest) > MAX_UNITS:
+        raise ValueError(
+            f"max_price times max_qty is {largest} units of 10^-{each.quote_scale}, above {MAX_UNITS}:"
+            " lower one of them, or give max_notional"
+        )
