@@ -1,0 +1,1 @@
+"""Tests of run/: storage, processes, the command line."""
