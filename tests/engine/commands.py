@@ -1,0 +1,678 @@
+"""A seeded crowd: brokers, an operator and vandals, who drive an engine through everything that its rules speak of.
+
+The crowd has a readable engine of its own and looks into its books to choose targets and prices, so that orders meet,
+targets are alive, and rare outcomes come up; what it sends depends on the seed alone. Most commands are what a sound
+client would send. Some are made unsound afterwards: another sender, a field at an edge of its type, a stray extension.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from components.engine.readable import ReadableEngine
+from components.engine.readable.model import Instrument, Order, Session
+from tests.engine.groups import COMMAND_FIELDS, Draft, Group, apply, draft, extension, group_of
+from wire.constants import FUNDS, MAX_ACCOUNT, MAX_SESSION, MAX_SYMBOL, MAX_UNITS, RULES_VERSION
+from wire.dtypes import COMMAND, EXTENSION, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS
+from wire.enums import CommandKind, OrderType, Scope, Side, TimeInForce
+from wire.units import pack_name
+
+INT64_MAX = (1 << 63) - 1
+GATEWAYS = (1, 2, 32_767)
+FIRMS = (1, 2, (1 << 31) - 1)
+START_NS = 1_700_000_000_000_000_000
+
+
+class Terms(NamedTuple):
+    """An instrument as it is added, and where its prices live."""
+
+    terms: dict[str, int]
+    bands: list[tuple[int, int, int]]
+    min_notional: int
+    middle: int
+
+
+def template(name: str, scales: tuple[int, int, int], **rest: int) -> dict[str, int]:
+    """The fields of INSTRUMENT_TERMS."""
+    name0, name1 = pack_name(name)
+    price_scale, qty_scale, quote_scale = scales
+    return {
+        "price_scale": price_scale,
+        "qty_scale": qty_scale,
+        "quote_scale": quote_scale,
+        "name0": name0,
+        "name1": name1,
+        **rest,
+    }
+
+
+TWELVE_BANDS = [(0, 1, 1), *((10 * 2**step, 2**step, 10 * step) for step in range(1, 12))]
+TEMPLATES = (
+    Terms(  # few prices and small sizes: always crossing, many at one price
+        template("DENSE", (0, 0, 0), max_price=12, min_qty=1, max_qty=40, max_notional=0, protection_points=2),
+        [(0, 1, 1)],
+        0,
+        6,
+    ),
+    Terms(  # a stock: ticks and lots coarser upwards, and the price wanders over the edge of a band
+        template("STOCK", (2, 0, 2), max_price=200_000, min_qty=1, max_qty=5_000, max_notional=0, protection_points=90),
+        [(0, 1, 1), (10_000, 5, 10), (10_100, 20, 100)],
+        0,
+        10_030,
+    ),
+    Terms(  # a coin: lots of 10^-5, notionals from 10 to 50,000; sell orders for small change are refused
+        template(
+            "COIN-USD",
+            (2, 8, 2),
+            max_price=100_000_000,
+            min_qty=1_000,
+            max_qty=10**11,
+            max_notional=5_000_000,
+            protection_points=4_000,
+        ),
+        [(0, 1, 1_000)],
+        1_000,
+        4_000_000,
+    ),
+    Terms(  # as many bands as there may be
+        template("BANDS", (4, 2, 6), max_price=40_000, min_qty=1, max_qty=10**6, max_notional=0, protection_points=300),
+        TWELVE_BANDS,
+        7,
+        640,
+    ),
+    Terms(  # everything as large as it may be: sums and products far beyond 64 and 128 bits
+        template(
+            "HUGE",
+            (12, 12, 0),
+            max_price=MAX_UNITS,
+            min_qty=1,
+            max_qty=MAX_UNITS,
+            max_notional=MAX_UNITS,
+            protection_points=MAX_UNITS,
+        ),
+        [(0, 1, 1), (MAX_UNITS - 500, 2, 3)],
+        0,
+        MAX_UNITS - 520,
+    ),
+    Terms(  # a price of 1 buys nearly everything for one unit of money
+        template("DUST", (12, 12, 0), max_price=9, min_qty=1, max_qty=MAX_UNITS, max_notional=0, protection_points=3),
+        [(0, 1, 1), (5, 1, 7)],
+        0,
+        4,
+    ),
+    Terms(  # the other end: amounts in 10^-12 of whole units, where a notional limit is soon reached
+        template(
+            "FINE",
+            (0, 0, 12),
+            max_price=MAX_UNITS,
+            min_qty=1,
+            max_qty=MAX_UNITS,
+            max_notional=10**15,
+            protection_points=5,
+        ),
+        [(0, 1, 1)],
+        3 * 10**12,
+        25,
+    ),
+)
+
+
+def edges(dtype: np.dtype[np.int64]) -> list[int]:
+    """Values at which a field of that type may break something."""
+    top = int(np.iinfo(dtype).max)
+    near = [0, 1, -1, 2, 3, top, top - 1, -top, -top - 1]
+    limits = [MAX_SYMBOL, MAX_ACCOUNT, MAX_SESSION, MAX_UNITS, MAX_UNITS - 1, 127, 32_767, 1 << 31, 1 << 32]
+    return near + [value + step for value in limits for step in (0, 1) if value + step <= top]
+
+
+EDGES = {(dtype, name): edges(dtype[name]) for dtype in (COMMAND, EXTENSION) for name in dtype.names or ()}
+STRAYABLE = tuple(name for name in COMMAND_FIELDS if name != "extensions")  # that count must add up
+
+
+@dataclass
+class Draw:
+    """A command being composed."""
+
+    fields: dict[str, int]
+    extensions: list[bytes]
+
+
+class Crowd:
+    """Makes groups, one after another, without end. The same seed gives the same groups."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.engine = ReadableEngine()  # steers; what it gives is compared with the engines under test
+        self.time_ns = START_NS
+        self.live: list[int] = []  # ids of orders that rested lately
+        self.dead: list[int] = []
+        self.refs: dict[int, int] = {}
+        self.middles: dict[int, int] = {}
+        self.seq = 0
+        self.names = 0
+        self.preamble = True
+        # A venue of one mood per seed: how deep the books get, how often everything is swept away.
+        self.patience = self.chance.choice((0.3, 1.0, 3.0))
+        self.biggest = self.chance.choice((8, 60, 400))
+        actions: list[tuple[float, Callable[[], Draw]]] = [
+            (34, self.quote),
+            (20, self.take),
+            (4, self.fill_or_kill),
+            (7, self.at_market),
+            (5, self.by_funds),
+            (13 / self.patience, self.cancel),
+            (11, self.replace),
+            (0.5 / self.patience, self.mass_cancel),
+            (0.6, self.repeat),
+            (0.5, self.tick),
+            (0.12 / self.patience, self.end_of_day),
+            (0.6, self.open_session),
+            (0.25, self.close_session),
+            (0.15, self.gateway_lost),
+            (0.5, self.add_instrument),
+            (0.3, self.add_account),
+            (0.3, self.add_session),
+            (0.15, self.set_rules),
+            (0.3, self.nonsense),
+        ]
+        self.weights = [weight for weight, _ in actions]
+        self.actions = [action for _, action in actions]
+
+    # ---------------------------------------------------------------------------------- groups
+
+    def play(self, commands: int) -> Iterator[tuple[Group, np.ndarray]]:
+        """Groups of about `commands` commands in all, each with the steering engine's events."""
+        while self.seq < commands:
+            if self.seq == 0:
+                drafts = self.opening()
+            else:
+                last = self.seq > commands - 20  # time stands at its end from here on
+                self.time_ns = INT64_MAX if last else self.next_time()
+                drafts = [self.command() for _ in range(self.size())]
+            group = group_of(drafts, drafts[0].number)
+            events = apply(self.engine, group)
+            self.remember(events)
+            yield group, events
+
+    def size(self) -> int:
+        """Of the next group."""
+        return self.chance.randint(1, self.chance.choice((1, 4, self.biggest)))
+
+    def next_time(self) -> int:
+        """It stands still, creeps, or leaps to, onto and beyond the next expiry; the sender's clock may go back."""
+        deadline = self.engine.next_deadline_ns or self.time_ns
+        now = self.time_ns
+        choices = (now, now, now, now + self.chance.randint(0, 500), now + self.chance.randint(0, 10**6))
+        rare = (0, -1, now - 1, deadline - 1, deadline, deadline + 1, now + 10**9)
+        moment = self.chance.choice(rare if self.chance.random() < 0.1 else choices)
+        return min(moment, now + 10**12)  # an order that never expires keeps its word
+
+    def remember(self, events: np.ndarray) -> None:
+        """Which orders may be meant by later commands."""
+        resting = self.engine._resting
+        for order_id in np.unique(events["order_id"][events["kind"] <= 5]).tolist():
+            if order_id in resting:
+                self.live.append(order_id)
+            elif len(self.dead) < 200:
+                self.dead.append(order_id)
+            else:
+                self.dead[self.chance.randrange(200)] = order_id
+
+    def number(self) -> int:
+        """The next command's."""
+        self.seq += 1
+        return self.seq
+
+    def finish(self, draw: Draw) -> Draft:
+        """A composed command with its number."""
+        return draft(self.number(), self.time_ns, draw.fields, draw.extensions)
+
+    def opening(self) -> list[Draft]:
+        """What every venue begins with: all instruments, a firm's accounts and sessions, everyone logged on."""
+        draws = [self.listing(symbol, terms) for symbol, terms in enumerate(TEMPLATES, 1)]
+        for number in range(1, 9):
+            draws.append(self.party(CommandKind.ADD_ACCOUNT, FIRMS[number % 3], account=number))
+        for number in range(1, 7):
+            draws.append(self.party(CommandKind.ADD_SESSION, FIRMS[number % 3], price=number))
+            draws.append(operator(CommandKind.OPEN_SESSION, session=number, gateway=GATEWAYS[number % 2]))
+        return [self.finish(each) for each in draws]
+
+    def command(self) -> Draft:
+        """One command: what a sound client would send, and now and then not quite."""
+        (action,) = self.chance.choices(self.actions, self.weights)
+        draw = action()
+        if self.chance.random() < 0.06:
+            self.spoil(draw)
+        return self.finish(draw)
+
+    def spoil(self, draw: Draw) -> None:
+        """One or two things that a sound client would not do."""
+        for _ in range(self.chance.choice((1, 1, 2))):
+            what = self.chance.random()
+            if what < 0.7:
+                name = self.chance.choice(STRAYABLE)
+                draw.fields[name] = self.chance.choice(EDGES[COMMAND, name])
+            elif what < 0.8:
+                kind = self.chance.choice(list(CommandKind))
+                draw.extensions.append(extension(ORDER_TERMS, kind=kind % 5, min_qty=self.chance.randint(-1, 3)))
+            elif what < 0.9 and draw.extensions:
+                draw.extensions.pop()
+            elif draw.extensions:
+                index = self.chance.randrange(len(draw.extensions))
+                record = np.frombuffer(draw.extensions[index], EXTENSION).copy()
+                name = self.chance.choice(EXTENSION.names or ())
+                record[name] = self.chance.choice(EDGES[EXTENSION, name])
+                draw.extensions[index] = record.tobytes()
+            else:
+                draw.fields["session"] = 0 if draw.fields.get("session") else self.any_session().session
+
+    # ---------------------------------------------------------------------------------- who and what
+
+    def any_session(self) -> Session:
+        """A session, mostly an open one."""
+        sessions = list(self.engine._sessions.values())
+        open_ones = [session for session in sessions if session.gateway]
+        return self.chance.choice(open_ones if open_ones and self.chance.random() < 0.98 else sessions)
+
+    def from_session(self, kind: CommandKind, session: Session) -> dict[str, int]:
+        """The fields that every request of a session has. Refs rise, mostly by one."""
+        last = max(self.refs.get(session.session, 0), session.client_ref)
+        step = 1 if self.chance.random() < 0.95 else self.chance.randint(1, 1000)
+        if last + step <= INT64_MAX:
+            last += step
+        self.refs[session.session] = last
+        gateway = session.gateway if self.chance.random() < 0.995 else self.chance.choice(GATEWAYS)
+        return {"session": session.session, "kind": kind, "client_ref": last, "gateway": gateway}
+
+    def an_account(self, session: Session) -> int:
+        """An account that the session may trade for."""
+        fitting = [each.account for each in self.engine._accounts.values() if each.firm == session.firm]
+        if self.chance.random() < 0.01:
+            return self.chance.choice(list(self.engine._accounts))
+        return self.chance.choice(fitting) if fitting else 1
+
+    def an_instrument(self) -> Instrument:
+        """One of the first few, which therefore get deep, or any."""
+        instruments = self.engine._instruments
+        symbol = min(1 + int(self.chance.expovariate(0.4)), len(TEMPLATES))
+        return instruments[symbol] if self.chance.random() < 0.95 else self.chance.choice(list(instruments.values()))
+
+    def middle(self, instrument: Instrument) -> int:
+        """Where this instrument's prices are at the moment; it wanders a little."""
+        home = TEMPLATES[(instrument.symbol - 1) % len(TEMPLATES)].middle
+        now = self.middles.get(instrument.symbol, min(home, instrument.max_price))
+        if self.chance.random() < 0.02:
+            now += self.chance.randint(-3, 3) * instrument.band_at(max(now, 0)).tick
+            now = min(max(now, 1), instrument.max_price)
+            self.middles[instrument.symbol] = now
+        return now
+
+    def a_price(self, instrument: Instrument, away: int) -> int:
+        """A price `away` ticks above the middle, on a tick, within range: mostly."""
+        middle = self.middle(instrument)
+        price = middle + away * instrument.band_at(middle).tick
+        if self.chance.random() < 0.01:
+            price = self.chance.choice((0, -1, 1, instrument.max_price, instrument.max_price + 1, price + 1))
+        elif self.chance.random() < 0.98:
+            price = min(max(price, 1), instrument.max_price)
+            tick = instrument.band_at(price).tick
+            price = max(price - price % tick, tick)
+        return price
+
+    def a_qty(self, instrument: Instrument, price: int) -> int:
+        """A few lots at that price; now and then very many, or off the lot."""
+        lot = instrument.band_at(max(price, 0)).lot
+        what = self.chance.random()
+        if what < 0.02:
+            return self.chance.choice(
+                (0, -1, 1, instrument.min_qty, instrument.max_qty, instrument.max_qty + 1, lot + 1)
+            )
+        if what < 0.05:
+            return instrument.max_qty - self.chance.randint(0, 3) * lot
+        floor = -(-instrument.min_qty // lot)
+        if instrument.min_notional and price > 0:
+            scale = instrument.min_notional * 10 ** (instrument.price_scale + instrument.qty_scale)
+            floor = max(floor, -(-scale // (price * 10**instrument.quote_scale * lot)))
+        lots = floor + self.chance.randint(0, 12) if self.chance.random() < 0.99 else max(floor - 1, 1)
+        return lots * lot if lots * lot <= INT64_MAX else lot
+
+    def a_target(self) -> tuple[Order | None, dict[str, int]]:
+        """A live order (and the words that mean it), or words that mean none."""
+        what = self.chance.random()
+        while self.live and what < 0.9:
+            index = self.chance.randrange(len(self.live))
+            order = self.engine._resting.get(self.live[index])
+            if order is None:  # forget it, at no cost
+                self.live[index] = self.live[-1]
+                self.live.pop()
+                continue
+            if self.chance.random() < 0.5:
+                return order, {"order_id": order.order_id}
+            return order, {"target_ref": order.client_ref}
+        if what < 0.95 and self.dead:
+            return None, {"order_id": self.chance.choice(self.dead)}
+        words: tuple[dict[str, int], ...] = (
+            {"target_ref": self.chance.randint(1, 3000)},
+            {"order_id": self.chance.randint(1, 2 * self.seq)},
+            {"order_id": self.seq + 1},  # itself
+            {"order_id": 1, "target_ref": 1},
+            {},
+        )
+        return None, self.chance.choice(words)
+
+    # ---------------------------------------------------------------------------------- brokers
+
+    def order(self, aggressive: bool, **given: int) -> tuple[Draw, Instrument, dict[str, int]]:
+        """A limit order and its terms, not yet packed."""
+        session, instrument = self.any_session(), self.an_instrument()
+        side = self.chance.choice((Side.BUY, Side.SELL))
+        away = min(int(self.chance.expovariate(0.3)), 30)
+        direction = 1 if (side == Side.SELL) != aggressive else -1
+        price = self.a_price(instrument, direction * away)
+        fields = {
+            **self.from_session(CommandKind.NEW_ORDER, session),
+            "account": self.an_account(session),
+            "symbol": instrument.symbol,
+            "side": side,
+            "order_type": OrderType.LIMIT,
+            "price": price,
+            "qty": self.a_qty(instrument, price),
+            **given,
+        }
+        terms = {"tag0": self.chance.getrandbits(60), "tag1": self.seq} if self.chance.random() < 0.1 else {}
+        return Draw(fields, []), instrument, terms
+
+    def packed(self, draw: Draw, terms: dict[str, int]) -> Draw:
+        """With the extension that the terms need, if they need one."""
+        if terms:
+            draw.extensions.append(extension(ORDER_TERMS, **terms))
+        return draw
+
+    def resting_tif(self, terms: dict[str, int]) -> int:
+        """GTC, Day or GTD, with an expiry soon, later, or at the end of time."""
+        tif = self.chance.choice((TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD))
+        if tif == TimeInForce.GTD:
+            soon = self.chance.choice((0, 1, 50, 1000, 1000, 10**6, 10**9, 10**15))
+            later = min(self.time_ns + soon, INT64_MAX)
+            terms["expire_ns"] = self.chance.choice((later,) * 9 + (INT64_MAX,))
+        elif self.chance.random() < 0.005:
+            terms["expire_ns"] = INT64_MAX
+        return tif
+
+    def quote(self) -> Draw:
+        """An order that is meant to rest."""
+        draw, _, terms = self.order(aggressive=False)
+        draw.fields["tif"] = self.resting_tif(terms)
+        if self.chance.random() < 0.004:
+            word = self.chance.choice(("display_qty", "stop_price", "offset", "min_qty"))
+            terms[word] = self.chance.choice((1, -1, INT64_MAX))
+        return self.packed(draw, terms)
+
+    def take(self) -> Draw:
+        """An order that is meant to trade; what it cannot get rests or not."""
+        draw, _, terms = self.order(aggressive=True)
+        if self.chance.random() < 0.5:
+            draw.fields["tif"] = self.resting_tif(terms)
+        else:
+            draw.fields["tif"] = TimeInForce.IOC
+            self.maybe_min_qty(draw, terms)
+        return self.packed(draw, terms)
+
+    def maybe_min_qty(self, draw: Draw, terms: dict[str, int]) -> None:
+        """IOC: at least so much or nothing; exact, reachable, too much."""
+        if self.chance.random() < 0.4:
+            qty = draw.fields["qty"]
+            terms["min_qty"] = self.chance.choice((1, qty // 2, qty, qty + 1 if self.chance.random() < 0.2 else qty))
+
+    def fill_or_kill(self) -> Draw:
+        """All or nothing; half of them for exactly what is there, or one lot more."""
+        draw, instrument, terms = self.order(aggressive=True, tif=TimeInForce.FOK)
+        if self.chance.random() < 0.5:
+            fields, available = draw.fields, 0
+            for maker in instrument.other_side(fields["side"]):
+                buys = fields["side"] == Side.BUY
+                if maker.price > fields["price"] if buys else maker.price < fields["price"]:
+                    break
+                available += maker.leaves
+                if self.chance.random() < 0.2:
+                    break
+            lot = instrument.band_at(max(fields["price"], 0)).lot
+            wanted = available - available % lot + self.chance.choice((0, 0, lot))
+            fields["qty"] = wanted if 0 < wanted <= INT64_MAX else lot
+        return self.packed(draw, terms)
+
+    def at_market(self) -> Draw:
+        """A market order, with a worst price or without."""
+        tif = self.chance.choice((TimeInForce.IOC, TimeInForce.IOC, TimeInForce.FOK))
+        draw, instrument, terms = self.order(aggressive=True, tif=tif, order_type=OrderType.MARKET)
+        if self.chance.random() < 0.7:
+            draw.fields["price"] = 0
+            if self.chance.random() < 0.8:
+                lot = instrument.bands[0].lot
+                draw.fields["qty"] = max(draw.fields["qty"] // lot, 1) * lot if lot <= INT64_MAX else 1
+        if tif == TimeInForce.IOC:
+            self.maybe_min_qty(draw, terms)
+        return self.packed(draw, terms)
+
+    def by_funds(self) -> Draw:
+        """A market order with a budget: what some of the best orders cost, give or take a unit."""
+        draw, instrument, terms = self.order(
+            aggressive=True, tif=TimeInForce.IOC, order_type=OrderType.MARKET, flags=FUNDS
+        )
+        fields = draw.fields
+        if self.chance.random() < 0.8:
+            fields["price"] = 0
+        cost, last = 0, self.chance.randint(0, 4)
+        for place, maker in enumerate(instrument.other_side(fields["side"])):
+            cost += -(-instrument.price_times_qty(maker.price, maker.leaves) // instrument.amount_divisor)
+            if place == last:
+                break
+        few = self.chance.randint(1, 5)
+        budget = self.chance.choice((cost, cost, cost + few, cost - few, cost // 2, few, MAX_UNITS, fields["qty"]))
+        fields["qty"] = min(max(budget, 1), MAX_UNITS) if self.chance.random() < 0.98 else few - 2
+        if self.chance.random() < 0.01:
+            terms["min_qty"] = 1
+        return self.packed(draw, terms)
+
+    def cancel(self) -> Draw:
+        """Whole, or down to a total around what is executed and ordered."""
+        order, words = self.a_target()
+        fields = {**self.sender_of(CommandKind.CANCEL, order), **words}
+        if order and self.chance.random() < 0.4:
+            total = order.cum + order.leaves
+            around = (order.cum, order.cum + 1, total - 1, total, total + 1, self.chance.randint(1, total))
+            fields["qty"] = self.chance.choice(around)
+        elif self.chance.random() < 0.01:
+            fields["qty"] = -1
+        if self.chance.random() < 0.03:  # the operator's
+            fields |= {"session": 0, "client_ref": 0, "gateway": 0}
+        return Draw(fields, [])
+
+    def replace(self) -> Draw:
+        """Another price, another total, both or neither."""
+        order, words = self.a_target()
+        fields = {**self.sender_of(CommandKind.REPLACE, order), **words}
+        if order is None:
+            return Draw(fields | {"price": 5, "qty": 5}, [])
+        instrument, total = order.instrument, order.cum + order.leaves
+        price = order.price
+        if self.chance.random() < 0.5:
+            price = self.a_price(instrument, self.chance.randint(-6, 6))
+        lot = instrument.band_at(max(price, 0)).lot
+        qty = total
+        if self.chance.random() < 0.6:
+            fewer = max(order.leaves - lot * self.chance.randint(0, 3), 1)
+            around = (order.cum + fewer, order.cum, order.cum - lot, total + lot * self.chance.randint(1, 9))
+            qty = self.chance.choice((*around, self.a_qty(instrument, price)))
+        if self.chance.random() < 0.9:
+            qty = max(qty - qty % lot, lot)
+        return Draw(fields | {"price": price, "qty": min(qty, INT64_MAX)}, [])
+
+    def sender_of(self, kind: CommandKind, order: Order | None) -> dict[str, int]:
+        """The owner of the order asks; seldom someone else."""
+        owner = order.session if order and order.session.gateway and self.chance.random() < 0.98 else None
+        return self.from_session(kind, owner or self.any_session())
+
+    def mass_cancel(self) -> Draw:
+        """In every scope; mostly narrow, so that the books stay deep."""
+        session = self.any_session()
+        fields = self.from_session(CommandKind.MASS_CANCEL, session)
+        fields["scope"] = self.chance.choice((Scope.SESSION, Scope.ACCOUNT, Scope.ACCOUNT, Scope.FIRM, Scope.VENUE))
+        if fields["scope"] == Scope.VENUE or self.chance.random() < 0.1:
+            fields |= {"session": 0, "client_ref": self.chance.randint(0, 1), "gateway": 0}
+        if fields["scope"] == Scope.ACCOUNT:
+            fields["account"] = self.an_account(session)
+            if self.chance.random() < 0.05:
+                fields["account"] = self.chance.choice((0, 7, 777, MAX_ACCOUNT))
+        if self.chance.random() < 0.85:
+            fields["symbol"] = self.an_instrument().symbol if self.chance.random() < 0.95 else 777
+        if self.chance.random() < 0.7:
+            fields["side"] = self.chance.choice((Side.BUY, Side.SELL)) if self.chance.random() < 0.95 else 3
+        if self.chance.random() < 0.05:
+            fields["scope"] = self.chance.randint(0, 5)
+        if self.chance.random() < 0.05:
+            fields["account"] = self.chance.randint(1, 9)
+        return Draw(fields, [])
+
+    def repeat(self) -> Draw:
+        """A request with a ref that was used, or passed over, or never can be."""
+        draw = self.chance.choice((self.quote, self.cancel, self.replace, self.mass_cancel))()
+        last = self.refs.get(draw.fields["session"], 1)
+        draw.fields["client_ref"] = self.chance.choice((last - 1, last - 1, 1, max(last // 2, 1), 0, -1))
+        return draw
+
+    # ---------------------------------------------------------------------------------- sessions
+
+    def open_session(self) -> Draw:
+        """A log-on or a take-over; most often of one that is not open."""
+        closed = [each.session for each in self.engine._sessions.values() if not each.gateway]
+        session = self.chance.choice(closed) if closed and self.chance.random() < 0.8 else self.any_session().session
+        if self.chance.random() < 0.05:
+            session = 60_000
+        gateway = self.chance.choice(GATEWAYS) if self.chance.random() < 0.95 else self.chance.choice((0, -1))
+        return operator(
+            CommandKind.OPEN_SESSION, session=session, gateway=gateway, client_ref=self.chance.randint(-1, 9)
+        )
+
+    def close_session(self) -> Draw:
+        """A log-off, from where the session is open or from elsewhere."""
+        session = self.any_session()
+        gateway = session.gateway if self.chance.random() < 0.7 else self.chance.choice((*GATEWAYS, 0))
+        number = session.session if self.chance.random() < 0.95 else 60_000
+        return operator(
+            CommandKind.CLOSE_SESSION, session=number, gateway=gateway, client_ref=self.chance.randint(-1, 9)
+        )
+
+    def gateway_lost(self) -> Draw:
+        """A gateway's heartbeat lapsed."""
+        return operator(CommandKind.GATEWAY_LOST, gateway=self.chance.choice((*GATEWAYS, 4, 0)))
+
+    # ---------------------------------------------------------------------------------- the operator
+
+    def tick(self) -> Draw:
+        """Time passes; whatever else it says is ignored."""
+        stray = {"qty": 5, "scope": 3, "symbol": -1} if self.chance.random() < 0.2 else {}
+        draw = operator(CommandKind.TICK, **stray)
+        if self.chance.random() < 0.1:
+            draw.fields["session"] = self.any_session().session
+        return draw
+
+    def end_of_day(self) -> Draw:
+        """Of one symbol, seldom of all."""
+        symbol = self.chance.choice((self.an_instrument().symbol,) * 8 + (0, 777))
+        return operator(CommandKind.END_OF_DAY, symbol=symbol)
+
+    def add_instrument(self) -> Draw:
+        """A new listing, most often with something wrong in it."""
+        symbol = self.chance.choice((len(self.engine._instruments) + 1, self.chance.randint(1, MAX_SYMBOL), MAX_SYMBOL))
+        listing = self.chance.choice(TEMPLATES)
+        self.names += 1
+        terms = {**listing.terms, "name1": self.names}
+        bands, min_notional = list(listing.bands), listing.min_notional
+        if len(self.engine._instruments) > 60 or self.chance.random() < 0.8:
+            self.misprint(terms, bands)
+        if self.chance.random() < 0.05:
+            min_notional = self.chance.choice((-1, terms["max_notional"] + 1, INT64_MAX))
+        draw = self.listing(symbol, Terms(terms, bands, min_notional, 0))
+        if self.chance.random() < 0.1:
+            draw.fields["symbol"] = self.chance.choice((0, -1, 1, MAX_SYMBOL + 1))
+        if self.chance.random() < 0.1:
+            self.chance.choice((draw.extensions.reverse, draw.extensions.pop, draw.extensions.clear))()
+        return draw
+
+    def misprint(self, terms: dict[str, int], bands: list[tuple[int, int, int]]) -> None:
+        """Make terms that no venue allows."""
+        what = self.chance.choice(("term", "term", "term", "bands", "bands", "overflow", "name", "zero"))
+        if what == "term":
+            name = self.chance.choice(list(terms))
+            terms[name] = self.chance.choice((0, -1, 13) if name.endswith("scale") else (0, -1, MAX_UNITS + 1))
+        elif what == "bands":
+            index = self.chance.randrange(len(bands))
+            word = self.chance.randrange(3)
+            band = list(bands[index])
+            band[word] = self.chance.choice((-1, 0, MAX_UNITS + 1, 5))
+            bands[index] = (band[0], band[1], band[2])
+            if self.chance.random() < 0.3:
+                bands.append((bands[-1][0] + self.chance.choice((0, 1, -1)), 1, 1))
+            del bands[12:]
+        elif what == "overflow":
+            terms |= {"max_notional": 0, "max_price": MAX_UNITS, "max_qty": MAX_UNITS, "quote_scale": 12}
+        elif what == "name":
+            terms |= {name: TEMPLATES[0].terms[name] for name in ("name0", "name1")}
+        else:
+            terms[self.chance.choice(("name0", "reserved0", "reserved1"))] = self.chance.choice((0, 1))
+
+    def listing(self, symbol: int, listing: Terms) -> Draw:
+        """addInstrument with its extensions."""
+        records = [extension(INSTRUMENT_TERMS, **listing.terms)]
+        for index in range(0, len(listing.bands), 2):
+            words: dict[str, int] = {"min_notional": listing.min_notional} if index == 0 else {}
+            for place, (from_price, tick, lot) in enumerate(listing.bands[index : index + 2]):
+                words |= {f"from_price{place}": from_price, f"tick{place}": tick, f"lot{place}": lot}
+            records.append(extension(PRICE_BANDS, **words))
+        draw = operator(CommandKind.ADD_INSTRUMENT, symbol=symbol)
+        draw.extensions += records
+        return draw
+
+    def party(self, kind: CommandKind, firm: int, **fields: int) -> Draw:
+        """addAccount or addSession with its extension."""
+        draw = operator(kind, **fields)
+        draw.extensions.append(extension(PARTY_TERMS, firm=firm, name0=7))
+        return draw
+
+    def a_new_party(self, kind: CommandKind, field: str, taken: int, highest: int) -> Draw:
+        new_id = self.chance.choice((taken + 1, self.chance.randint(1, 40), highest, highest + 1, 0, -1))
+        draw = self.party(kind, self.chance.choice((*FIRMS, *FIRMS, 0, -1)), **{field: new_id})
+        if self.chance.random() < 0.15:
+            draw.extensions = self.chance.choice(([], draw.extensions * 2, [extension(ORDER_TERMS)]))
+        return draw
+
+    def add_account(self) -> Draw:
+        """A new account, or not quite."""
+        return self.a_new_party(CommandKind.ADD_ACCOUNT, "account", len(self.engine._accounts), MAX_ACCOUNT)
+
+    def add_session(self) -> Draw:
+        """A new session, or not quite."""
+        return self.a_new_party(CommandKind.ADD_SESSION, "price", len(self.engine._sessions), MAX_SESSION)
+
+    def set_rules(self) -> Draw:
+        """The version that there is, or another."""
+        return operator(CommandKind.SET_RULES, qty=self.chance.choice((RULES_VERSION, RULES_VERSION, 0, 2, -1)))
+
+    def nonsense(self) -> Draw:
+        """Any kind, any values."""
+        fields = {name: self.chance.choice(EDGES[COMMAND, name]) for name in STRAYABLE if self.chance.random() < 0.3}
+        fields["kind"] = self.chance.choice((*CommandKind, -1, 15, 1000))
+        if self.chance.random() < 0.5:
+            fields["session"] = self.chance.choice((0, 1, 2, 3))
+        return Draw(fields, [])
+
+
+def operator(kind: CommandKind, **fields: int) -> Draw:
+    """A command without a sender, or of one that is named."""
+    return Draw({"kind": kind, **fields}, [])

@@ -1,0 +1,151 @@
+"""What each kind of command can lead to, as a table, and the counts of what it did lead to.
+
+An outcome is an event's kind with what tells apart its cases: the reason, the side of the match, whether what is left
+rests. What the passing of time does is counted under `time`, not under the command that happened to come first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from tests.engine.groups import Group, named
+from wire.constants import RESTS
+from wire.enums import CommandKind, EventKind, Liquidity, Reason
+from wire.enums import Reason as R
+
+Pair = tuple[str, str]  # (command kind, outcome)
+
+
+def rejected(*reasons: Reason) -> set[str]:
+    """Rejections."""
+    return {f"rejected {reason.name}" for reason in reasons}
+
+
+def cancelled(*reasons: Reason) -> set[str]:
+    """Cancellations."""
+    return {f"cancelled {reason.name}" for reason in reasons}
+
+
+FENCE = rejected(R.UNKNOWN_SESSION, R.SESSION_CLOSED, R.SESSION_MOVED, R.INVALID_REF) | {"repeated REPEATED_REF"}
+TRADES = {"executed maker", "executed maker, rests", "executed taker", "executed taker, rests"}
+PRICE_AND_QTY = rejected(
+    R.PRICE_OUT_OF_RANGE, R.PRICE_NOT_ON_TICK, R.QTY_OUT_OF_RANGE, R.QTY_NOT_ON_LOT, R.NOTIONAL_OUT_OF_RANGE
+)
+
+POSSIBLE: dict[str, set[str]] = {
+    "new_order": FENCE
+    | TRADES
+    | PRICE_AND_QTY
+    | rejected(
+        R.NOT_PERMITTED,
+        R.UNKNOWN_INSTRUMENT,
+        R.UNKNOWN_ACCOUNT,
+        R.ACCOUNT_NOT_OF_FIRM,
+        R.INVALID_SIDE,
+        R.INVALID_ORDER_TYPE,
+        R.INVALID_TIME_IN_FORCE,
+        R.INVALID_FLAGS,
+        R.RESERVED_NOT_ZERO,
+        R.EXTENSION_MISMATCH,
+        R.UNSUPPORTED_INSTRUCTION,
+        R.INVALID_EXPIRY,
+        R.INVALID_MIN_QTY,
+    )
+    | {"accepted", "accepted, rests"}
+    | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.MIN_QTY_NOT_MET, R.FOK_NOT_FILLED, R.FUNDS_EXHAUSTED),
+    "cancel": FENCE
+    | rejected(R.RESERVED_NOT_ZERO, R.QTY_OUT_OF_RANGE, R.UNKNOWN_ORDER, R.NOT_SMALLER)
+    | cancelled(R.REQUESTED)
+    | {"cancelled REDUCED, rests"},
+    "replace": FENCE
+    | TRADES
+    | PRICE_AND_QTY
+    | rejected(R.NOT_PERMITTED, R.RESERVED_NOT_ZERO, R.UNKNOWN_ORDER)
+    | {"replaced", "replaced, rests"}
+    | cancelled(R.REPLACED_BELOW_EXECUTED),
+    "mass_cancel": FENCE
+    | rejected(
+        R.RESERVED_NOT_ZERO,
+        R.INVALID_SCOPE,
+        R.UNKNOWN_ACCOUNT,
+        R.ACCOUNT_NOT_OF_FIRM,
+        R.UNKNOWN_INSTRUMENT,
+        R.INVALID_SIDE,
+    )
+    | cancelled(R.MASS_CANCELLED)
+    | {"mass_cancelled"},
+    "tick": rejected(R.NOT_PERMITTED) | {"nothing"},
+    "end_of_day": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT) | cancelled(R.END_OF_DAY) | {"day_ended"},
+    "open_session": rejected(R.NOT_PERMITTED, R.UNKNOWN_SESSION, R.RESERVED_NOT_ZERO) | {"session_opened"},
+    "close_session": rejected(
+        R.NOT_PERMITTED, R.UNKNOWN_SESSION, R.RESERVED_NOT_ZERO, R.SESSION_CLOSED, R.SESSION_MOVED
+    )
+    | {"session_closed"},
+    "gateway_lost": rejected(R.NOT_PERMITTED) | {"gateway_lost"},
+    "add_instrument": rejected(
+        R.NOT_PERMITTED,
+        R.ID_OUT_OF_RANGE,
+        R.ALREADY_EXISTS,
+        R.EXTENSION_MISMATCH,
+        R.INVALID_TERMS,
+        R.NOTIONAL_OVERFLOW,
+    )
+    | {"instrument_added", "band_added"},
+    "add_account": rejected(R.NOT_PERMITTED, R.ID_OUT_OF_RANGE, R.ALREADY_EXISTS, R.EXTENSION_MISMATCH, R.PARTY_MISSING)
+    | {"account_added"},
+    "add_session": rejected(R.NOT_PERMITTED, R.ID_OUT_OF_RANGE, R.ALREADY_EXISTS, R.EXTENSION_MISMATCH, R.PARTY_MISSING)
+    | {"session_added"},
+    "set_rules": rejected(R.NOT_PERMITTED, R.UNSUPPORTED_RULES) | {"rules_set"},
+    "unknown": rejected(R.UNKNOWN_COMMAND),
+    "time": cancelled(R.EXPIRED),
+}
+PAIRS: set[Pair] = {(kind, outcome) for kind, outcomes in POSSIBLE.items() for outcome in outcomes}
+_KNOWN = range(CommandKind.NEW_ORDER, CommandKind.SET_RULES + 1)
+
+
+class Outcomes:
+    """Counts of (command kind, outcome). Cheap: distinct rows are counted first and named afterwards."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[Pair] = Counter()
+
+    def add(self, group: Group, events: np.ndarray) -> None:
+        """Count what became of a group."""
+        kinds = group.commands["kind"][events["command_seq"] - group.first_seq]
+        rests = (events["flags"] & RESTS) * (events["kind"] <= EventKind.REPLACED)
+        keys = np.stack([kinds, events["kind"], events["reason"], events["liquidity"], rests], 1)
+        special = events["kind"] == EventKind.INSTRUMENT_ADDED  # its bytes mean something else there
+        keys[special, 3:] = 0
+        distinct, counts = np.unique(keys, axis=0, return_counts=True)
+        for (command, kind, reason, liquidity, resting), count in zip(distinct.tolist(), counts.tolist(), strict=True):
+            outcome = named(EventKind, kind)
+            if kind == EventKind.EXECUTED:
+                outcome += f" {named(Liquidity, liquidity)}"
+            elif reason:
+                outcome += f" {Reason(reason).name}"
+            if resting:
+                outcome += ", rests"
+            of_time = reason == Reason.EXPIRED
+            label = "time" if of_time else named(CommandKind, command) if command in _KNOWN else "unknown"
+            self.counts[label, outcome] += count
+        silent = np.setdiff1d(np.arange(len(group.commands)), events["command_seq"] - group.first_seq)
+        for command, count in Counter(group.commands["kind"][silent].tolist()).items():
+            self.counts[named(CommandKind, command), "nothing"] += count
+
+    def missing(self) -> list[Pair]:
+        """Possible pairs that were never reached."""
+        return sorted(PAIRS - self.counts.keys())
+
+    def unlisted(self) -> list[Pair]:
+        """Pairs that were reached and that the table above says are impossible."""
+        return sorted(self.counts.keys() - PAIRS)
+
+    def __str__(self) -> str:
+        width = max(len(outcome) for _, outcome in PAIRS | self.counts.keys())
+        lines = [
+            f"{kind:<15} {outcome:<{width}} {self.counts[kind, outcome]:>12,}"
+            for kind, outcome in sorted(PAIRS | self.counts.keys())
+        ]
+        return "\n".join(lines)
