@@ -6,7 +6,8 @@ we write is byte for byte what pycapnp writes in one segment:
     segment table (8) | root pointer (8) | head (8 n) | list pointers (8 m) | per list: tag (8), elements
 
 so decoding is reading a few words and `np.frombuffer`. There is one way in: every word that says where something
-lies, or how long it is, is checked against the frame before anything is made of it, whoever wrote the frame.
+lies, or how long it is, is checked against its segment before anything is made of it, whoever wrote the frame. (Not
+even pycapnp is asked for help: its `as_builder` ends the process, with no exception, on a bad pointer.)
 Structs from an older peer are shorter and are widened with zeros; from a newer peer they are longer and are taken
 only when what we do not know is zero.
 
@@ -26,17 +27,20 @@ import numpy as np
 from wire.constants import VERSION
 from wire.enums import Reason
 from wire.reasons import WireError
-from wire.schema import flat_dtype, list_fields, schema, struct_node
+from wire.schema import flat_dtype, list_fields, struct_node
 
 Buffer = bytes | bytearray | memoryview
 
 # A pointer is a word of two halves. The lower holds a kind in two bits and above it a signed offset in words, from
 # the pointer's end to what it points to. A list's tag is like a struct pointer, with a count in place of the offset.
-_PREFIX: Final = struct.Struct("<IIiHH")  # segments - 1, words of the segment; root: offset, words, pointers
-_POINTER: Final = struct.Struct("<iI")  # offset | 1: a list; words of all elements << 3 | 7: of structs
+_TABLE: Final = struct.Struct("<II")  # segments - 1; words of the first
+_POINTER: Final = struct.Struct("<iI")  # any; of a list: offset | 1, words of all elements << 3 | 7 (structs)
+_STRUCT: Final = struct.Struct("<iHH")  # to a struct: offset; its words and pointers
 _TAG: Final = struct.Struct("<IHH")  # count << 2; words and pointers of one element
 _VERSION: Final = struct.Struct("<h")
+_CODES: Final = {1: "b", 2: "h", 4: "i", 8: "q"}
 
+_FAR: Final = 2  # the kind of a pointer to a pointer in another segment
 _MAX_SEGMENTS: Final = 512  # as many as Cap'n Proto's own stream reader takes
 
 
@@ -56,7 +60,7 @@ class Batch:
     def __init__(self, head: np.ndarray, lists: dict[str, np.ndarray], nbytes: int) -> None:
         self.head = head
         self.lists = lists
-        self.nbytes = nbytes  # of the frame, in one segment
+        self.nbytes = nbytes  # of the frame
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.lists[name]
@@ -77,7 +81,7 @@ class Frame:
         assert self.head_dtype.descr[0] == ("version", "<i2"), f"{name}: a frame's version comes first"
 
         self._defaults = dict.fromkeys(self.head_dtype.names or (), 0) | {"version": VERSION}
-        self._head = struct.Struct("<" + "".join(self.head_dtype[field].char for field in self._defaults))
+        self._head = struct.Struct("<" + "".join(_CODES[self.head_dtype[field].itemsize] for field in self._defaults))
         self._pointers = struct.Struct("<" + "iI" * self.pointers)
         self._pointers_at = 16 + 8 * self.head_words
         self._lists_at = self._pointers_at + 8 * self.pointers
@@ -126,8 +130,8 @@ class Frame:
             end += 8 + rows.nbytes
         if lists:
             raise TypeError(f"{self.name} has no list {next(iter(lists))}")
-        prefix = _PREFIX.pack(0, (end - 8) >> 3, 0, self.head_words, self.pointers)
-        return b"".join((prefix, head_bytes, self._pointers.pack(*pointers), *parts))
+        table, root = _TABLE.pack(0, (end - 8) >> 3), _STRUCT.pack(0, self.head_words, self.pointers)
+        return b"".join((table, root, head_bytes, self._pointers.pack(*pointers), *parts))
 
     def _pack_head(self, fields: Mapping[str, int]) -> bytes:
         values = {**self._defaults, **fields}  # keeps the order of the defaults; an unknown name comes behind
@@ -142,23 +146,26 @@ class Frame:
 
         Raises WireError and nothing else, whatever `frame` is: UNSUPPORTED_VERSION, UNKNOWN_FIELD or
         MALFORMED_FRAME. Costs about 2.5 us and copies nothing where the structs have this version's sizes and
-        the memory is aligned. A frame of several segments, as other Cap'n Proto writers may send it, is first
-        rewritten by pycapnp.
+        the memory is aligned.
         """
         view = frame if type(frame) is bytes else _flat(frame)  # CPython aligns what a bytes object holds
         size = len(view)
         if size < 24 or size % 8:
             raise _malformed(f"{size} bytes are not a frame")
-        more_segments, segment_words, offset, data_words, pointers = _PREFIX.unpack_from(view)
-        if more_segments:
-            return self.decode(self._one_segment(view, 1 + more_segments))
-        if size != 8 + 8 * segment_words:
-            raise _malformed(f"the segment table says {segment_words} words, the frame has {size // 8 - 1}")
+        more_segments, segment_words = _TABLE.unpack_from(view)
+        segments = _segments(view, 1 + more_segments) if more_segments else [(8, 8 + 8 * segment_words)]
+        start, stop = segments[0]
+        if segments[-1][1] != size or stop - start < 8:
+            raise _malformed("the segment table does not agree with the frame's length")
 
-        head_at = 16 + 8 * (offset >> 2)
+        offset, data_words, pointers = _STRUCT.unpack_from(view, start)
+        head_at = start + 8 + 8 * (offset >> 2)
+        if offset & 3 == _FAR:
+            head_at, start, stop, offset, length = _far(view, segments, *_POINTER.unpack_from(view, start))
+            data_words, pointers = length & 0xFFFF, length >> 16
         at = head_at + 8 * data_words
         end = at + 8 * pointers
-        if offset & 3 or not data_words or head_at < 16 or end > size:
+        if offset & 3 or not data_words or head_at < start or end > stop:
             raise _malformed("the root pointer does not lead to a head inside the frame")
         (version,) = _VERSION.unpack_from(view, head_at)
         if version != VERSION:
@@ -167,16 +174,20 @@ class Frame:
 
         lists = self._empty.copy()
         unused = size - 16 - (end - head_at)  # what the lists may hold together
+        home = start, stop
         for name, dtype in self.elements.items():
             offset, length = _POINTER.unpack_from(view, at) if at < end else (0, 0)
             at += 8
             if not offset and not length:
                 continue
+            tag_at, (start, stop) = at + 8 * (offset >> 2), home
+            if offset & 3 == _FAR:
+                tag_at, start, stop, offset, length = _far(view, segments, offset, length)
             if offset & 3 != 1 or length & 7 != 7:
                 raise _malformed(f"{name}: the pointer is not one to a list of structs")
-            tag_at, length = at + 8 * (offset >> 2), length & ~7
+            length &= ~7
             unused -= 8 + length
-            if tag_at < 16 or tag_at + 8 + length > size or unused < 0:
+            if tag_at < start or tag_at + 8 + length > stop or unused < 0:
                 raise _malformed(f"{name}: the list is not inside the frame, or shares bytes with another")
             count, data_words, pointers = _TAG.unpack_from(view, tag_at)
             if count & 3 or (count >> 2) * (data_words + pointers) * 8 != length or (count and not length):
@@ -203,22 +214,43 @@ class Frame:
         widened.flags.writeable = False
         return widened.reshape(-1).view(dtype)
 
-    def _one_segment(self, view: Buffer, segments: int) -> bytes:
-        """The same message in one segment, by pycapnp, which is handed only a segment table that adds up."""
-        table_size = 8 * (segments // 2 + 1)
-        if segments > _MAX_SEGMENTS or table_size > len(view):
-            raise _malformed(f"{segments} segments")
-        if table_size + 8 * sum(struct.unpack_from(f"<{segments}I", view, 4)) != len(view):
-            raise _malformed("the segment table does not agree with the frame's length")
-        limit = len(view) // 8  # words: whoever reads more has been led in a circle
-        try:
-            with getattr(schema, self.name).from_bytes(bytes(view), traversal_limit_in_words=limit) as reader:
-                frame: bytes = reader.as_builder(num_first_segment_words=limit).to_bytes()
-        except Exception as error:  # pycapnp raises KjException, ValueError and others for bad bytes
-            raise _malformed(f"several segments do not make a message ({type(error).__name__})") from error
-        if frame[:4] != b"\0\0\0\0":
-            raise _malformed("several segments do not fit one")
-        return frame
+
+def _segments(view: Buffer, count: int) -> list[tuple[int, int]]:
+    """Where each segment begins and ends, in bytes."""
+    end = 8 * (count // 2 + 1)
+    if count > _MAX_SEGMENTS or end > len(view):
+        raise _malformed(f"a table of {count} segments")
+    segments = []
+    for words in struct.unpack_from(f"<{count}I", view, 4):
+        segments.append((end, end + 8 * words))
+        end += 8 * words
+    return segments
+
+
+def _far(view: Buffer, segments: list[tuple[int, int]], offset: int, segment: int) -> tuple[int, int, int, int, int]:
+    """Where a pointer into another segment leads: the byte, its segment's bounds, the two halves of what describes it.
+
+    It leads to a landing pad: the pointer itself, or, where there was no room beside the target, a far pointer to the
+    target and a tag that describes it.
+    """
+    two_words, (pad, stop) = offset & 4, _landing(segments, offset, segment)
+    if pad + (16 if two_words else 8) > stop:
+        raise _malformed("a landing pad is not inside its segment")
+    offset, length = _POINTER.unpack_from(view, pad)
+    if not two_words:
+        return pad + 8 + 8 * (offset >> 2), *segments[segment], offset, length
+    if offset & 7 != _FAR:
+        raise _malformed("a landing pad of two words does not begin with a far pointer")
+    target, _ = _landing(segments, offset, length)
+    return target, *segments[length], *_POINTER.unpack_from(view, pad + 8)
+
+
+def _landing(segments: list[tuple[int, int]], offset: int, segment: int) -> tuple[int, int]:
+    """The byte that a far pointer names, and where that segment ends."""
+    if segment >= len(segments):
+        raise _malformed(f"there is no segment {segment}")
+    start, stop = segments[segment]
+    return start + 8 * ((offset & 0xFFFFFFFF) >> 3), stop
 
 
 def _flat(frame: Buffer) -> memoryview:
