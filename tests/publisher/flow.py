@@ -1,0 +1,150 @@
+"""A small market under seeded fire: commands of every kind around one price, and the events that an engine gives."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+
+from components.engine.readable import ReadableEngine
+from wire.constants import FUNDS, RULES_VERSION
+from wire.dtypes import COMMAND, EVENT, EXTENSION, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS
+from wire.enums import CommandKind, ExtensionKind, OrderType, Scope, Side, TimeInForce
+from wire.units import pack_name
+
+SYMBOLS = {1: "AAPL", 2: "MSFT", 3: "A"}  # the last one's topics are prefixes of the first one's
+_SESSIONS = 4
+_START_NS = 1_000_000_000_000
+
+
+class Market:
+    """Draws commands by seed and applies them; `events()` gives one EVENT array per group."""
+
+    def __init__(self, seed: int, engine: ReadableEngine | None = None) -> None:
+        self.engine = engine or ReadableEngine()
+        self._chance = random.Random(seed)
+        self._time_ns = _START_NS
+        self._refs = [0] * (_SESSIONS + 1)
+        self._orders: list[int] = []
+
+    def apply(self, commands: list[dict[str, int]], extensions: list[np.ndarray] | None = None) -> np.ndarray:
+        """The events of one group."""
+        rows = np.zeros(len(commands), COMMAND)
+        for row, fields in zip(rows, commands, strict=True):
+            for name, value in fields.items():
+                row[name] = value
+        words = b"".join(extension.tobytes() for extension in extensions or [])
+        parts = self.engine.apply(
+            self.engine.command_seq + 1, self._time_ns, rows, np.frombuffer(words, EXTENSION)
+        )
+        arrays = [part.copy() for part in parts]
+        return np.concatenate(arrays) if arrays else np.empty(0, EVENT)
+
+    def open(self) -> np.ndarray:
+        """Instruments, accounts and sessions."""
+        commands: list[dict[str, int]] = [{"kind": CommandKind.SET_RULES, "qty": RULES_VERSION}]
+        extensions = []
+        for symbol, name in SYMBOLS.items():
+            commands.append({"kind": CommandKind.ADD_INSTRUMENT, "symbol": symbol, "extensions": 2})
+            extensions += [instrument_terms(name), price_bands()]
+        for number in range(1, _SESSIONS + 1):
+            party = _row(PARTY_TERMS, kind=ExtensionKind.PARTY_TERMS, firm=1, name0=64 + number)
+            commands.append({"kind": CommandKind.ADD_ACCOUNT, "account": number, "extensions": 1})
+            commands.append({"kind": CommandKind.ADD_SESSION, "price": number, "extensions": 1})
+            commands.append({"kind": CommandKind.OPEN_SESSION, "session": number, "gateway": 1})
+            extensions += [party, party]
+        return self.apply(commands, extensions)
+
+    def events(self, groups: int, size: int = 8) -> Iterator[np.ndarray]:
+        """The events of opening, then of so many groups of up to `size` commands."""
+        yield self.open()
+        for _ in range(groups):
+            self._time_ns += self._chance.choice((0, 1, 1_000, 5_000))
+            commands: list[dict[str, int]] = []
+            extensions: list[np.ndarray] = []
+            for offset in range(self._chance.randint(1, size)):
+                command, extension = self._draw(self.engine.command_seq + 1 + offset)
+                commands.append(command)
+                extensions += extension
+            yield self.apply(commands, extensions)
+
+    def _draw(self, number: int) -> tuple[dict[str, int], list[np.ndarray]]:
+        chance = self._chance
+        session = chance.randint(1, _SESSIONS)
+        kind = chance.choices(("new", "cancel", "replace", "mass", "tick", "day"), (60, 16, 20, 1, 2, 0.5))[0]
+        if kind == "tick":
+            return {"kind": CommandKind.TICK}, []
+        if kind == "day":
+            return {"kind": CommandKind.END_OF_DAY, "symbol": chance.choice((0, *SYMBOLS))}, []
+        self._refs[session] += 1
+        common = {"session": session, "client_ref": self._refs[session], "gateway": 1}
+        if kind == "mass":
+            scope = chance.choice((Scope.SESSION, Scope.FIRM))
+            return {**common, "kind": CommandKind.MASS_CANCEL, "scope": scope, "symbol": chance.choice((0, 1))}, []
+        if kind != "new" and self._orders:
+            # Mostly a young order, so that most targets rest; sometimes another session's, which is refused.
+            order_id, owner = chance.choice(self._orders[-40:]), chance.choice((0, 0, 0, 1))
+            owner_session = order_id % _SESSIONS + 1 if not owner else session
+            self._refs[session] -= 1
+            self._refs[owner_session] += 1
+            common |= {"session": owner_session, "client_ref": self._refs[owner_session], "order_id": order_id}
+            if kind == "cancel":
+                return {**common, "kind": CommandKind.CANCEL, "qty": chance.choice((0, 0, 10, 30))}, []
+            return {**common, "kind": CommandKind.REPLACE, "price": self._price(), "qty": 10 * chance.randint(1, 9)}, []
+        self._refs[session] -= 1
+        session = number % _SESSIONS + 1  # so that whoever cancels knows whose it is
+        self._refs[session] += 1
+        common |= {"session": session, "client_ref": self._refs[session]}
+        self._orders.append(number)
+        side = chance.choice((Side.BUY, Side.SELL))
+        new = {
+            **common, "kind": CommandKind.NEW_ORDER, "account": session, "symbol": chance.choice((1, 1, 1, 2)),
+            "side": side, "qty": 10 * chance.randint(1, 9),
+        }  # fmt: skip
+        if chance.random() < 0.1:
+            flags = chance.choice((0, FUNDS))
+            new |= {"order_type": OrderType.MARKET, "tif": TimeInForce.IOC, "flags": flags}
+            return new | ({"qty": 50_000} if flags else {}), []
+        tif = chance.choice((TimeInForce.GTC,) * 5 + (TimeInForce.DAY, TimeInForce.GTD, TimeInForce.IOC, TimeInForce.FOK))
+        new |= {"order_type": OrderType.LIMIT, "tif": tif, "price": self._price()}
+        if tif != TimeInForce.GTD:
+            return new, []
+        terms = _row(ORDER_TERMS, kind=ExtensionKind.ORDER_TERMS, expire_ns=self._time_ns + chance.randint(1, 50_000))
+        return new | {"extensions": 1}, [terms]
+
+    def _price(self) -> int:
+        return 10_000 + self._chance.randint(-12, 12)
+
+
+def instrument_terms(name: str) -> np.ndarray:
+    """Two decimals of price, whole units."""
+    name0, name1 = pack_name(name)
+    return _row(
+        INSTRUMENT_TERMS, kind=ExtensionKind.INSTRUMENT_TERMS, price_scale=2, quote_scale=2, name0=name0, name1=name1,
+        max_price=1_000_000, min_qty=1, max_qty=1_000_000, protection_points=500,
+    )  # fmt: skip
+
+
+def price_bands() -> np.ndarray:
+    """One tick and one lot everywhere."""
+    return _row(PRICE_BANDS, kind=ExtensionKind.PRICE_BANDS, tick0=1, lot0=1)
+
+
+def _row(dtype: np.dtype[np.void], **fields: int) -> np.ndarray:
+    row = np.zeros(1, dtype)
+    for name, value in fields.items():
+        row[name] = value
+    return row
+
+
+def engine_levels(engine: ReadableEngine, symbol: int) -> list[tuple[int, int, int, int]]:
+    """The engine's book by price: (side, price, qty, orders), bids before asks, best first."""
+    levels: dict[tuple[int, int], list[int]] = {}
+    orders = engine.canonical().orders
+    for row in orders[orders["symbol"] == symbol].tolist():
+        order = dict(zip(orders.dtype.names or (), row, strict=True))
+        level = levels.setdefault((order["side"], order["price"]), [0, 0])
+        level[0] += order["leaves_qty"]
+        level[1] += 1
+    return [(side, price, qty, count) for (side, price), (qty, count) in levels.items()]
