@@ -1,1 +1,0 @@
-"""Tests of run/: storage, processes, the command line."""

@@ -1,0 +1,308 @@
+"""The verbs of `zmx` and their options: a table of contents. What a verb does is in the module that it imports."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+CANNOT = 3  # exit status for what somebody has to mend first; 1 is a check that failed, 2 a command line not understood
+
+app = typer.Typer(
+    name="zmx",
+    help="zmx, an exchange in Python. [bold]zmx demo[/bold] shows it at work; every verb has --help.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+journal = typer.Typer(no_args_is_help=True, help="Look at the journal, check it, or run it again.")
+
+START = "See it work"
+TRADE = "Trade with a running exchange"
+OPERATE = "Run an exchange"
+PARTS = "One part alone, in the foreground"
+PROVE = "Check and measure"
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="Settings (TOML).", show_default="$ZMX_CONFIG, else built in", metavar="FILE"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")]
+Session = Annotated[int, typer.Option(help="The session to log on with.", min=1)]
+
+
+class Side(enum.StrEnum):
+    """What an order does."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class Tif(enum.StrEnum):
+    """How long an order stays."""
+
+    GTC = "gtc"
+    DAY = "day"
+    IOC = "ioc"
+    FOK = "fok"
+
+
+class Engine(enum.StrEnum):
+    """Which implementation replays."""
+
+    COMPILED = "compiled"
+    READABLE = "readable"
+    BOTH = "both"
+
+
+@app.command(rich_help_panel=START, epilog="Example: zmx demo --seconds 20 --rate 5000")
+def demo(
+    seconds: Annotated[float | None, typer.Option(help="How long to trade.", show_default="until Ctrl-C")] = None,
+    rate: Annotated[int, typer.Option(help="Orders a second, of all traders together.", min=1)] = 2_000,
+    symbol: Annotated[str, typer.Option(help="Whose depth to show.")] = "AAPL",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the result there, for programs.", metavar="FILE")
+    ] = None,
+    keep: Annotated[bool, typer.Option(help="Leave the journal and event log behind, and say where.")] = False,
+) -> None:
+    """A whole exchange with sample traders, live on this screen.
+
+    It is one of its own, in a place of its own. At the end its journal is verified and replayed.
+    """
+    from run.cli import demo as verb
+
+    verb.main(seconds, rate, symbol, json_file, keep)
+
+
+@app.command(rich_help_panel=OPERATE, epilog="Example: zmx up --config exchange.toml")
+def up(config: ConfigFile = None) -> None:
+    """Run the exchange in the foreground, every part of it.
+
+    A part that dies is started again. Ctrl-C or SIGTERM stops the exchange cleanly.
+    """
+    from run.cli import up as verb
+    from run.config import load
+
+    verb.main(load(config))
+
+
+@app.command(rich_help_panel=TRADE, epilog="Example: zmx order AAPL buy 100 150.25")
+def order(
+    symbol: Annotated[str, typer.Argument(help="Name of the instrument.", metavar="SYMBOL")],
+    side: Annotated[Side, typer.Argument()],
+    qty: Annotated[str, typer.Argument(help="How much, as decimal.", metavar="QTY")],
+    price: Annotated[
+        str | None, typer.Argument(help="Limit; left out: a market order.", metavar="[PRICE]", show_default=False)
+    ] = None,
+    tif: Annotated[Tif | None, typer.Option(help="How long.", show_default="gtc; ioc for a market order")] = None,
+    session: Session = 1,
+    account: Annotated[int | None, typer.Option(help="Whose order.", show_default="the session's number")] = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send one order and show what became of it.
+
+    Exits with 1 when it was rejected.
+    """
+    from run.cli import trade
+    from run.config import load
+
+    trade.order(load(config), session, account or session, symbol, side, qty, price, tif, as_json)
+
+
+@app.command(rich_help_panel=TRADE, epilog="Example: zmx cancel 1042    or    zmx cancel --all --symbol AAPL")
+def cancel(
+    order_id: Annotated[int | None, typer.Argument(help="The exchange's number of the order.", metavar="ORDER")] = None,
+    ref: Annotated[int | None, typer.Option(help="Instead: the session's own number of it.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Instead: every order of the session.")] = False,
+    symbol: Annotated[str | None, typer.Option(help="With --all: only in this instrument.")] = None,
+    session: Session = 1,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel an order, or all.
+
+    Exits with 1 when there was nothing to cancel.
+    """
+    from run.cli import trade
+    from run.config import load
+
+    if sum((order_id is not None, ref is not None, every)) != 1:
+        raise typer.BadParameter("name one order (ORDER or --ref), or say --all")
+    if symbol is not None and not every:
+        raise typer.BadParameter("--symbol goes with --all")
+    trade.cancel(load(config), session, order_id, ref, symbol, as_json)
+
+
+@app.command(rich_help_panel=TRADE, epilog="Example: zmx book AAPL")
+def book(
+    symbol: Annotated[str, typer.Argument(help="Name of the instrument.", metavar="SYMBOL")],
+    levels: Annotated[int, typer.Option(help="How many prices of each side.", min=1)] = 10,
+    once: Annotated[bool, typer.Option(help="Show it once, then end.")] = False,
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: a line of JSON for each change.")] = False,
+) -> None:
+    """Show an order book, live."""
+    from run.cli import market
+    from run.config import load
+
+    market.book(load(config), symbol, levels, once, as_json)
+
+
+@app.command(rich_help_panel=TRADE, epilog="Example: zmx trades AAPL --json")
+def trades(
+    symbol: Annotated[str, typer.Argument(help="Name of the instrument.", metavar="SYMBOL")],
+    count: Annotated[int | None, typer.Option(help="End after so many.", show_default="never", min=1)] = None,
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: a line of JSON for each trade.")] = False,
+) -> None:
+    """Show trades as they happen."""
+    from run.cli import market
+    from run.config import load
+
+    market.trades(load(config), symbol, count, as_json)
+
+
+@app.command(rich_help_panel=PROVE, epilog="Example: zmx replay day.bin --own --check")
+def replay(
+    file: Annotated[
+        Path, typer.Argument(help="Commands CSV, raw ITCH 5.0, or a LOBSTER message file; also .gz.", metavar="FILE")
+    ],
+    check: Annotated[bool, typer.Option(help="Exit with 1 unless enough fills are exactly the venue's.")] = False,
+    at_least: Annotated[
+        int | None, typer.Option(help="How many takers must be exact.", show_default="all", min=0)
+    ] = None,
+    own: Annotated[bool, typer.Option(help="Start an exchange for this, and stop it afterwards.")] = False,
+    symbol: Annotated[str, typer.Option(help="The instrument to trade in; its book must be empty.")] = "AAPL",
+    session: Session = 1,
+    batch: Annotated[int, typer.Option(help="Commands in a frame.", min=1, max=4_096)] = 512,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send recorded order flow and compare fills with the venue's.
+
+    It goes through the running exchange over real sockets; the fills are those that the session's reports tell of.
+    """
+    from run.cli import replay as verb
+    from run.config import load
+
+    verb.main(load(config), file, check, at_least, own, symbol, session, batch, as_json)
+
+
+@journal.command("verify", epilog="Example: zmx journal verify")
+def journal_verify(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Check every record: numbers, checksums, the chain.
+
+    Exits with 1 where it is broken, naming file and offset.
+    """
+    from run.cli import journal as verb
+    from run.config import load
+
+    verb.verify(load(config), as_json)
+
+
+@journal.command("show", epilog="Example: zmx journal show --from 1000 --count 5")
+def journal_show(
+    first: Annotated[int, typer.Option("--from", help="Number of the first command.", min=1)] = 1,
+    count: Annotated[int | None, typer.Option(help="How many commands.", show_default="all", min=1)] = None,
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: a line of JSON for each command.")] = False,
+) -> None:
+    """List the commands in their order."""
+    from run.cli import journal as verb
+    from run.config import load
+
+    verb.show(load(config), first, count, as_json)
+
+
+@journal.command("replay", epilog="Example: zmx journal replay --engine both")
+def journal_replay(
+    engine: Annotated[Engine, typer.Option(help="Which engine; both must agree.")] = Engine.COMPILED,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run it all through a fresh engine; print the hashes.
+
+    They are those of its events and of its final state. Exits with 1 when two engines differ.
+    """
+    from run.cli import journal as verb
+    from run.config import load
+
+    verb.replay(load(config), engine, as_json)
+
+
+app.add_typer(journal, name="journal", rich_help_panel=OPERATE)
+
+
+@app.command("config", rich_help_panel=OPERATE, epilog="Example: zmx config > exchange.toml")
+def config_(
+    show: Annotated[bool, typer.Option("--show", help="As a table, with units, defaults and reasons.")] = False,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the settings in use: a file to start from.
+
+    With --show a table, with units, defaults and reasons.
+    """
+    from run.cli import settings
+    from run.config import load
+
+    settings.main(load(config), show, as_json)
+
+
+@app.command(rich_help_panel=OPERATE, epilog="Example: zmx doctor")
+def doctor(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Look at what slows an exchange down on this machine.
+
+    It says what each thing costs, and the command that mends it; it changes nothing.
+    """
+    from run.cli import doctor as verb
+    from run.config import load
+
+    verb.main(load(config), as_json)
+
+
+@app.command(rich_help_panel=OPERATE, epilog="Example: zmx warm")
+def warm() -> None:
+    """Compile all kernels now, once per version.
+
+    Does nothing when that has been done.
+    """
+    from run.cli import warm as verb
+
+    verb.main()
+
+
+def _part(role: str, config: Path | None) -> None:
+    from run.cli import part
+    from run.config import load
+
+    part.serve(role, load(config))
+
+
+@app.command(rich_help_panel=PARTS, epilog="Example: zmx sequencer --config exchange.toml")
+def sequencer(config: ConfigFile = None) -> None:
+    """Number every command, journal it, pass it on."""
+    _part("sequencer", config)
+
+
+@app.command(rich_help_panel=PARTS, epilog="Example: zmx matcher --config exchange.toml")
+def matcher(config: ConfigFile = None) -> None:
+    """Apply commands to the books, publish events."""
+    _part("matcher", config)
+
+
+@app.command(rich_help_panel=PARTS, epilog="Example: zmx gateway --config exchange.toml")
+def gateway(config: ConfigFile = None) -> None:
+    """Take brokers' orders, send them their reports."""
+    _part("gateway", config)
+
+
+@app.command(rich_help_panel=PARTS, epilog="Example: zmx publisher --config exchange.toml")
+def publisher(config: ConfigFile = None) -> None:
+    """Make market data of events."""
+    _part("publisher", config)

@@ -1,0 +1,54 @@
+"""One part of the exchange, alone, in the foreground: what `zmx sequencer`, `matcher`, `gateway` and `publisher` do."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+from types import FrameType
+
+import zmq
+
+from run import kernels, pinning
+from run.clock import SystemClock
+from run.config import Config
+from run.loop import Agent, Idle, PollIdle, SpinIdle, run_agent
+from run.notify import notify
+from run.supervisor import follow_parent
+
+_IDLE_MS = 10  # between looks at the timers; a message ends the wait at once
+
+
+def serve(role: str, config: Config) -> None:
+    """Run the part until SIGTERM or SIGINT. Whoever supervises hears READY=1 once it serves."""
+    follow_parent()
+    stop = _Stop()
+    kernels.warm_in_a_process()
+    notify(STATUS="starting")
+    pinning.pin(role, config)
+    with zmq.Context() as context:
+        agent: Agent = importlib.import_module(f"run.parts.{role}").make(config, context, SystemClock())
+
+        def ready() -> None:
+            stop.serving = True
+            notify(READY=1, STATUS="serving")
+
+        def idle(agent: Agent) -> Idle:
+            return SpinIdle() if role == "matcher" and config.matcher.spin else PollIdle(agent.inputs(), _IDLE_MS)
+
+        run_agent(agent, idle, ready, lambda: stop.asked)
+    notify(STOPPING=1)
+
+
+class _Stop:
+    """SIGTERM and SIGINT end the loop after a duty cycle; before there is a loop (a replay may be long), at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.serving = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        if not self.serving:
+            raise SystemExit(0)

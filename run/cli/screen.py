@@ -1,0 +1,38 @@
+"""What the verbs' output has in common: where it goes, and how a value is written for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def out() -> Console:
+    """For answers. Colour and movement only where there is a terminal."""
+    return Console(highlight=False)
+
+
+def err() -> Console:
+    """For progress and remarks: standard output stays clean for whoever reads it."""
+    return Console(stderr=True, highlight=False)
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """A plain table; a column whose name begins with `>` is set flush right."""
+    made = Table(box=None, title=title, title_justify="left", header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        made.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+    return made
+
+
+def print_json(value: Any, *, line: bool = False) -> None:
+    """JSON on standard output, flushed, so that a program at the other end of a pipe has it at once."""
+    print(json.dumps(value, indent=None if line else 2), flush=True)
+
+
+def has_terminal() -> bool:
+    """Whether a person is watching standard output."""
+    return sys.stdout.isatty()

@@ -1,0 +1,123 @@
+"""Settings from TOML: what a file may say, and what it is told when it says something else."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from run import config
+from run.config import Config, ConfigError
+
+
+def parse(text: str) -> Config:
+    return config.parse(text, "exchange.toml")
+
+
+INSTRUMENT = """
+[[instrument]]
+symbol = 1
+name = "X"
+price_scale = 2
+qty_scale = 0
+quote_scale = 2
+max_price = 1000
+min_qty = 1
+max_qty = 1000
+protection = 0.50
+bands = [{ from = 0, tick = 0.01, lot = 1 }]
+"""
+
+
+def test_the_defaults_can_be_used_and_written_and_read() -> None:
+    ready = config.default()
+    config.check(ready)
+    assert parse("") == ready
+    assert parse(config.to_toml(ready)) == ready
+    assert [each.name for each in ready.instrument] == ["AAPL", "AMZN", "BTC-USD"]
+    assert {party.id: party.firm for party in ready.session} == {party.id: party.firm for party in ready.account}
+
+
+def test_every_setting_can_be_given_in_a_file_and_has_a_unit_and_a_reason() -> None:
+    settings = list(config.rows(config.default()))
+    assert all(row.unit and row.why for row in settings)
+    for row in settings:
+        section, _, name = row.name.partition(".")
+        match row.value:
+            case bool():
+                value: str | int = not row.value
+            case int():
+                value = row.value + 1
+            case _:
+                value = "async" if name == "policy" else f"{row.value}0"
+        table = getattr(parse(f"[{section}]\n{name} = {config._toml(value)}"), section)
+        assert getattr(table, name) == value
+        changed = list(config.rows(dataclasses.replace(config.default(), **{section: table})))
+        assert [each.name for each in changed if each.value != each.default] == [row.name]
+
+
+def test_decimals_are_read_as_they_are_written() -> None:
+    (instrument,) = parse(INSTRUMENT).instrument
+    assert (instrument.protection, instrument.max_price) == ("0.50", "1000")
+    assert instrument.bands == [{"from": "0", "tick": "0.01", "lot": "1"}]
+    assert parse(INSTRUMENT).account == config.default().account, "what a file leaves out keeps its default"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[gatway]", "there is no section [gatway]: did you mean 'gateway'?"),
+        ("[xyz]", "there is no section [xyz]; there are place, gateway,"),
+        ("gateway = 1", "gateway is a section: write [gateway]"),
+        ("[account]\nid = 1", "account is a list of tables: write [[account]] above each"),
+        ("[gateway]\nqueu = 1", "[gateway] has no setting 'queu': did you mean 'queue'?"),
+        ("[gateway]\nqueue = '1'", '[gateway] queue takes a whole number, not "1"'),
+        ("[gateway]\nqueue = true", "[gateway] queue takes a whole number, not true"),
+        ("[gateway]\nqueue = 1.5", "[gateway] queue takes a whole number"),
+        ("[gateway]\nqueue = 0", "[gateway] queue is 1 or more messages, not 0"),
+        ("[gateway]\nid = 40000", "[gateway] id is from 1 to 32767"),
+        ("[gateway]\ntcp = '7001'", "[gateway] tcp is tcp://ADDRESS:PORT or empty, not '7001'"),
+        ("[matcher]\nspin = 1", "[matcher] spin takes true or false, not 1"),
+        ("[matcher]\nspin = 1979-05-27", "[matcher] spin takes true or false, not date"),
+        ("[sequencer]\npolicy = 'sync'", "[sequencer] policy is one of fsync, async, memory, not 'sync'"),
+        ("[place]\nruntime_dir = '/" + "x" * 100 + "'", "is too long for a socket"),
+        ("[gateway", "exchange.toml is not TOML: "),
+        ("[[session]]\nid = 1\nname = 'A'", "[[session]] number 1 lacks firm"),
+        ("[[session]]\nid = 0\nfirm = 1\nname = 'A'", "[[session]] A: 0 is not from 1 to 65535"),
+        ("[[session]]\nid = 1\nfirm = 0\nname = 'A'", "A: firm counts from 1"),
+        ("[[session]]\nid = 1\nfirm = 1\nname = 'A B'", "[[session]] 1: 'A B' is not a name"),
+        ("[[session]]\nid = 1\nfirm = 1\nname = 'A'\n" * 2, "[[session]] A: 1 is taken by another"),
+        (INSTRUMENT.replace("0.01", "0.001"), "[[instrument]] X: bands[0].tick: 0.001 has more than 2 decimals"),
+        (INSTRUMENT.replace("from = 0", "from = 1"), "bands[0].from is 0, not 1"),
+        (INSTRUMENT.replace("lot = 1", "lot = 0"), "bands[0].lot is too small"),
+        (INSTRUMENT.replace(", lot = 1", ""), "bands[0] takes { from, tick, lot }"),
+        (INSTRUMENT.replace("max_qty = 1000", "max_qty = 0"), "max_qty is too small: 0"),
+        (INSTRUMENT.replace("min_qty = 1", "min_qty = 2000"), "min_qty 2000 is above max_qty 1000"),
+        (INSTRUMENT.replace("= 1000", "= 10000000000"), "lower one of them, or give max_notional"),
+        (INSTRUMENT.replace("price_scale = 2", "price_scale = 13"), "price_scale is from 0 to 12, not 13"),
+        (INSTRUMENT + INSTRUMENT.replace("symbol = 1", "symbol = 2"), "X: two instruments have this name"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(text: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)) as caught:
+        parse(text)
+    assert str(caught.value).startswith("exchange.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_file_is_the_named_one_else_that_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ZMX_CONFIG", raising=False)
+    assert config.load() == config.default()
+    named, other = tmp_path / "named.toml", tmp_path / "other.toml"
+    named.write_text("[gateway]\nid = 2")
+    other.write_text("[gateway]\nid = 3")
+    monkeypatch.setenv("ZMX_CONFIG", str(other))
+    assert (config.load().gateway.id, config.load(named).gateway.id) == (3, 2)
+    with pytest.raises(ConfigError, match="No such file") as caught:
+        config.load(tmp_path / "none.toml")
+    assert "zmx config >" in str(caught.value)
+    named.write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="not text"):
+        config.load(named)

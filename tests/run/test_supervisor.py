@@ -1,0 +1,186 @@
+"""The supervisor over small programs that stand for parts: order, readiness, restarts, giving up, stopping."""
+
+import contextlib
+import dataclasses
+import os
+import queue
+import selectors
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from run import config, supervisor
+from run.config import Config
+from run.sockets import RuntimeDirInUse
+from run.supervisor import PARTS, Exchange, ExchangeFailed, News, State
+
+# A part that serves until SIGTERM: blocked in the kernel, as a real one is when idle.
+SERVES = """
+    import signal
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    notify(STATUS="replaying")
+    notify(READY=1)
+    signal.sigwait([signal.SIGTERM])
+"""
+CANNOT_RUN = """
+    print("the journal is not ours", flush=True)
+    raise SystemExit(3)
+"""
+FAILS = "raise SystemExit(9)"
+DEAF = """
+    import signal
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    notify(READY=1)
+    signal.sigwait([signal.SIGUSR1])
+"""
+DEADLINE_S = 20.0
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Config:
+    place = config.Place(str(tmp_path / "run"), str(tmp_path / "data"))
+    limits = config.Supervisor(grace_ms=5_000, restart_ms=1, max_restarts=3)
+    return dataclasses.replace(config.default(), place=place, supervisor=limits)
+
+
+class Watched(Exchange):
+    """An exchange of programs, and its news as a queue."""
+
+    def __init__(self, settings: Config, **programs: str) -> None:
+        self.news: queue.Queue[News] = queue.Queue()
+        self.programs = programs
+        super().__init__(settings, self.news.put, settings.runtime_dir / "log", self.program)
+
+    def program(self, part: str, config_file: Path) -> list[str]:
+        program = textwrap.dedent(self.programs.get(part, SERVES))
+        return [sys.executable, "-P", "-c", f"from run.notify import notify\n{program}"]
+
+    def next(self, part: str, state: State) -> str:
+        while True:
+            news = self.news.get(timeout=DEADLINE_S)
+            if (news.part, news.state) == (part, state):
+                return news.text
+
+
+def states(exchange: Watched) -> list[tuple[str, State]]:
+    seen = []
+    with contextlib.suppress(queue.Empty):
+        while True:
+            news = exchange.news.get_nowait()
+            if news.text != "replaying":
+                seen.append((news.part, news.state))
+    return seen
+
+
+def test_parts_start_in_order_and_stop_in_reverse(small: Config) -> None:
+    with Watched(small) as exchange:
+        assert all(exchange.pid(part) for part in PARTS)
+        begun = states(exchange)
+    assert begun == [(part, state) for part in PARTS for state in (State.STARTING, State.READY)]
+    assert states(exchange) == [(part, State.STOPPED) for part in reversed(PARTS)]
+    assert not list(small.runtime_dir.glob("notify-*")), "nothing is left behind"
+
+
+def test_a_part_that_is_killed_is_started_again(small: Config) -> None:
+    with Watched(small) as exchange:
+        before = {part: exchange.pid(part) for part in PARTS}
+        exchange.kill("matcher")
+        exchange.wait_ready("matcher", DEADLINE_S)
+        after = {part: exchange.pid(part) for part in PARTS}
+        assert exchange.next("matcher", State.DIED) == "was ended by SIGKILL; restart 1 of at most 3"
+    assert [part for part in PARTS if before[part] != after[part]] == ["matcher"]
+
+
+def test_a_part_that_keeps_dying_ends_the_exchange(small: Config) -> None:
+    exchange = Watched(small, matcher=FAILS)
+    with pytest.raises(ExchangeFailed, match="matcher exited with status 9, 4 times in 60 s"):
+        exchange.start()
+    seen = states(exchange)
+    assert seen.count(("matcher", State.STARTING)) == 4
+    assert seen[-1] == ("sequencer", State.STOPPED), "what had started is stopped"
+    assert "gateway" not in {part for part, _ in seen}
+
+
+def test_one_that_dies_later_too_often_ends_the_wait(small: Config) -> None:
+    with Watched(small) as exchange:
+        for _ in range(3):
+            exchange.kill("gateway")
+            exchange.wait_ready("gateway", DEADLINE_S)
+        exchange.kill("gateway")
+        with pytest.raises(ExchangeFailed, match="gateway was ended by SIGKILL, 4 times"):
+            exchange.wait()
+
+
+def test_a_part_that_says_what_must_be_done_is_not_started_again(small: Config) -> None:
+    exchange = Watched(small, sequencer=CANNOT_RUN)
+    with pytest.raises(ExchangeFailed, match="sequencer cannot run: the journal is not ours"):
+        exchange.start()
+    assert states(exchange) == [("sequencer", State.STARTING), ("sequencer", State.STOPPED)]
+
+
+def test_a_part_that_does_not_stop_is_killed(small: Config) -> None:
+    limits = dataclasses.replace(small.supervisor, grace_ms=1)
+    with Watched(dataclasses.replace(small, supervisor=limits), gateway=DEAF) as exchange:
+        pass
+    assert exchange.next("gateway", State.STOPPED) == "was ended by SIGKILL"
+
+
+def test_a_stopped_process_still_stops(small: Config) -> None:
+    with Watched(small) as exchange:
+        exchange.kill("publisher", signal.SIGSTOP)
+    assert exchange.next("publisher", State.STOPPED) == ""
+
+
+def test_a_second_exchange_in_the_same_place_is_refused(small: Config) -> None:
+    with Watched(small) as exchange:
+        with pytest.raises(RuntimeDirInUse, match="another exchange is running there"):
+            Watched(small).start()
+        assert exchange.pid("matcher"), "the first one is unharmed"
+    with Watched(small):
+        pass
+
+
+def test_parts_die_with_whoever_started_them(small: Config, tmp_path: Path) -> None:
+    """The parent is killed -9; its part, which watches for that, is gone soon after."""
+    program = f"""
+        import os, signal, subprocess, sys
+        part = "import signal; from run.supervisor import follow_parent as f; f(); print(flush=True); signal.pause()"
+        os.environ["{supervisor._PARENT}"] = str(os.getpid())
+        child = subprocess.Popen([sys.executable, "-P", "-c", part], stdout=subprocess.PIPE)
+        child.stdout.readline()
+        print(child.pid, flush=True)
+        signal.pause()
+    """
+    with ended(program) as (parent, first_line):
+        pidfd = os.pidfd_open(int(first_line))
+        parent.kill()
+        with selectors.DefaultSelector() as selector:
+            selector.register(pidfd, selectors.EVENT_READ)
+            assert selector.select(DEADLINE_S), "the part outlived its parent"
+        os.close(pidfd)
+
+
+def test_a_part_whose_parent_is_gone_already_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(supervisor._PARENT, "1")
+    program = "from run.supervisor import follow_parent; follow_parent()"
+    answer = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stderr) == (1, "the supervisor that started this part is gone\n")
+
+
+@contextlib.contextmanager
+def ended(program: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A program in a process of its own, once it has said one line; it is gone afterwards."""
+    command = [sys.executable, "-P", "-c", textwrap.dedent(program)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process, process.stdout.readline()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
