@@ -1,0 +1,464 @@
+"""The gateway: frames of brokers in, numbered frames for the sequencer out; events in, reports for brokers out.
+
+It knows who is speaking, whether what is said is well-formed, and whether there is room; never whether an order is
+good, which only the engine can say. A refusal from here has no number (`seq` and `report_seq` 0), is definite, and
+leaves the client's ref free. Whatever is sequenced is answered by the engine, and this only carries the answer.
+
+The idea: a session is bound to a connection by the engine's sessionOpened event and by nothing else. All that the
+session sent before stands before that event in the one sequence, so the last ref that the event names is the whole
+truth about the past, and everything behind it comes from this connection alone.
+
+Never: reads a clock, touches a socket, keeps an event (the log has them), waits for a broker.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from components.gateway import checks
+from components.gateway.index import SessionIndex, report_rows
+from components.gateway.uplink import Limits, Uplink
+from wire.constants import HEARTBEAT, MAX_BATCH, RESENT
+from wire.dtypes import COMMAND, EVENT
+from wire.enums import CommandKind, EventKind, Reason
+from wire.frames import BROKER_FRAME, REPORT_FRAME, Batch
+from wire.reasons import WireError
+
+MAX_FRAME_BYTES: Final = 2 * BROKER_FRAME.size(MAX_BATCH, MAX_BATCH)  # a newer peer's structs may be longer
+MAX_STATUS: Final = 16  # order status questions answered per frame; each looks through a session's reports
+SLICE: Final = 1_024  # reports resent to one connection at a time
+MAX_RESENT: Final = 4 * SLICE  # events with which one frame's repeats or one status question are answered
+_PER_CALL: Final = 32  # connections served with resent reports or heartbeats in one call of on_time
+
+_NO_COMMANDS: Final = np.empty(0, COMMAND)
+
+
+class Connection:
+    """A broker's connection that has logged on or is about to: the others are not remembered."""
+
+    __slots__ = ("beating", "identity", "in_flight", "last_ref", "next_report", "resume_from", "session", "token")
+
+    def __init__(self, identity: bytes, session: int) -> None:
+        self.identity = identity
+        self.session = session
+        self.token = 0  # of its openSession that is on its way; 0 once the session is bound
+        self.resume_from = 0  # the report number asked for
+        self.next_report = 0  # number of the next report to go to this connection
+        self.last_ref = 0  # highest ref sequenced or on its way
+        self.in_flight: deque[np.ndarray] = deque()  # refs on their way, one array per frame
+        self.beating = False  # in the heartbeat queue
+
+
+class Gateway:
+    """One gateway's thinking. Hand it frames and time, then collect what `reports` and `uplink` hold.
+
+    `read_events` gives the EVENT rows with the numbers in an int64 array, in that order, from the event log.
+
+    >>> gateway.on_broker(identity, frame, now_ns)
+    >>> while (frame := gateway.uplink.next_frame()) is not None and push(frame): gateway.uplink.sent()
+    >>> for identity, frame in gateway.take_reports(): ...
+    """
+
+    def __init__(
+        self,
+        gateway: int,
+        incarnation: int,
+        limits: Limits,
+        read_events: Callable[[np.ndarray], np.ndarray],
+        now_ns: int,
+        index: SessionIndex | None = None,
+    ) -> None:
+        self.index = index or SessionIndex()
+        self.uplink = Uplink(gateway, incarnation, limits, now_ns)
+        self.refused: Counter[Reason] = Counter()  # for the status line
+        self._gateway = gateway
+        self._limits = limits
+        self._read_events = read_events
+        self._now_ns = now_ns
+        self._epoch = 0
+        self._token = incarnation  # of the last log-on: rises across incarnations, so no old answer fits a new question
+        self._connections: dict[bytes, Connection] = {}
+        self._speakers: dict[int, Connection] = {}  # by session: who speaks for it, or will once its log-on is back
+        self._opening: dict[int, Connection] = {}  # by token: whose log-on is on its way
+        self._behind: dict[bytes, Connection] = {}  # who is being sent old reports, in turn
+        self._beats: deque[tuple[int, Connection]] = deque()  # due, soonest first
+        self._reports: list[tuple[bytes, bytes]] = []
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions are bound to a connection here."""
+        return len(self._speakers) - len(self._opening)
+
+    def take_reports(self) -> list[tuple[bytes, bytes]]:
+        """The ReportFrames that wait, each with the identity of the connection it is for."""
+        reports, self._reports = self._reports, []
+        return reports
+
+    # ------------------------------------------------------------------------------------------------ brokers
+
+    def on_broker(self, identity: bytes, frame: bytes, now_ns: int) -> None:
+        """A frame from a connection, whatever its bytes. 20 us for 64 plain commands, 5 us more per 1,000."""
+        self._now_ns = now_ns
+        connection = self._connections.get(identity)
+        try:
+            batch = _open_frame(frame)
+        except WireError as error:
+            self.refuse(identity, error.reason)
+            return
+        commands = batch["commands"]
+        named = int(batch.head["session"][0])
+        if commands.size == 1 and int(commands["kind"][0]) in checks.SESSION_KINDS:
+            self._on_session_command(identity, connection, named, batch)
+        elif connection is None or connection.token:
+            self._refuse(identity, commands, Reason.NOT_LOGGED_ON)
+        elif named not in (0, connection.session):
+            self._refuse(identity, commands, Reason.SESSION_MISMATCH)
+        elif not commands.size:
+            self._heartbeat(connection)
+        else:
+            self._on_commands(connection, commands, batch["extensions"])
+
+    def refuse(self, identity: bytes, reason: Reason, session: int = 0) -> None:
+        """Answer a whole frame, or tell a connection that it lost its session: one rejected event."""
+        self._refuse(identity, _NO_COMMANDS, reason, session)
+
+    def on_unreachable(self, identity: bytes) -> None:
+        """A report could not be delivered: the connection is gone or too slow. Its session must log on and resume."""
+        connection = self._connections.get(identity)
+        if connection is not None:
+            self._drop(connection)
+
+    def _on_commands(self, connection: Connection, commands: np.ndarray, extensions: np.ndarray) -> None:
+        """Orders of a session that is logged on: send on what is good, answer the rest."""
+        session = connection.session
+        if (
+            checks.plain(commands, extensions, session, connection.last_ref)
+            and self.uplink.accepting
+            and self.uplink.room_for_orders(session, commands.size)
+        ):
+            self._forward(connection, commands, extensions)
+            return
+
+        reasons = checks.refusals(commands, extensions, session)
+        good = reasons == 0
+        asking = good & (commands["kind"] == CommandKind.ORDER_STATUS)
+        good &= ~asking
+        refs = commands["client_ref"]
+        cancels = (commands["kind"] == CommandKind.CANCEL) | (commands["kind"] == CommandKind.MASS_CANCEL)
+        fresh = good & checks.fresh(refs, good, connection.last_ref)
+        if not self.uplink.accepting:
+            fresh = good & (refs > connection.last_ref)
+            reasons[fresh] = Reason.UNAVAILABLE
+            good &= ~fresh
+            fresh[:] = False
+        elif not self.uplink.room_for_orders(session, int(fresh.sum())):
+            # None of the frame's orders rather than the first few: simple to say, and soon there is room for all.
+            fresh = good & checks.fresh(refs, good & cancels, connection.last_ref)
+            refused = fresh & ~cancels
+            fresh &= cancels
+            if not self.uplink.room_for_cancels(int(fresh.sum())):
+                refused |= fresh
+                fresh[:] = False
+            reasons[refused] = Reason.BUSY
+            good &= ~refused
+        if fresh.any():
+            counts = commands["extensions"]
+            kept = np.flatnonzero(fresh[checks.owners(counts)]) if extensions.size else np.empty(0, np.intp)
+            self._forward(connection, commands.take(np.flatnonzero(fresh)), extensions.take(kept))
+        old = np.flatnonzero(good & ~fresh)
+        if old.size:
+            reasons[old] = self._answer_repeats(connection, refs[old])
+        questions = np.flatnonzero(asking)
+        reasons[questions[MAX_STATUS:]] = Reason.BUSY
+        for position in questions[:MAX_STATUS]:
+            reasons[position] = self._answer_status(connection, int(commands["target_ref"][position]))
+        if reasons.any():
+            self._refuse(connection.identity, commands, reasons)
+
+    def _forward(self, connection: Connection, commands: np.ndarray, extensions: np.ndarray) -> None:
+        """Stamp COMMAND rows, all good, and queue them for the sequencer."""
+        stamped = _copy(commands)
+        stamped["session"], stamped["gateway"] = connection.session, self._gateway
+        refs = stamped["client_ref"].copy()
+        connection.in_flight.append(refs)
+        connection.last_ref = int(refs[-1])
+        self.uplink.put(connection.session, stamped, extensions)
+
+    def _answer_repeats(self, connection: Connection, refs: np.ndarray) -> np.ndarray:
+        """Refs used before: resend what they were answered with. Returns the reasons of those without an answer."""
+        reasons = np.zeros(refs.size, np.int16)
+        counts, seqs = self.index.answers(connection.session, refs, connection.next_report)
+        on_their_way = np.zeros(refs.size, bool)
+        for sent in connection.in_flight:
+            on_their_way |= np.isin(refs, sent)
+        reasons[(counts == 0) & ~on_their_way] = Reason.STALE_REF
+        if refs.size > 1 and seqs.size > MAX_RESENT:
+            reasons[counts > 0] = Reason.BUSY  # more than one answer should hold: ask again in smaller frames
+        else:
+            self._resend(connection, _first_and_newest(np.unique(seqs)))
+        return reasons
+
+    def _answer_status(self, connection: Connection, ref: int) -> int:
+        """What became of a ref. Returns the reason when there is nothing to tell."""
+        count, seqs = self.index.about(connection.session, ref, connection.next_report)
+        if count:
+            self._resend(connection, _first_and_newest(seqs))
+        elif not any((sent == ref).any() for sent in connection.in_flight):
+            return Reason.UNKNOWN_REF
+        return Reason.NONE
+
+    # ------------------------------------------------------------------------------------------------ sessions
+
+    def _on_session_command(self, identity: bytes, connection: Connection | None, named: int, batch: Batch) -> None:
+        """Log on or off: sequenced like everything else, under a token in place of the client's ref."""
+        commands = batch["commands"]
+        session = int(commands["session"][0]) or named
+        opening = int(commands["kind"][0]) == CommandKind.OPEN_SESSION
+        bound = connection is not None and not connection.token
+        if batch["extensions"].size or int(commands["extensions"][0]):
+            self._refuse(identity, commands, Reason.EXTENSION_MISMATCH)
+        elif session <= 0:
+            self._refuse(identity, commands, Reason.UNKNOWN_SESSION)
+        elif not opening and not bound:
+            self._refuse(identity, commands, Reason.NOT_LOGGED_ON)
+        elif named not in (0, session) or (connection is not None and session != connection.session and bound):
+            self._refuse(identity, commands, Reason.SESSION_MISMATCH)
+        elif opening and int(commands["qty"][0]) < 0:
+            self._refuse(identity, commands, Reason.QTY_OUT_OF_RANGE)
+        elif not self.uplink.accepting:
+            self._refuse(identity, commands, Reason.UNAVAILABLE)
+        elif not self.uplink.room_for_cancels(1):
+            self._refuse(identity, commands, Reason.BUSY)
+        else:
+            self._token += 1
+            if opening:
+                self._begin(identity, session, int(commands["qty"][0]))
+            stamped = _copy(commands)
+            stamped["session"], stamped["gateway"], stamped["client_ref"] = session, self._gateway, self._token
+            stamped["qty"] = 0
+            self.uplink.put(session, stamped, batch["extensions"])
+
+    def _begin(self, identity: bytes, session: int, resume_from: int) -> None:
+        """A log-on is on its way: from here on nobody sends for this session, so that the fence stands behind all."""
+        before = self._speakers.get(session)
+        if before is not None:
+            self._drop(before)
+            if before.identity != identity:
+                self.refuse(before.identity, Reason.SESSION_MOVED, session)
+        unfinished = self._connections.get(identity)
+        if unfinished is not None:
+            self._drop(unfinished)  # it asked again, maybe for another session: only the last log-on counts
+        connection = Connection(identity, session)
+        connection.token = self._token
+        connection.resume_from = resume_from
+        self._connections[identity] = self._speakers[session] = self._opening[connection.token] = connection
+
+    def _on_opened(self, event: np.ndarray) -> None:
+        """The session is open: here, for whom the token names, or elsewhere."""
+        session, token = int(event["session"][0]), int(event["request_ref"][0])
+        self._lose(session, Reason.SESSION_MOVED)
+        connection = self._opening.get(token)
+        if connection is None or connection.session != session or int(event["gateway"][0]) != self._gateway:
+            return
+        del self._opening[token]
+        next_report = int(event["report_seq"][0]) + 1
+        connection.token = 0
+        connection.last_ref = int(event["client_ref"][0])
+        connection.next_report = min(connection.resume_from, next_report) or next_report
+        self._send(connection.identity, event, session, next_report)
+        if connection.next_report < next_report:
+            self._behind[connection.identity] = connection
+        if not connection.beating:
+            connection.beating = True
+            self._beats.append((self._now_ns + self._limits.heartbeat_ns, connection))
+
+    def _lose(self, session: int, reason: Reason) -> None:
+        """The session is not open here any more."""
+        connection = self._bound(session)
+        if connection is not None:
+            self._drop(connection)
+            self.refuse(connection.identity, reason, session)
+
+    def _bound(self, session: int) -> Connection | None:
+        """The connection at which the session is open."""
+        connection = self._speakers.get(session)
+        return None if connection is None or connection.token else connection
+
+    def _drop(self, connection: Connection) -> None:
+        """Forget a connection; what it sent goes its way, and is found again by resuming."""
+        del self._connections[connection.identity]
+        del self._speakers[connection.session]
+        if connection.token:
+            del self._opening[connection.token]
+        self._behind.pop(connection.identity, None)
+
+    # ------------------------------------------------------------------------------------------------ events
+
+    def on_events(self, events: np.ndarray, epoch: int) -> None:
+        """EVENT rows, each exactly once and in order: to each session its reports. About 15 us, 3 us more a session."""
+        self._epoch = epoch
+        kinds = events["kind"]
+        turning = kinds > EventKind.MASS_CANCELLED
+        if self._opening:
+            tokens = np.fromiter(self._opening, np.int64, len(self._opening))
+            turning |= (kinds == EventKind.REJECTED) & np.isin(events["request_ref"], tokens)
+        start = 0
+        for at in np.flatnonzero(turning).tolist():  # what a session event changes holds for the reports behind it
+            self._route(events[start:at])
+            self._on_session_event(events[at : at + 1])
+            start = at + 1
+        self._route(events[start:])
+
+    def _on_session_event(self, event: np.ndarray) -> None:
+        session, kind = int(event["session"][0]), int(event["kind"][0])
+        connection = self._bound(session)
+        if kind == EventKind.SESSION_OPENED:
+            self._on_opened(event)
+        elif kind == EventKind.SESSION_CLOSED and connection is not None:
+            self._send(connection.identity, event, session, int(event["report_seq"][0]) + 1)
+            self._drop(connection)
+        elif kind == EventKind.GATEWAY_LOST and int(event["gateway"][0]) == self._gateway:
+            for lost in list(self._speakers):
+                self._lose(lost, Reason.NOT_LOGGED_ON)
+        elif kind == EventKind.REPEATED and connection is not None:
+            self._send(connection.identity, event, session, int(event["report_seq"][0]) + 1)
+        elif kind == EventKind.REJECTED:
+            self._route(event)
+            refused = self._opening[int(event["request_ref"][0])]
+            if refused.session == session:  # its log-on: there is no such session
+                self._drop(refused)
+                self._send(refused.identity, event, session, 0)
+
+    def _route(self, events: np.ndarray) -> None:
+        """Reports without a session event among them: remember where they are, and send them to who is here."""
+        if not events.size:
+            return
+        self.index.add(events)
+        if not self._speakers:
+            return
+        rows = report_rows(events)
+        rows = rows[events["gateway"].take(rows) == self._gateway]
+        sessions = events["session"].take(rows)
+        order = np.argsort(sessions, kind="stable")
+        starts = np.flatnonzero(np.diff(sessions[order], prepend=-1)).tolist()
+        for start, end in zip(starts, [*starts[1:], rows.size], strict=True):
+            connection = self._bound(int(sessions[order[start]]))
+            if connection is not None:
+                self._report(connection, events.take(rows[order[start:end]]))
+
+    def _report(self, connection: Connection, reports: np.ndarray) -> None:
+        """The next reports of a session: sent at once, or in turn behind those that are being resent."""
+        answered = int(reports["request_ref"].max())
+        while connection.in_flight and connection.in_flight[0][-1] <= answered <= connection.last_ref:
+            connection.in_flight.popleft()
+        next_report = int(reports["report_seq"][-1]) + 1
+        if connection.identity in self._behind:
+            return
+        if connection.next_report != next_report - reports.size:
+            raise ValueError(f"session {connection.session}: report {connection.next_report} was to come next")
+        connection.next_report = next_report
+        self._send(connection.identity, reports, connection.session, next_report)
+
+    # ------------------------------------------------------------------------------------------------ time, acks
+
+    def on_ack(self, ack: Batch, now_ns: int) -> None:
+        """What the sequencer has on disk."""
+        self.uplink.on_ack(ack, now_ns)
+
+    def on_time(self, now_ns: int) -> None:
+        """What is due: frames again, a slice of old reports to each who resumes, heartbeats."""
+        self._now_ns = now_ns
+        self.uplink.on_time(now_ns)
+        for identity in list(self._behind)[:_PER_CALL]:
+            connection = self._behind.pop(identity)
+            if self._resend_slice(connection):
+                self._behind[identity] = connection  # at the end of the turn
+        for _ in range(_PER_CALL):
+            if not self._beats or self._beats[0][0] > now_ns:
+                break
+            connection = self._beats.popleft()[1]
+            connection.beating = self._bound(connection.session) is connection
+            if connection.beating:
+                self._heartbeat(connection)
+                self._beats.append((now_ns + self._limits.heartbeat_ns, connection))
+
+    def _resend_slice(self, connection: Connection) -> bool:
+        """Old reports to a connection that resumes. Returns whether there are more."""
+        seqs = self.index.reports_from(connection.session, connection.next_report, SLICE)
+        connection.next_report += self._resend(connection, seqs)
+        return connection.next_report <= self.index.last_report(connection.session)
+
+    def _heartbeat(self, connection: Connection) -> None:
+        if connection.identity not in self._behind:
+            self._send(connection.identity, None, connection.session, connection.next_report, HEARTBEAT)
+
+    # ------------------------------------------------------------------------------------------------ out
+
+    def _resend(self, connection: Connection, seqs: np.ndarray) -> int:
+        """Events with these numbers, from the log. Returns how many there were."""
+        if not seqs.size:
+            return 0
+        events = self._read_events(seqs)
+        next_report = self.index.last_report(connection.session) + 1
+        self._send(connection.identity, events, connection.session, next_report, RESENT)
+        return events.size
+
+    def _refuse(self, identity: bytes, commands: np.ndarray, reasons: np.ndarray | Reason, session: int = 0) -> None:
+        """Answer COMMAND rows that are not sent on: all with one reason, or those with a reason other than 0.
+
+        Without commands the answer is about the frame or the session: one rejected event all the same.
+        """
+        if not isinstance(reasons, np.ndarray):
+            reasons = np.full(commands.size, reasons, np.int16) if commands.size else np.array([reasons], np.int16)
+        if commands.size:
+            rows = np.flatnonzero(reasons)
+            commands, reasons = commands.take(rows), reasons[rows]
+        for reason, count in zip(*np.unique(reasons, return_counts=True), strict=True):
+            self.refused[Reason(reason)] += int(count)
+        connection = self._connections.get(identity)
+        if connection is not None and not connection.token:
+            session = connection.session
+        answers = np.zeros(reasons.size, EVENT)
+        answers["kind"], answers["reason"] = EventKind.REJECTED, reasons
+        answers["gateway"] = self._gateway
+        if commands.size:
+            for name in ("session", "account", "symbol", "side", "order_type", "tif", "price", "qty"):
+                answers[name] = commands[name]
+            refs, kinds = commands["client_ref"], commands["kind"]
+            answers["request_ref"] = refs
+            answers["client_ref"] = np.where(kinds == CommandKind.NEW_ORDER, refs, 0)
+            asking = kinds == CommandKind.ORDER_STATUS
+            answers["client_ref"][asking] = commands["target_ref"][asking]
+        next_report = connection.next_report if connection is not None and not connection.token else 0
+        self._send(identity, answers, session, next_report)
+
+    def _send(self, identity: bytes, events: np.ndarray | None, session: int, next_report: int, flags: int = 0) -> None:
+        head = {"flags": flags, "session": session, "epoch": self._epoch, "next_report_seq": next_report}
+        frame = REPORT_FRAME.encode(head) if events is None else REPORT_FRAME.encode(head, events=events)
+        self._reports.append((identity, frame))
+
+
+def _copy(commands: np.ndarray) -> np.ndarray:
+    """COMMAND rows that may be written to. Copied as bytes: NumPy copies structured rows field by field."""
+    return np.frombuffer(bytearray(commands.data), COMMAND)
+
+
+def _first_and_newest(seqs: np.ndarray) -> np.ndarray:
+    """What one answer holds of event numbers in order: an order's entry and what happened to it last."""
+    return np.concatenate((seqs[:1], seqs[1:][1 - MAX_RESENT :]))
+
+
+def _open_frame(frame: bytes) -> Batch:
+    """Decode a frame from outside; raises WireError."""
+    if len(frame) > MAX_FRAME_BYTES:
+        raise WireError(Reason.FRAME_TOO_LARGE, f"{len(frame)} bytes, at most {MAX_FRAME_BYTES}")
+    batch = BROKER_FRAME.decode(frame)
+    if batch["commands"].size > MAX_BATCH or batch["extensions"].size > MAX_BATCH:
+        raise WireError(Reason.FRAME_TOO_LARGE, f"{batch['commands'].size} commands, at most {MAX_BATCH}")
+    if int(batch.head["flags"][0]) & ~HEARTBEAT:
+        raise WireError(Reason.UNKNOWN_FIELD, "the frame has a flag that is not known here")
+    return batch

@@ -1,0 +1,184 @@
+"""The numbered way to the sequencer: frames are kept until acknowledged and sent again from the first missing one.
+
+Commands that arrive together leave in one frame. The sequencer takes only the next frame of this incarnation and
+acknowledges cumulatively once synced, so a frame that was lost, and every one behind it, is sent again: when
+acknowledgements stand still for `resend_ns`, and at once when they come with a new epoch (the sequencer was started
+again, and what was on its way to the old one is gone). While none come at all, nothing is sent but a heartbeat: a
+sequencer that is away has no use for copies.
+
+Room is counted in commands that are not acknowledged yet. Orders have `max_unacked`, and a session that waits for some
+of its own no more than what is still free, so that one that floods leaves room for the others (the dynamic threshold of
+Choudhury and Hahne, "Dynamic queue length thresholds", 1998). Cancels have `reserved_cancels` beyond it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from wire.constants import HEARTBEAT, MAX_BATCH, NOT_ACCEPTING
+from wire.dtypes import COMMAND, EXTENSION
+from wire.frames import GATEWAY_FRAME, Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a gateway holds and how long it waits. Commands and nanoseconds."""
+
+    max_unacked: int = 65_536
+    reserved_cancels: int = 4_096
+    resend_ns: int = 200_000_000
+    heartbeat_ns: int = 1_000_000_000  # between heartbeats to each broker
+    ack_timeout_ns: int = 1_000_000_000  # without any acknowledgement: the sequencer is away
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A frame that is not acknowledged yet, and how many of its commands are whose."""
+
+    number: int
+    frame: bytes
+    shares: list[tuple[int, int]]  # session, commands
+
+
+class Uplink:
+    """Frames from this incarnation of a gateway to the sequencer.
+
+    >>> uplink.put(session, commands, extensions)
+    >>> while (frame := uplink.next_frame()) is not None and send(frame): uplink.sent()
+    """
+
+    def __init__(self, gateway: int, incarnation: int, limits: Limits, now_ns: int) -> None:
+        self._gateway = gateway
+        self._incarnation = incarnation
+        self._limits = limits
+        self._waiting: list[tuple[int, np.ndarray, np.ndarray]] = []  # not in a frame yet
+        self._waiting_count = 0
+        self._unacked: deque[_Sent] = deque()
+        self._at = 0  # position in `_unacked` of the next frame to send
+        self._number = 0  # of the last frame made
+        self._held: dict[int, int] = {}  # session -> its unacknowledged commands
+        self._now_ns = now_ns
+        self._heard_ns = now_ns  # last acknowledgement of any kind; a new gateway assumes a sequencer until then
+        self._progress_ns = now_ns  # last time that frames were sent again or acknowledged
+        self._sent_ns = now_ns - limits.resend_ns  # so that a heartbeat says at once that this incarnation is there
+        self._beat = False
+        self._not_accepting = False
+        self.unacked = 0  # commands
+        self.resent = 0  # frames, for the status line
+        self.epoch = 0
+
+    # ------------------------------------------------------------------------------------------------ room
+
+    @property
+    def accepting(self) -> bool:
+        """Whether the sequencer takes commands, as far as is known."""
+        return not self._not_accepting and not self._silent
+
+    @property
+    def _silent(self) -> bool:
+        return self._now_ns - self._heard_ns > self._limits.ack_timeout_ns
+
+    def room_for_orders(self, session: int, count: int) -> bool:
+        """Whether so many more commands of that session fit."""
+        free = self._limits.max_unacked - self.unacked
+        held = self._held.get(session, 0)
+        return count <= free and (not held or held + count <= free)
+
+    def room_for_cancels(self, count: int) -> bool:
+        """Whether so many more commands fit when they are all cancels."""
+        return self.unacked + count <= self._limits.max_unacked + self._limits.reserved_cancels
+
+    # ------------------------------------------------------------------------------------------------ out
+
+    def put(self, session: int, commands: np.ndarray, extensions: np.ndarray) -> None:
+        """Send COMMAND and EXTENSION rows, at most MAX_BATCH, behind all before; the rows are kept, not copied."""
+        if self._waiting_count + commands.size > MAX_BATCH:
+            self._make_frame()
+        self._waiting.append((session, commands, extensions))
+        self._waiting_count += commands.size
+        self.unacked += commands.size
+        self._held[session] = self._held.get(session, 0) + commands.size
+
+    def next_frame(self) -> bytes | None:
+        """The next frame to send; None when there is none. The same one until `sent` is called."""
+        if self._waiting:
+            self._make_frame()
+        if self._beat:
+            head = {"flags": HEARTBEAT, "frame": self._number + 1}
+            return GATEWAY_FRAME.encode({"gateway": self._gateway, "incarnation": self._incarnation, **head})
+        return self._unacked[self._at].frame if self._at < len(self._unacked) else None
+
+    def sent(self) -> None:
+        """The frame that `next_frame` gave has left."""
+        if self._beat:
+            self._beat = False
+        else:
+            if not self._at:
+                self._progress_ns = self._now_ns  # nothing was outstanding: the wait for an answer begins now
+            self._at += 1
+        self._sent_ns = self._now_ns
+
+    def _make_frame(self) -> None:
+        waiting, self._waiting, self._waiting_count = self._waiting, [], 0
+        commands, extensions = waiting[0][1], waiting[0][2]
+        if len(waiting) > 1:
+            commands = _join([part[1] for part in waiting]).view(COMMAND)
+            extensions = _join([part[2] for part in waiting]).view(EXTENSION)
+        self._number += 1
+        head = {"gateway": self._gateway, "incarnation": self._incarnation, "frame": self._number}
+        frame = GATEWAY_FRAME.encode(head, commands=commands, extensions=extensions)
+        self._unacked.append(_Sent(self._number, frame, [(part[0], part[1].size) for part in waiting]))
+
+    # ------------------------------------------------------------------------------------------------ in
+
+    def on_ack(self, ack: Batch, now_ns: int) -> None:
+        """Let go of every frame that the acknowledgement covers.
+
+        Raises ValueError for a frame that was never made: another gateway runs under this number.
+        """
+        self._now_ns = now_ns
+        _, flags, gateway, _, incarnation, frame, epoch, _ = ack.head[0].item()
+        if gateway != self._gateway or epoch < self.epoch:
+            return
+        self._heard_ns = now_ns
+        self._not_accepting = bool(flags & NOT_ACCEPTING)
+        if epoch > self.epoch:
+            if self.epoch:
+                self._send_again()
+            self.epoch = epoch
+        if incarnation != self._incarnation:
+            return
+        if frame > self._number:
+            raise ValueError(f"frame {frame} was acknowledged, but gateway {gateway} has made only {self._number}")
+        while self._unacked and self._unacked[0].number <= frame:
+            self._release(self._unacked.popleft())
+            self._at = max(self._at - 1, 0)
+            self._progress_ns = now_ns
+
+    def on_time(self, now_ns: int) -> None:
+        """Send again what is overdue; say that this gateway is there when nothing else does."""
+        self._now_ns = now_ns
+        if self._at and not self._silent and now_ns - self._progress_ns >= self._limits.resend_ns:
+            self._send_again()
+        if now_ns - self._sent_ns >= self._limits.resend_ns:
+            self._beat = True
+
+    def _send_again(self) -> None:
+        self.resent += self._at
+        self._at = 0
+        self._progress_ns = self._now_ns
+
+    def _release(self, sent: _Sent) -> None:
+        for session, count in sent.shares:
+            self.unacked -= count
+            self._held[session] -= count
+            if not self._held[session]:
+                del self._held[session]
+
+
+def _join(parts: list[np.ndarray]) -> np.ndarray:
+    """Rows one behind another, as words: NumPy would join structured rows field by field."""
+    return np.concatenate([np.ascontiguousarray(part).view(np.int64) for part in parts])
