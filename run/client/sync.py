@@ -1,0 +1,5 @@
+"""The client library for programs without asyncio: the same names, the same methods, plain calls."""
+
+from run.client.market import MarketDataSync as MarketData
+
+__all__ = ["MarketData"]
