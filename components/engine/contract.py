@@ -31,9 +31,7 @@ class Engine(Protocol):
     def next_deadline_ns(self) -> int:
         """When the next resting order expires; 0 when none will."""
 
-    def apply(
-        self, first_seq: int, time_ns: int, commands: np.ndarray, extensions: np.ndarray
-    ) -> Iterator[np.ndarray]:
+    def apply(self, first_seq: int, time_ns: int, commands: np.ndarray, extensions: np.ndarray) -> Iterator[np.ndarray]:
         """Apply a group: COMMAND[n] with numbers from `first_seq`, EXTENSION[m] in the commands' order.
 
         Yields EVENT arrays (one or more events each, valid until the next is asked for). The group is applied only

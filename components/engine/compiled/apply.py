@@ -1,0 +1,271 @@
+"""The engine's loop: time, then each command in turn. It reads as the table of contents of this folder."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from components.engine.compiled.canonical import canonical_orders
+from components.engine.compiled.checks import check_sender
+from components.engine.compiled.events import hash_events, new_event, rejected_event
+from components.engine.compiled.ladder import ladder_room
+from components.engine.compiled.matching import has_event_room, match_taker
+from components.engine.compiled.orders import find_by_id, find_by_ref, side_index
+from components.engine.compiled.state import (
+    BROKEN,
+    DONE,
+    EVENTS_FULL,
+    FRESH,
+    MATCHING,
+    NEED_ACCOUNTS,
+    NEED_BOOKS,
+    NEED_ORDERS,
+    NEED_ROOM,
+    NEED_SESSIONS,
+    NONE,
+    accounts_of,
+    books_of,
+    commands_of,
+    events_of,
+    extensions_of,
+    head_of,
+    ids_of,
+    levels_of,
+    orders_of,
+    sessions_of,
+    timers_of,
+)
+from components.engine.compiled.sweeping import end_of_day, expire_orders, go_on, mass_cancel
+from components.engine.compiled.timers import compact_timers, next_deadline
+from components.engine.compiled.trading import cancel, find_target, new_order, replace
+from components.engine.compiled.venue import (
+    add_account,
+    add_instrument,
+    add_session,
+    close_session,
+    gateway_lost,
+    open_session,
+    set_rules,
+)
+from components.kernels.kernel import Word, entry, kernel
+from components.kernels.maps import map_rehash
+from wire.constants import MAX_ACCOUNT, MAX_SESSION, MAX_SYMBOL
+from wire.enums import CommandKind, EventKind, Reason
+
+
+@kernel
+def apply_group(s: int) -> Word:
+    """Go on with the group in the state table until it is done or something stands in the way; says which."""
+    head = head_of(s)[0]
+    head["written"] = 0
+    if head["index"] == 0 and head["stage"] == FRESH:
+        if not extensions_add_up(s):
+            return BROKEN
+        if expire_orders(s) != DONE:
+            return EVENTS_FULL
+    commands = commands_of(s)
+    while head["index"] < len(commands):
+        if not has_event_room(s):
+            return EVENTS_FULL
+        command = commands[head["index"]]
+        if head["stage"] == FRESH:
+            if not has_state_room(s, command):
+                return NEED_ROOM
+            if head["index"] > 0:
+                head["command_seq"] += 1
+            status = begin(s, command)
+        elif head["stage"] == MATCHING:
+            status = match_taker(s)
+        else:
+            status = go_on(s, command)
+        if status != DONE:
+            return status
+        head["extension"] += command["extensions"]
+        head["index"] += 1
+    return DONE
+
+
+@kernel
+def begin(s: int, command: np.void) -> Word:
+    """One command, from its checks to its last event, or to where the event buffer is full."""
+    reason = check_sender(s, command)
+    kind = command["kind"]
+    if reason != Reason.NONE:
+        is_order = kind == CommandKind.NEW_ORDER
+        order_id = head_of(s)[0]["command_seq"] if is_order else 0
+        rejected_event(s, command, reason, command["client_ref"] if is_order else 0, order_id)
+        return DONE
+    if kind <= CommandKind.MASS_CANCEL and command["session"] != 0:
+        session = sessions_of(s)[command["session"]]
+        if command["client_ref"] <= session["client_ref"]:
+            return repeated(s, command)
+        session["client_ref"] = command["client_ref"]
+    if kind == CommandKind.NEW_ORDER:
+        return new_order(s, command)
+    if kind == CommandKind.CANCEL:
+        return cancel(s, command)
+    if kind == CommandKind.REPLACE:
+        return replace(s, command)
+    if kind == CommandKind.MASS_CANCEL:
+        return mass_cancel(s, command)
+    return begin_rare(s, command)
+
+
+@kernel
+def begin_rare(s: int, command: np.void) -> Word:
+    """Everything that is not trading."""
+    kind = command["kind"]
+    if kind == CommandKind.END_OF_DAY:
+        return end_of_day(s, command)
+    if kind == CommandKind.OPEN_SESSION:
+        return open_session(s, command)
+    if kind == CommandKind.CLOSE_SESSION:
+        return close_session(s, command)
+    if kind == CommandKind.GATEWAY_LOST:
+        return gateway_lost(s, command)
+    if kind == CommandKind.ADD_INSTRUMENT:
+        return add_instrument(s, command)
+    if kind == CommandKind.ADD_ACCOUNT:
+        return add_account(s, command)
+    if kind == CommandKind.ADD_SESSION:
+        return add_session(s, command)
+    if kind == CommandKind.SET_RULES:
+        return set_rules(s, command)
+    return DONE  # a tick: time has passed already
+
+
+@kernel
+def extensions_add_up(s: int) -> bool:
+    """Whether the commands' own counts are what the group carries."""
+    commands = commands_of(s)
+    total = 0
+    for i in range(len(commands)):
+        if commands[i]["extensions"] < 0:
+            return False
+        total += commands[i]["extensions"]
+    return total == len(extensions_of(s))
+
+
+# ---------------------------------------------------------------------------------------- room
+
+
+@kernel
+def has_state_room(s: int, command: np.void) -> bool:
+    """Whether the command fits the arrays, whatever it does. Asked before anything changes."""
+    kind = command["kind"]
+    if kind == CommandKind.NEW_ORDER or kind == CommandKind.REPLACE:
+        head = head_of(s)[0]
+        if head["safe_orders"] <= 0 and not count_safe_orders(s):
+            head["needed_table"] = NEED_ORDERS
+            return False
+        head["safe_orders"] -= 1
+        return ladder_fits(s, command)
+    if kind >= CommandKind.ADD_INSTRUMENT:
+        return id_fits(s, command)
+    return True
+
+
+@kernel
+def count_safe_orders(s: int) -> bool:
+    """How many more orders fit for certain: each takes at most a slot, a level, two map entries and a timer."""
+    head = head_of(s)[0]
+    if head["timers_used"] > 2 * head["timers_live"] + 64:
+        compact_timers(s)
+    safe = len(orders_of(s)) - head["orders_live"] - 1  # a taker in hand has a slot too
+    safe = min(safe, len(levels_of(s)) - head["levels_live"])
+    safe = min(safe, len(ids_of(s)) // 2 - head["orders_live"])
+    safe = min(safe, len(timers_of(s)) - head["timers_used"])
+    head["safe_orders"] = safe
+    return safe > 0
+
+
+@kernel
+def ladder_fits(s: int, command: np.void) -> bool:
+    """Whether the side that the order may rest on has room for a level."""
+    head = head_of(s)[0]
+    symbol = command["symbol"]
+    side = side_index(command["side"])
+    if command["kind"] == CommandKind.REPLACE:
+        slot = find_target(s, command)
+        if slot == NONE:
+            return True
+        symbol = orders_of(s)[slot]["symbol"]
+        side = side_index(orders_of(s)[slot]["side"])
+    elif not 0 < symbol < len(books_of(s)):
+        return True
+    if ladder_room(s, 2 * symbol + side):
+        return True
+    head["needed_table"] = NEED_ORDERS
+    return False
+
+
+@kernel
+def id_fits(s: int, command: np.void) -> bool:
+    """Whether the tables reach the id that an add command names; one out of the venue's range is refused anyway."""
+    kind = command["kind"]
+    if kind == CommandKind.ADD_INSTRUMENT:
+        return reaches(s, command["symbol"], MAX_SYMBOL, len(books_of(s)), NEED_BOOKS)
+    if kind == CommandKind.ADD_ACCOUNT:
+        return reaches(s, command["account"], MAX_ACCOUNT, len(accounts_of(s)), NEED_ACCOUNTS)
+    if kind == CommandKind.ADD_SESSION:
+        return reaches(s, command["price"], MAX_SESSION, len(sessions_of(s)), NEED_SESSIONS)
+    return True
+
+
+@kernel
+def reaches(s: int, new_id: Word, most: Word, length: Word, table: Word) -> bool:
+    """Whether a table of that length holds the id; if not, what is needed stands in the head."""
+    if new_id < length or new_id > most:
+        return True
+    head = head_of(s)[0]
+    head["needed_table"] = table
+    head["needed_id"] = new_id
+    return False
+
+
+@kernel
+def repeated(s: int, command: np.void) -> Word:
+    """A ref that was used before: nothing happens, and the session is given no new number."""
+    event = events_of(s)[new_event(s, EventKind.REPEATED, Reason.REPEATED_REF, command["session"], False)]
+    event["request_ref"] = command["client_ref"]
+    return DONE
+
+
+# ---------------------------------------------------------------------------------------- doors
+
+
+@entry("int64(int64)")
+def apply_entry(s: int) -> Word:
+    """`apply_group`, and the running hash carried over what it wrote."""
+    status = apply_group(s)
+    hash_events(s)
+    return status
+
+
+@entry("int64(int64)")
+def next_deadline_entry(s: int) -> Word:
+    """`next_deadline`."""
+    return next_deadline(s)
+
+
+@entry("int64(int64)")
+def canonical_orders_entry(s: int) -> Word:
+    """`canonical_orders`."""
+    return canonical_orders(s)
+
+
+@entry("void(int64[::1], int64[::1])")
+def rehash_entry(old: np.ndarray, new: np.ndarray) -> None:
+    """`map_rehash`."""
+    map_rehash(old, new)
+
+
+@entry("int64(int64, int64)")
+def find_by_id_entry(s: int, order_id: Word) -> Word:
+    """`find_by_id`, for checks and tests."""
+    return find_by_id(s, order_id)
+
+
+@entry("int64(int64, int64, int64)")
+def find_by_ref_entry(s: int, session: Word, client_ref: Word) -> Word:
+    """`find_by_ref`, for checks and tests."""
+    return find_by_ref(s, session, client_ref)

@@ -1,0 +1,80 @@
+"""The engine's logical content in canonical order: the kernel walks the books, NumPy does the small tables."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from components.engine.compiled.state import (
+    NONE,
+    best_rung,
+    head_of,
+    ladder_of,
+    levels_of,
+    orders_of,
+    rows_of,
+    sides_of,
+)
+from components.kernels.kernel import Word, kernel
+from wire.constants import MAX_BANDS
+from wire.dtypes import STATE_ACCOUNT, STATE_BAND, STATE_ENGINE, STATE_INSTRUMENT, STATE_SESSION
+from wire.state import CanonicalState
+
+
+@kernel
+def canonical_orders(s: int) -> Word:
+    """Fill the table's rows with every resting order by symbol, buy before sell, best first, then priority."""
+    orders = orders_of(s)
+    rows = rows_of(s)
+    count = 0
+    for symbol in range(1, head_of(s)[0]["symbols"] + 1):
+        for side in range(2):
+            side_row = 2 * symbol + side
+            position = best_rung(s, side_row)
+            first = sides_of(s)[side_row]["start"]
+            while position >= first and position != NONE:
+                slot = levels_of(s)[ladder_of(s)[position]["level"]]["first"]
+                while slot != NONE and count < len(rows):
+                    order = orders[slot]
+                    row = rows[count]
+                    row["symbol"] = order["symbol"]
+                    row["session"] = order["session"]
+                    row["account"] = order["account"]
+                    row["side"] = order["side"]
+                    row["tif"] = order["tif"]
+                    row["order_id"] = order["order_id"]
+                    row["client_ref"] = order["client_ref"]
+                    row["price"] = order["price"]
+                    row["leaves_qty"] = order["leaves"]
+                    row["cum_qty"] = order["cum"]
+                    row["expire_ns"] = order["expire_ns"]
+                    count += 1
+                    slot = order["next"]
+                position -= 1
+    return count
+
+
+def canonical_state(arrays: dict[str, np.ndarray], orders: np.ndarray) -> CanonicalState:
+    """The tables beside the orders, in the order of their ids."""
+    head = arrays["head"]
+    symbols = np.flatnonzero(arrays["books"]["exists"])
+    books = arrays["books"][symbols]
+    instruments = _rows(STATE_INSTRUMENT, books, {"symbol": symbols})
+    runs = [np.arange(n) + MAX_BANDS * i for i, n in zip(symbols, books["bands"], strict=True)]
+    rows = np.concatenate([np.zeros(0, np.int64), *runs])
+    bands = _rows(STATE_BAND, arrays["bands"][rows], {"symbol": rows // MAX_BANDS})
+    account_ids = np.flatnonzero(arrays["accounts"]["firm"])
+    accounts = _rows(STATE_ACCOUNT, arrays["accounts"][account_ids], {"account": account_ids})
+    session_ids = np.flatnonzero(arrays["sessions"]["firm"])
+    sessions = _rows(STATE_SESSION, arrays["sessions"][session_ids], {"session": session_ids})
+    return CanonicalState(_rows(STATE_ENGINE, head, {}), instruments, bands, accounts, sessions, orders)
+
+
+def _rows(dtype: np.dtype[np.void], source: np.ndarray, given: dict[str, np.ndarray]) -> np.ndarray:
+    """Rows of `dtype` from the source's fields of the same names and the given columns; reserved ones zero."""
+    rows = np.zeros(len(source), dtype)
+    for name in dtype.names or ():
+        if name in given:
+            rows[name] = given[name]
+        elif not name.startswith("reserved"):
+            rows[name] = source[name]
+    return rows

@@ -1,0 +1,116 @@
+"""Every invariant of the state arrays, from the arrays alone. Slow and plain; for tests and drills."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from components.engine.compiled.state import FRESH, NONE
+from components.engine.contract import BrokenInvariant
+from wire.enums import TimeInForce
+
+
+def _demand(holds: bool, what: str) -> None:
+    if not holds:
+        raise BrokenInvariant(what)
+
+
+def _follow(records: np.ndarray, first: int, last: int, following: str, before: str, where: str) -> list[int]:
+    """The slots of a doubly linked list, its links checked in both directions."""
+    slots: list[int] = []
+    previous, slot = NONE, first
+    while slot != NONE:
+        _demand(len(slots) < len(records), f"{where}: the list runs in a circle")
+        _demand(records[slot][before] == previous, f"{where}: order slot {slot} does not point back")
+        slots.append(slot)
+        previous, slot = slot, int(records[slot][following])
+    _demand(previous == last, f"{where}: the last order is not the last")
+    return slots
+
+
+def check_state(arrays: dict[str, np.ndarray]) -> None:
+    """Raise BrokenInvariant unless books, threads, timers, maps and pools agree with one another."""
+    head = arrays["head"][0]
+    _demand(head["stage"] == FRESH and head["index"] == 0, "a group is under way")
+    live = _check_books(arrays)
+    _demand(len(live) == head["orders_live"], f"{len(live)} orders rest, {head['orders_live']} are counted")
+    _check_threads(arrays, "accounts", "account", live)
+    _check_threads(arrays, "sessions", "session", live)
+    _check_timers(arrays, live)
+    for name in ("ids", "refs"):
+        slots = np.sort(arrays[name][arrays[name] != 0] & 0xFFFFFFFF) - 1
+        _demand(slots.tolist() == sorted(live), f"{name}: the map does not hold exactly the resting orders")
+        _demand(2 * len(slots) <= len(arrays[name]), f"{name}: the map is more than half full")
+    _check_pool(arrays["orders"], int(head["free_order"]), int(head["orders_used"]), len(live), "orders")
+    _check_pool(arrays["levels"], int(head["free_level"]), int(head["levels_used"]), int(head["levels_live"]), "levels")
+
+
+def _check_books(arrays: dict[str, np.ndarray]) -> set[int]:
+    """Ladders sorted, levels true to their orders, no crossed book. Returns the slots of all resting orders."""
+    live: set[int] = set()
+    levels_seen: list[int] = []
+    for symbol in np.flatnonzero(arrays["books"]["exists"]):
+        best: list[int | None] = []
+        for side in range(2):
+            where = f"symbol {symbol}, {'sell' if side else 'buy'}"
+            run = arrays["sides"][2 * symbol + side]
+            rungs = arrays["ladder"][run["start"] : run["start"] + run["levels"]]
+            _demand(run["levels"] <= run["capacity"], f"{where}: more levels than its ladder has room for")
+            _demand(bool((np.diff(rungs["key"]) > 0).all()), f"{where}: its ladder is not sorted")
+            levels_seen += rungs["level"].tolist()
+            for rung in rungs:
+                price = int(rung["key"]) if side == 0 else -int(rung["key"])
+                live.update(_check_level(arrays, int(symbol), side, price, int(rung["level"])))
+            best.append(abs(int(rungs[-1]["key"])) if len(rungs) else None)
+        bid, ask = best
+        _demand(bid is None or ask is None or bid < ask, f"symbol {symbol}: the book is crossed, {bid} over {ask}")
+    _demand(len(levels_seen) == len(set(levels_seen)), "a level stands in two ladders")
+    _demand(len(levels_seen) == arrays["head"][0]["levels_live"], "levels are not counted as they stand")
+    return live
+
+
+def _check_level(arrays: dict[str, np.ndarray], symbol: int, side: int, price: int, slot: int) -> list[int]:
+    where = f"symbol {symbol}, {'sell' if side else 'buy'} {price}"
+    level, orders = arrays["levels"][slot], arrays["orders"]
+    queue = _follow(orders, int(level["first"]), int(level["last"]), "next", "prev", where)
+    _demand(len(queue) > 0, f"{where}: an empty level")
+    _demand(len(queue) == level["orders"], f"{where}: the level counts {level['orders']} orders of {len(queue)}")
+    rows = orders[queue]
+    _demand(int(rows["leaves"].sum()) == level["qty"], f"{where}: the level's quantity is not its orders'")
+    _demand(bool((rows["leaves"] > 0).all()), f"{where}: an order with nothing left")
+    for field, expected in (("price", price), ("level", slot), ("symbol", symbol), ("side", side + 1), ("indexed", 1)):
+        _demand(bool((rows[field] == expected).all()), f"{where}: an order's {field} is another")
+    return queue
+
+
+def _check_threads(arrays: dict[str, np.ndarray], table: str, name: str, live: set[int]) -> None:
+    found: set[int] = set()
+    for party in np.flatnonzero(arrays[table]["firm"]):
+        row = arrays[table][party]
+        where = f"{name} {party}"
+        slots = _follow(arrays["orders"], int(row["first"]), int(row["last"]), f"{name}_next", f"{name}_prev", where)
+        rows = arrays["orders"][slots]
+        _demand(bool((rows[name] == party).all()), f"{where}: another's order in its thread")
+        _demand(bool((np.diff(rows["order_id"]) > 0).all()), f"{where}: its thread is not in the order of entry")
+        found.update(slots)
+    _demand(found == live, f"{name} threads do not hold exactly the resting orders")
+
+
+def _check_timers(arrays: dict[str, np.ndarray], live: set[int]) -> None:
+    head, orders = arrays["head"][0], arrays["orders"]
+    timers = arrays["timers"][: head["timers_used"]]
+    keys = [(int(t["expire_ns"]), int(t["order_id"])) for t in timers]
+    _demand(all(keys[(i - 1) // 2] <= keys[i] for i in range(1, len(keys))), "the timers are not a heap")
+    gtd = [orders[i] for i in live if orders[i]["tif"] == TimeInForce.GTD]
+    dated = {(int(order["expire_ns"]), int(order["order_id"])) for order in gtd}
+    _demand(dated <= set(keys), "a GTD order has no timer")
+    _demand(len(dated) == head["timers_live"], "GTD orders are not counted as they stand")
+
+
+def _check_pool(records: np.ndarray, first_free: int, used: int, live: int, name: str) -> None:
+    free, slot = 0, first_free
+    while slot != NONE:
+        free += 1
+        _demand(free <= used, f"{name}: the free list runs in a circle")
+        slot = int(records[slot]["next"])
+    _demand(used <= len(records), f"{name}: more slots used than there are")
+    _demand(free + live == used, f"{name}: {live} live and {free} free make {used}")

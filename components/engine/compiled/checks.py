@@ -1,0 +1,252 @@
+"""Whether a command may act: the tables of README.md, row by row. Each kernel returns the first reason that applies.
+
+Nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from components.engine.compiled.events import session_exists
+from components.engine.compiled.state import (
+    accounts_of,
+    bands_of,
+    books_of,
+    head_of,
+    order_terms_of,
+    sessions_of,
+)
+from components.kernels.kernel import Word, kernel
+from components.kernels.wide import wide_less, wide_product
+from wire.constants import FUNDS, MAX_BANDS, MAX_UNITS
+from wire.enums import CommandKind, ExtensionKind, OrderType, Reason, Side, TimeInForce
+
+
+@kernel
+def instrument_exists(s: int, symbol: Word) -> bool:
+    """Whether the symbol is an instrument's."""
+    books = books_of(s)
+    return 0 < symbol < len(books) and books[symbol]["exists"] != 0
+
+
+@kernel
+def account_exists(s: int, account: Word) -> bool:
+    """Whether the id is an account's."""
+    accounts = accounts_of(s)
+    return 0 < account < len(accounts) and accounts[account]["firm"] != 0
+
+
+@kernel
+def is_session_kind(kind: Word) -> bool:
+    """The commands that a broker's session sends."""
+    return CommandKind.NEW_ORDER <= kind <= CommandKind.MASS_CANCEL or (
+        CommandKind.OPEN_SESSION <= kind <= CommandKind.CLOSE_SESSION
+    )
+
+
+@kernel
+def check_sender(s: int, command: np.void) -> Word:
+    """Rows 1 to 5: kind, permission, session, where it is open, ref."""
+    kind = command["kind"]
+    session = command["session"]
+    if not CommandKind.NEW_ORDER <= kind <= CommandKind.SET_RULES:
+        return Reason.UNKNOWN_COMMAND
+    if session == 0:
+        of_a_session = is_session_kind(kind) and kind != CommandKind.CANCEL and kind != CommandKind.MASS_CANCEL
+        return Reason.NOT_PERMITTED if of_a_session else Reason.NONE
+    if not is_session_kind(kind):
+        return Reason.NOT_PERMITTED
+    if not session_exists(s, session):
+        return Reason.UNKNOWN_SESSION
+    if kind >= CommandKind.OPEN_SESSION:
+        return Reason.NONE
+    gateway = sessions_of(s)[session]["gateway"]
+    if gateway == 0:
+        return Reason.SESSION_CLOSED
+    if gateway != command["gateway"]:
+        return Reason.SESSION_MOVED
+    return Reason.NONE if command["client_ref"] > 0 else Reason.INVALID_REF
+
+
+@kernel
+def band_at(s: int, symbol: Word, price: Word) -> Word:
+    """Index of the band that holds at a price: the last that begins at or below it."""
+    bands = bands_of(s)
+    first = MAX_BANDS * symbol
+    i = first + books_of(s)[symbol]["bands"] - 1
+    while i > first and bands[i]["from_price"] > price:
+        i -= 1
+    return i
+
+
+@kernel
+def check_price(s: int, symbol: Word, price: Word) -> Word:
+    """Rows 17 and 18 for a limit price."""
+    if not 0 < price <= books_of(s)[symbol]["max_price"]:
+        return Reason.PRICE_OUT_OF_RANGE
+    if price % bands_of(s)[band_at(s, symbol, price)]["tick"] != 0:
+        return Reason.PRICE_NOT_ON_TICK
+    return Reason.NONE
+
+
+@kernel
+def check_qty(s: int, symbol: Word, price: Word, qty: Word) -> Word:
+    """Rows 19 to 21 for a quantity of the base; price 0: a market order without one."""
+    book = books_of(s)[symbol]
+    if not book["min_qty"] <= qty <= book["max_qty"]:
+        return Reason.QTY_OUT_OF_RANGE
+    lot = bands_of(s)[band_at(s, symbol, price)]["lot"]
+    if lot != 1 and qty % lot != 0:
+        return Reason.QTY_NOT_ON_LOT
+    if price == 0:
+        return Reason.NONE
+    high, low = wide_product(price, qty)
+    if wide_less(high, low, book["min_product_high"], book["min_product_low"]):
+        return Reason.NOTIONAL_OUT_OF_RANGE
+    if wide_less(book["max_product_high"], book["max_product_low"], high, low):
+        return Reason.NOTIONAL_OUT_OF_RANGE
+    return Reason.NONE
+
+
+@kernel
+def check_owner(s: int, command: np.void) -> Word:
+    """Rows 7 and 8."""
+    if not instrument_exists(s, command["symbol"]):
+        return Reason.UNKNOWN_INSTRUMENT
+    return check_account(s, command)
+
+
+@kernel
+def check_account(s: int, command: np.void) -> Word:
+    """The account exists and is of the session's firm; the exchange itself may name any."""
+    if not account_exists(s, command["account"]):
+        return Reason.UNKNOWN_ACCOUNT
+    if command["session"] == 0:
+        return Reason.NONE
+    firm = sessions_of(s)[command["session"]]["firm"]
+    return Reason.NONE if accounts_of(s)[command["account"]]["firm"] == firm else Reason.ACCOUNT_NOT_OF_FIRM
+
+
+@kernel
+def check_instructions(command: np.void) -> Word:
+    """Rows 9 to 13."""
+    tif = command["tif"]
+    if command["side"] != Side.BUY and command["side"] != Side.SELL:
+        return Reason.INVALID_SIDE
+    if command["order_type"] != OrderType.LIMIT and command["order_type"] != OrderType.MARKET:
+        return Reason.INVALID_ORDER_TYPE
+    if not TimeInForce.GTC <= tif <= TimeInForce.FOK:
+        return Reason.INVALID_TIME_IN_FORCE
+    if command["order_type"] == OrderType.MARKET and tif < TimeInForce.IOC:
+        return Reason.INVALID_TIME_IN_FORCE
+    if command["flags"] != 0 and not (
+        command["flags"] == FUNDS and command["order_type"] == OrderType.MARKET and tif == TimeInForce.IOC
+    ):
+        return Reason.INVALID_FLAGS
+    if command["stp"] != 0 or command["scope"] != 0 or command["order_id"] != 0 or command["target_ref"] != 0:
+        return Reason.RESERVED_NOT_ZERO
+    return Reason.NONE
+
+
+@kernel
+def check_terms(s: int, command: np.void) -> Word:
+    """Rows 14 to 16: what came in the extension."""
+    expire_ns = 0
+    if command["extensions"] > 1:
+        return Reason.EXTENSION_MISMATCH
+    if command["extensions"] == 1:
+        terms = order_terms_of(s)[head_of(s)[0]["extension"]]
+        if terms["kind"] != ExtensionKind.ORDER_TERMS or terms["reserved0"] != 0 or terms["reserved1"] != 0:
+            return Reason.EXTENSION_MISMATCH
+        if terms["display_qty"] != 0 or terms["stop_price"] != 0 or terms["offset"] != 0:
+            return Reason.UNSUPPORTED_INSTRUCTION
+        expire_ns = terms["expire_ns"]
+    if command["tif"] == TimeInForce.GTD:
+        return Reason.NONE if expire_ns > head_of(s)[0]["time_ns"] else Reason.INVALID_EXPIRY
+    return Reason.NONE if expire_ns == 0 else Reason.INVALID_EXPIRY
+
+
+@kernel
+def check_amounts(s: int, command: np.void) -> Word:
+    """Rows 17 to 21."""
+    symbol = command["symbol"]
+    price = command["price"]
+    if price != 0 or command["order_type"] == OrderType.LIMIT:
+        reason = check_price(s, symbol, price)
+        if reason != Reason.NONE:
+            return reason
+    if command["flags"] == FUNDS:
+        return Reason.NONE if 0 < command["qty"] <= MAX_UNITS else Reason.QTY_OUT_OF_RANGE
+    return check_qty(s, symbol, price, command["qty"])
+
+
+@kernel
+def check_min_qty(s: int, command: np.void) -> Word:
+    """Row 22."""
+    if command["extensions"] == 0:
+        return Reason.NONE
+    min_qty = order_terms_of(s)[head_of(s)[0]["extension"]]["min_qty"]
+    if min_qty == 0:
+        return Reason.NONE
+    if min_qty < 0 or command["tif"] != TimeInForce.IOC or command["flags"] != 0 or min_qty > command["qty"]:
+        return Reason.INVALID_MIN_QTY
+    return Reason.NONE
+
+
+@kernel
+def check_new_order(s: int, command: np.void) -> Word:
+    """Rows 7 to 22."""
+    reason = check_owner(s, command)
+    if reason == Reason.NONE:
+        reason = check_instructions(command)
+    if reason == Reason.NONE:
+        reason = check_terms(s, command)
+    if reason == Reason.NONE:
+        reason = check_amounts(s, command)
+    if reason == Reason.NONE:
+        reason = check_min_qty(s, command)
+    return reason
+
+
+@kernel
+def only_target(command: np.void) -> bool:
+    """Whether a cancel or replace leaves at zero what it has no use for, price aside."""
+    return (
+        command["stp"] == 0
+        and command["scope"] == 0
+        and command["flags"] == 0
+        and command["extensions"] == 0
+        and command["symbol"] == 0
+        and command["side"] == 0
+        and command["order_type"] == 0
+        and command["tif"] == 0
+        and command["account"] == 0
+    )
+
+
+@kernel
+def only_scope(command: np.void) -> bool:
+    """The same for a mass cancel: scope, account, symbol and side are its own."""
+    return (
+        command["stp"] == 0
+        and command["flags"] == 0
+        and command["extensions"] == 0
+        and command["order_type"] == 0
+        and command["tif"] == 0
+        and command["order_id"] == 0
+        and command["target_ref"] == 0
+        and command["price"] == 0
+        and command["qty"] == 0
+    )
+
+
+@kernel
+def only_session(command: np.void) -> bool:
+    """The same for opening and closing a session: the ref is a token."""
+    return (
+        only_target(command)
+        and command["order_id"] == 0
+        and command["target_ref"] == 0
+        and command["price"] == 0
+        and command["qty"] == 0
+    )

@@ -1,0 +1,212 @@
+"""The engine that runs: Python once per group around the kernels, growing arrays between steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from components.engine.compiled import apply as doors
+from components.engine.compiled.canonical import canonical_state
+from components.engine.compiled.check import check_state
+from components.engine.compiled.state import (
+    BROKEN,
+    COLUMNS,
+    DONE,
+    FRESH,
+    INITIAL,
+    NEED_ACCOUNTS,
+    NEED_BOOKS,
+    NEED_ROOM,
+    NEED_SESSIONS,
+    STATE_ARRAYS,
+    WORD,
+    empty_state,
+)
+from components.engine.contract import MIN_EVENT_CAPACITY, BrokenInvariant
+from components.kernels.kernel import JIT, StateTable
+from wire.constants import MAX_BANDS, RULES_VERSION
+from wire.dtypes import COMMAND, EVENT, EXTENSION, STATE_ORDER
+from wire.state import CanonicalState, state_hash
+
+
+class CompiledEngine:
+    """An `Engine` (contract.py) in Numba kernels. One kernel call per group and buffer of events.
+
+    Cost: about 0.5 us a call and tens of nanoseconds a command; see perf/README.md.
+    """
+
+    def __init__(self, event_capacity: int = 4_096) -> None:
+        if event_capacity < MIN_EVENT_CAPACITY:
+            raise ValueError(f"an event buffer holds at least {MIN_EVENT_CAPACITY} events")
+        self._table = StateTable(len(COLUMNS))
+        self._events = np.zeros(event_capacity, EVENT)
+        self._table[COLUMNS["events"]] = self._events
+        self._table[COLUMNS["words"]] = self._events.view(WORD)
+        self._no_extensions = np.zeros(0, EXTENSION)
+        self._adopt(empty_state())
+
+    def _adopt(self, arrays: dict[str, np.ndarray]) -> None:
+        self._arrays = arrays
+        for name, array in arrays.items():
+            self._table[COLUMNS[name]] = array
+        self._head = arrays["head"][0]
+
+    def _number(self, name: str) -> int:
+        return int(self._head[name])
+
+    @property
+    def command_seq(self) -> int:
+        """Number of the last command applied."""
+        return self._number("command_seq")
+
+    @property
+    def event_seq(self) -> int:
+        """Number of the last event given."""
+        return self._number("event_seq")
+
+    @property
+    def event_hash(self) -> int:
+        """Running hash over all events."""
+        return self._number("event_hash")
+
+    @property
+    def next_deadline_ns(self) -> int:
+        """When the next resting order expires; 0 when none will."""
+        return int(doors.next_deadline_entry(self._table.address))
+
+    def apply(
+        self, first_seq: int, time_ns: int, commands: np.ndarray, extensions: np.ndarray | None = None
+    ) -> Iterator[np.ndarray]:
+        """Apply a group; see `Engine.apply`."""
+        if not len(commands):
+            return
+        head, table = self._head, self._table
+        if extensions is None:
+            extensions = self._no_extensions
+        if commands.dtype != COMMAND or extensions.dtype != EXTENSION:
+            raise TypeError("a group is COMMAND and EXTENSION records")
+        if head["stage"] != FRESH or head["index"] != 0:
+            raise BrokenInvariant(f"the group before command {first_seq} was not read to its end")
+        if first_seq != self.command_seq + 1:
+            raise BrokenInvariant(f"command {first_seq} follows command {self.command_seq}")
+        head["command_seq"] = first_seq
+        head["time_ns"] = max(self._number("time_ns"), time_ns)
+        table[COLUMNS["commands"]] = np.ascontiguousarray(commands)
+        table[COLUMNS["extensions"]] = np.ascontiguousarray(extensions)
+        status = None
+        while status != DONE:
+            status = _apply(table.address)
+            if status == BROKEN:
+                raise BrokenInvariant(f"group {first_seq}: its commands' extensions are not the group's")
+            written = self._number("written")
+            if written:
+                yield self._events[:written]
+            if status == NEED_ROOM:
+                self._grow()
+        head["index"] = head["extension"] = 0
+
+    # ------------------------------------------------------------------------------------------------ looking
+
+    def canonical(self) -> CanonicalState:
+        """The logical content in canonical order."""
+        orders = np.zeros(self._number("orders_live"), STATE_ORDER)
+        self._table[COLUMNS["rows"]] = orders
+        count = doors.canonical_orders_entry(self._table.address)
+        if count != len(orders):
+            raise BrokenInvariant(f"{count} orders stand in the books, {len(orders)} are counted")
+        return canonical_state(self._arrays, orders)
+
+    def state_hash(self) -> str:
+        """`wire.state.state_hash(self.canonical())`."""
+        return state_hash(self.canonical())
+
+    def check(self) -> None:
+        """Raise BrokenInvariant, naming it, unless every invariant in README.md holds. Slow."""
+        check_state(self._arrays)
+        for order in self.canonical().orders:
+            by_id = doors.find_by_id_entry(self._table.address, int(order["order_id"]))
+            by_ref = doors.find_by_ref_entry(self._table.address, int(order["session"]), int(order["client_ref"]))
+            if by_id < 0 or by_id != by_ref or self._arrays["orders"][by_id]["order_id"] != order["order_id"]:
+                raise BrokenInvariant(f"order {order['order_id']} rests but is not found by its id and ref")
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """A copy of every state array, between groups."""
+        return {name: array.copy() for name, array in self._arrays.items()}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Become what the snapshot was taken of."""
+        if set(arrays) != set(STATE_ARRAYS):
+            raise BrokenInvariant("the snapshot's arrays are not those of this engine")
+        for name, dtype in STATE_ARRAYS.items():
+            if arrays[name].dtype != dtype:
+                raise BrokenInvariant(f"the snapshot's {name} are of another layout")
+        if arrays["head"][0]["rules_version"] != RULES_VERSION:
+            raise BrokenInvariant(f"rules version {arrays['head'][0]['rules_version']} is not implemented here")
+        # .view: an equal but different dtype object (np.load makes one) would cost every kernel call
+        self._adopt({name: arrays[name].copy().view(dtype) for name, dtype in STATE_ARRAYS.items()})
+
+    # ------------------------------------------------------------------------------------------------ growing
+
+    def _grow(self) -> None:
+        """Make the room that the kernel asked for. Capacity never shows in an event."""
+        needed = self._number("needed_table")
+        if needed == NEED_BOOKS:
+            for name, per_symbol in (("books", 1), ("sides", 2), ("bands", MAX_BANDS)):
+                self._reach(name, per_symbol)
+        elif needed == NEED_ACCOUNTS:
+            self._reach("accounts", 1)
+        elif needed == NEED_SESSIONS:
+            self._reach("sessions", 1)
+        else:
+            self._grow_orders()
+        self._adopt(self._arrays)
+
+    def _reach(self, name: str, rows_per_id: int) -> None:
+        """Double a table until it holds the needed id."""
+        length = len(self._arrays[name]) // rows_per_id
+        while length <= self._number("needed_id"):
+            length *= 2
+        self._enlarge(name, rows_per_id * length)
+
+    def _grow_orders(self) -> None:
+        """Double whatever of orders, levels and timers is more than half full, and give the ladder room."""
+        arrays, head = self._arrays, self._head
+        if head["orders_live"] + 2 > len(arrays["orders"]) // 2:
+            self._enlarge("orders", 2 * len(arrays["orders"]))
+            for name in ("ids", "refs"):
+                larger = np.zeros(2 * len(arrays["orders"]), WORD)
+                doors.rehash_entry(arrays[name], larger)
+                arrays[name] = larger
+        if head["levels_live"] + 2 > len(arrays["levels"]) // 2:
+            self._enlarge("levels", 2 * len(arrays["levels"]))
+        if head["timers_used"] + 2 > len(arrays["timers"]) // 2:
+            self._enlarge("timers", 2 * len(arrays["timers"]))
+        self._repack_ladder()
+        head["safe_orders"] = 0
+
+    def _repack_ladder(self) -> None:
+        """Lay the sides' runs end to end in a new array, so that the largest of them can double."""
+        sides, old = self._arrays["sides"], self._arrays["ladder"]
+        used = int(sides["capacity"].sum())
+        new = np.zeros(2 * used + 2 * int(sides["capacity"].max()) + INITIAL["ladder"], old.dtype)
+        starts = np.cumsum(sides["capacity"]) - sides["capacity"]
+        for side, start in zip(sides, starts, strict=True):
+            new[start : start + side["levels"]] = old[side["start"] : side["start"] + side["levels"]]
+        sides["start"] = starts
+        self._head["ladder_used"] = used
+        self._arrays["ladder"] = new
+
+    def _enlarge(self, name: str, length: int) -> None:
+        old = self._arrays[name]
+        larger = np.zeros(length, old.dtype)
+        larger[: len(old)] = old
+        self._arrays[name] = larger
+
+
+def _apply(address: int) -> int:
+    """The kernel, or with NUMBA_DISABLE_JIT its Python, where hashes overflow as they should without a warning."""
+    if JIT:
+        return int(doors.apply_entry(address))
+    with np.errstate(over="ignore"):
+        return int(doors.apply_entry(address))

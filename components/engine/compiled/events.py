@@ -1,0 +1,143 @@
+"""Writing events: one place where numbers are given out and every field of the record is set."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from components.engine.compiled.state import events_of, head_of, orders_of, sessions_of, words_of
+from components.kernels.kernel import Word, kernel
+from wire.enums import EventKind, Liquidity
+
+
+def _splitmix64(count: int) -> list[int]:
+    """The first outputs of splitmix64 from seed 0 (Steele, Lea, Flood 2014), made odd, as signed words."""
+    state, outputs = 0, []
+    for _ in range(count):
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        z = state
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+        z = (z ^ z >> 31) | 1
+        outputs.append(z - 2**64 if z >= 2**63 else z)
+    return outputs
+
+
+_FACTORS = np.array(_splitmix64(16), np.int64)
+_CHAIN_FACTOR = np.int64(_splitmix64(17)[16])
+_LOW_32 = np.int64(0xFFFFFFFF)
+_LOW_35 = np.int64((1 << 35) - 1)
+
+
+@kernel
+def session_exists(s: int, session: Word) -> bool:
+    """Whether the id is a session's."""
+    sessions = sessions_of(s)
+    return 0 < session < len(sessions) and sessions[session]["firm"] != 0
+
+
+@kernel
+def new_event(s: int, kind: Word, reason: Word, session: Word, is_report: bool) -> Word:
+    """The next record, with its numbers, its session's number and gateway; every other field is zero."""
+    head = head_of(s)[0]
+    row = head["written"]
+    words = words_of(s)
+    for i in range(16 * row, 16 * row + 16):
+        words[i] = 0
+    event = events_of(s)[row]
+    head["written"] = row + 1
+    head["event_seq"] += 1
+    event["seq"] = head["event_seq"]
+    event["command_seq"] = head["command_seq"]
+    event["time_ns"] = head["time_ns"]
+    event["kind"] = kind
+    event["reason"] = reason
+    event["session"] = session
+    if session_exists(s, session):
+        owner = sessions_of(s)[session]
+        if is_report:
+            owner["report_seq"] += 1
+        event["report_seq"] = owner["report_seq"]
+        event["gateway"] = owner["gateway"]
+    return row
+
+
+@kernel
+def order_event(
+    s: int,
+    kind: Word,
+    reason: Word,
+    slot: Word,
+    request_ref: Word,
+    price: Word,
+    qty: Word,
+    liquidity: Word,
+    flags: Word,
+) -> Word:
+    """A report about the order in `slot`, with its leaves and executed quantity as they are now."""
+    order = orders_of(s)[slot]
+    row = new_event(s, kind, reason, order["session"], True)
+    event = events_of(s)[row]
+    event["symbol"] = order["symbol"]
+    event["account"] = order["account"]
+    event["client_ref"] = order["client_ref"]
+    event["request_ref"] = request_ref
+    event["order_id"] = order["order_id"]
+    event["price"] = price
+    event["qty"] = qty
+    event["leaves_qty"] = order["leaves"]
+    event["cum_qty"] = order["cum"]
+    event["side"] = order["side"]
+    event["order_type"] = order["order_type"]
+    event["tif"] = order["tif"]
+    event["liquidity"] = liquidity
+    event["flags"] = flags
+    return row
+
+
+@kernel
+def executed_event(
+    s: int, slot: Word, request_ref: Word, price: Word, qty: Word, match: Word, liquidity: Word, flags: Word
+) -> None:
+    """One side of a match."""
+    row = order_event(s, EventKind.EXECUTED, 0, slot, request_ref, price, qty, liquidity, flags)
+    events_of(s)[row]["match"] = match
+
+
+@kernel
+def cancelled_event(s: int, slot: Word, reason: Word, request_ref: Word, qty: Word, flags: Word) -> None:
+    """`qty` was taken off the order, whose leaves are what is left."""
+    price = orders_of(s)[slot]["price"]
+    order_event(s, EventKind.CANCELLED, reason, slot, request_ref, price, qty, Liquidity.NONE, flags)
+
+
+@kernel
+def rejected_event(s: int, command: np.void, reason: Word, client_ref: Word, order_id: Word) -> None:
+    """The command did not happen. `client_ref` and `order_id` are those of the order it is about."""
+    row = new_event(s, EventKind.REJECTED, reason, command["session"], True)
+    event = events_of(s)[row]
+    event["symbol"] = command["symbol"]
+    event["account"] = command["account"]
+    event["client_ref"] = client_ref
+    event["request_ref"] = command["client_ref"]
+    event["order_id"] = order_id
+    event["price"] = command["price"]
+    event["qty"] = command["qty"]
+    event["side"] = command["side"]
+    event["order_type"] = command["order_type"]
+    event["tif"] = command["tif"]
+
+
+@kernel
+def hash_events(s: int) -> None:
+    """Carry the running hash over the events in the buffer. Definition: README.md, "Event hash"."""
+    head = head_of(s)[0]
+    words = words_of(s)
+    h = head["event_hash"]
+    for row in range(head["written"]):
+        x = np.int64(0)
+        for i in range(16):
+            x += words[16 * row + i] * _FACTORS[i]
+        x ^= (x >> 32) & _LOW_32
+        h = (h ^ x) * _CHAIN_FACTOR
+        h ^= (h >> 29) & _LOW_35
+    head["event_hash"] = h

@@ -1,0 +1,236 @@
+"""A taker meets the book: how far it may go, whether enough is there, and the matches one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from components.engine.compiled.checks import band_at
+from components.engine.compiled.events import cancelled_event, executed_event
+from components.engine.compiled.orders import drop_order, free_order, index_order, join_level, side_index, unindex_order
+from components.engine.compiled.state import (
+    DONE,
+    EVENTS_FULL,
+    FRESH,
+    MATCHING,
+    bands_of,
+    best_rung,
+    books_of,
+    events_of,
+    head_of,
+    ladder_of,
+    levels_of,
+    orders_of,
+    price_key,
+    sides_of,
+)
+from components.engine.contract import MIN_EVENT_CAPACITY
+from components.kernels.kernel import Word, kernel
+from components.kernels.wide import (
+    LIMB,
+    floor_over_power_of_ten,
+    wide_less,
+    wide_product,
+    wide_times_power_of_ten,
+)
+from wire.constants import FROM_BOOK, FUNDS, MAX_UNITS, RESTS
+from wire.enums import Liquidity, OrderType, Reason, TimeInForce
+
+
+@kernel
+def has_event_room(s: int) -> bool:
+    """Whether the next step's events fit the buffer, whatever it does."""
+    return len(events_of(s)) - head_of(s)[0]["written"] >= MIN_EVENT_CAPACITY
+
+
+@kernel
+def opposite_row(symbol: Word, side: Word) -> Word:
+    """The row of the side that an order of `side` (0 buy, 1 sell) trades with."""
+    return 2 * symbol + 1 - side
+
+
+@kernel
+def rests_by_nature(order: Any) -> bool:
+    """Whether what is left of the order goes into the book."""
+    return order["order_type"] == OrderType.LIMIT and order["tif"] < TimeInForce.IOC
+
+
+@kernel
+def bound_price(s: int, symbol: Word, side: Word, order_type: Word, price: Word) -> Word:
+    """The worst price at which the order may trade; 0 where the other side is empty and none is needed."""
+    if order_type == OrderType.LIMIT:
+        return price
+    rung = best_rung(s, opposite_row(symbol, side))
+    if rung < 0:
+        return np.int64(0)
+    book = books_of(s)[symbol]
+    best = price_key(1 - side, ladder_of(s)[rung]["key"])
+    if side == 0:
+        bound = min(best + book["protection_points"], book["max_price"])
+        return min(bound, price) if price != 0 else bound
+    bound = max(best - book["protection_points"], np.int64(1))
+    return max(bound, price) if price != 0 else bound
+
+
+@kernel
+def crosses(s: int, symbol: Word, side: Word, bound_key: Word) -> bool:
+    """Whether the best opposite level is within the bound (as a key of that level's side)."""
+    rung = best_rung(s, opposite_row(symbol, side))
+    return rung >= 0 and ladder_of(s)[rung]["key"] >= bound_key
+
+
+@kernel
+def available(s: int, symbol: Word, side: Word, bound_key: Word, wanted: Word) -> bool:
+    """Whether at least `wanted` stands within the bound."""
+    row = opposite_row(symbol, side)
+    ladder = ladder_of(s)
+    levels = levels_of(s)
+    first = sides_of(s)[row]["start"]
+    rung = best_rung(s, row)
+    while rung >= first and ladder[rung]["key"] >= bound_key:
+        wanted -= levels[ladder[rung]["level"]]["qty"]
+        if wanted <= 0:
+            return True
+        rung -= 1
+    return False
+
+
+@kernel
+def budget_product(s: int, symbol: Word, budget: Word) -> tuple[Word, Word]:
+    """The largest price * qty that a budget in quote units pays for, as a wide number (saturated)."""
+    book = books_of(s)[symbol]
+    exponent = book["price_scale"] + book["qty_scale"] - book["quote_scale"]
+    if exponent >= 0:
+        return wide_times_power_of_ten(np.int64(0), budget, exponent)
+    return np.int64(0), floor_over_power_of_ten(budget, -exponent)
+
+
+@kernel
+def affordable(s: int, symbol: Word, budget: Word, price: Word, most: Word) -> Word:
+    """The largest quantity up to `most` that the budget pays for at `price`, rounded down to whole lots.
+
+    Found bit by bit: there is no wide division, and funds orders are rare.
+    """
+    high, low = budget_product(s, symbol, budget)
+    qty = np.int64(0)
+    bit = np.int64(1) << 61
+    while bit > 0:
+        if qty + bit <= most:
+            cost_high, cost_low = wide_product(price, qty + bit)
+            if not wide_less(high, low, cost_high, cost_low):
+                qty += bit
+        bit >>= 1
+    return qty - qty % bands_of(s)[band_at(s, symbol, price)]["lot"]
+
+
+@kernel
+def cost_of(s: int, symbol: Word, price: Word, qty: Word) -> Word:
+    """What `qty` at `price` costs in quote units, rounded up: the least budget that pays for it."""
+    cost = np.int64(0)
+    bit = np.int64(1) << 61
+    high, low = wide_product(price, qty)
+    while bit > 0:  # the largest budget that does not pay for it, and one more
+        paid_high, paid_low = budget_product(s, symbol, cost + bit)
+        if cost + bit <= LIMB and wide_less(paid_high, paid_low, high, low):
+            cost += bit
+        bit >>= 1
+    return cost + 1
+
+
+@kernel
+def start_matching(s: int, slot: Word, request_ref: Word, bound: Word, budget: Word) -> None:
+    """Remember the taker, so that matching can stop for room and go on."""
+    head = head_of(s)[0]
+    head["stage"] = MATCHING
+    head["taker"] = slot
+    head["request_ref"] = request_ref
+    head["bound_key"] = price_key(1 - side_index(orders_of(s)[slot]["side"]), bound)
+    head["budget"] = budget
+
+
+@kernel
+def match_one(s: int, taker_slot: Word, side: Word, maker_slot: Word, qty: Word) -> None:
+    """One match: two events, the maker's first, and the maker's order brought up to date."""
+    head = head_of(s)[0]
+    orders = orders_of(s)
+    taker = orders[taker_slot]
+    maker = orders[maker_slot]
+    price = maker["price"]
+    symbol = taker["symbol"]
+    head["match"] += 1
+    match = head["match"]
+    maker["leaves"] -= qty
+    maker["cum"] += qty
+    taker["cum"] += qty
+    if taker["flags"] == FUNDS:
+        head["budget"] -= cost_of(s, symbol, price, qty)
+    else:
+        taker["leaves"] -= qty
+    flags = FROM_BOOK if maker["leaves"] == 0 else FROM_BOOK | RESTS
+    executed_event(s, maker_slot, 0, price, qty, match, Liquidity.MAKER, flags)
+    if maker["leaves"] == 0:
+        drop_order(s, maker_slot, qty)
+    else:
+        levels_of(s)[maker["level"]]["qty"] -= qty
+    rests = taker["leaves"] > 0 and rests_by_nature(taker) and not crosses(s, symbol, side, head["bound_key"])
+    executed_event(s, taker_slot, head["request_ref"], price, qty, match, Liquidity.TAKER, RESTS if rests else 0)
+
+
+@kernel
+def match_taker(s: int) -> Word:
+    """Match the taker in hand until nothing more matches within its bound, then let it rest or end.
+
+    Returns DONE, or EVENTS_FULL with everything remembered.
+    """
+    head = head_of(s)[0]
+    orders = orders_of(s)
+    taker_slot = head["taker"]
+    taker = orders[taker_slot]
+    side = side_index(taker["side"])
+    row = opposite_row(taker["symbol"], side)
+    by_funds = taker["flags"] == FUNDS
+    while True:
+        if not has_event_room(s):
+            return EVENTS_FULL
+        rung = best_rung(s, row)
+        if rung < 0 or ladder_of(s)[rung]["key"] < head["bound_key"]:
+            return finish_taker(s, Reason.NONE)
+        maker_slot = levels_of(s)[ladder_of(s)[rung]["level"]]["first"]
+        maker = orders[maker_slot]
+        if by_funds:
+            if head["budget"] == 0:
+                return finish_taker(s, Reason.NONE)
+            most = MAX_UNITS - taker["cum"]
+            qty = min(affordable(s, taker["symbol"], head["budget"], maker["price"], most), maker["leaves"])
+            if qty == 0:
+                return finish_taker(s, Reason.FUNDS_EXHAUSTED)
+        else:
+            if taker["leaves"] == 0:
+                return finish_taker(s, Reason.NONE)
+            qty = min(taker["leaves"], maker["leaves"])
+        match_one(s, taker_slot, side, maker_slot, qty)
+
+
+@kernel
+def finish_taker(s: int, reason: Word) -> Word:
+    """What is left of the taker rests or is cancelled. `reason` is NONE unless the funds ran out."""
+    head = head_of(s)[0]
+    slot = head["taker"]
+    taker = orders_of(s)[slot]
+    head["stage"] = FRESH
+    if rests_by_nature(taker) and taker["leaves"] > 0:
+        join_level(s, slot)
+        if taker["indexed"] == 0:
+            index_order(s, slot)
+        return DONE
+    left = taker["leaves"]
+    if left > 0 or (taker["flags"] == FUNDS and head["budget"] > 0):
+        if reason == Reason.NONE:
+            reason = Reason.REMAINDER_CANCELLED if taker["cum"] > 0 else Reason.NO_LIQUIDITY
+        taker["leaves"] = 0
+        cancelled_event(s, slot, reason, head["request_ref"], left, 0)
+    if taker["indexed"] == 1:
+        unindex_order(s, slot)
+    free_order(s, slot)
+    return DONE

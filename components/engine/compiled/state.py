@@ -1,0 +1,244 @@
+"""The compiled engine's whole state: a handful of structured arrays, reached through the state table.
+
+    head      one row: numbers, pool heads, the cursor of a step that waits for room
+    orders    a pool of slots; a slot is a link in four lists: its level's queue, its account's and session's orders, or
+              the free list
+    levels    a pool: one price of one side: total quantity, count, first and last order
+    sides     two rows per symbol (buy, sell): where its ladder stands in `ladder`
+    ladder    per side a sorted run of (key, level), the best price last, so that the usual insertions and removals,
+              near the best, move little. Scanned from the best end: measured faster than binary search everywhere
+    books     per symbol: the instrument's terms        bands     its ticks and lots
+    accounts, sessions   by id: a look-up is one load
+    ids, refs hash maps: order id -> slot; (session, client ref) -> slot
+    timers    a binary heap of (expiry, order id) for GTD orders; entries of dead orders are skipped when they surface
+
+Numbers of slots, levels and symbols are indices; -1 is none. Side, as an index, is 0 for buy and 1 for sell.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from components.kernels.kernel import Word, kernel, table_array
+from wire.constants import MAX_BANDS, RULES_VERSION
+from wire.dtypes import (
+    BAND_EVENT,
+    COMMAND,
+    EVENT,
+    EXTENSION,
+    INSTRUMENT_EVENT,
+    INSTRUMENT_TERMS,
+    ORDER_TERMS,
+    PARTY_EVENT,
+    PARTY_TERMS,
+    PRICE_BANDS,
+    STATE_ORDER,
+)
+
+HEAD = np.dtype(
+    [
+        # what the engine is
+        ("rules_version", "<i8"),
+        ("command_seq", "<i8"),
+        ("event_seq", "<i8"),
+        ("match", "<i8"),
+        ("time_ns", "<i8"),
+        ("event_hash", "<i8"),
+        # pools
+        ("free_order", "<i8"),  # first of the free list
+        ("orders_used", "<i8"),  # slots ever used
+        ("orders_live", "<i8"),  # resting
+        ("free_level", "<i8"),
+        ("levels_used", "<i8"),
+        ("levels_live", "<i8"),
+        ("ladder_used", "<i8"),
+        ("timers_used", "<i8"),
+        ("timers_live", "<i8"),
+        ("symbols", "<i8"),  # highest symbol, account, session that exist
+        ("accounts", "<i8"),
+        ("sessions", "<i8"),
+        ("safe_orders", "<i8"),  # so many more orders fit for certain
+        # the step in hand
+        ("stage", "<i8"),
+        ("index", "<i8"),  # next command of the group
+        ("extension", "<i8"),  # its first extension record
+        ("taker", "<i8"),
+        ("bound_key", "<i8"),
+        ("budget", "<i8"),  # quote units left of a funds order
+        ("request_ref", "<i8"),
+        ("slot", "<i8"),  # walking orders: the next one
+        ("position", "<i8"),  # walking a ladder: its level's position
+        ("side", "<i8"),
+        ("symbol", "<i8"),
+        ("last_symbol", "<i8"),  # of the walk; of accounts: the last account
+        ("account", "<i8"),
+        ("count", "<i8"),
+        # what the caller is told
+        ("written", "<i8"),  # events in the buffer
+        ("needed_table", "<i8"),  # with NEED_ROOM: NEED_ORDERS, NEED_BOOKS, ...
+        ("needed_id", "<i8"),  # the id that it must reach
+    ]
+)
+
+ORDER = np.dtype(
+    [
+        ("price", "<i8"),
+        ("leaves", "<i8"),
+        ("cum", "<i8"),
+        ("order_id", "<i8"),  # 0: the slot is free
+        ("client_ref", "<i8"),
+        ("next", "<i4"),  # in its level's queue; of a free slot: in the free list
+        ("prev", "<i4"),
+        ("level", "<i4"),  # -1: does not rest
+        ("symbol", "<i4"),
+        # 64 bytes
+        ("session", "<i4"),
+        ("account", "<i4"),
+        ("side", "i1"),
+        ("order_type", "i1"),
+        ("tif", "i1"),
+        ("indexed", "i1"),  # in maps and threads: it rests, or is being replaced
+        ("flags", "<i4"),
+        ("expire_ns", "<i8"),
+        ("account_next", "<i4"),
+        ("account_prev", "<i4"),
+        ("session_next", "<i4"),
+        ("session_prev", "<i4"),
+    ]
+)
+
+LEVEL = np.dtype([("qty", "<i8"), ("first", "<i4"), ("last", "<i4"), ("orders", "<i4"), ("next", "<i4")])
+SIDE = np.dtype([("start", "<i4"), ("capacity", "<i4"), ("levels", "<i4"), ("reserved", "<i4")])
+RUNG = np.dtype([("key", "<i8"), ("level", "<i8")])
+
+BOOK = np.dtype(
+    [
+        ("exists", "<i4"),
+        ("bands", "<i4"),
+        ("price_scale", "<i4"),
+        ("qty_scale", "<i4"),
+        ("quote_scale", "<i4"),
+        ("reserved", "<i4"),
+        ("name0", "<i8"),
+        ("name1", "<i8"),
+        ("max_price", "<i8"),
+        ("min_qty", "<i8"),
+        ("max_qty", "<i8"),
+        ("min_notional", "<i8"),
+        ("max_notional", "<i8"),
+        ("protection_points", "<i8"),
+        # the notional limits as limits on the bare product price * qty, in 62-bit limbs
+        ("min_product_high", "<i8"),
+        ("min_product_low", "<i8"),
+        ("max_product_high", "<i8"),
+        ("max_product_low", "<i8"),
+    ]
+)
+BAND = np.dtype([("from_price", "<i8"), ("tick", "<i8"), ("lot", "<i8")])
+
+ACCOUNT = np.dtype(
+    [("firm", "<i4"), ("first", "<i4"), ("last", "<i4"), ("reserved", "<i4"), ("name0", "<i8"), ("name1", "<i8")]
+)
+SESSION = np.dtype(
+    [
+        ("firm", "<i4"),  # 0: does not exist
+        ("gateway", "<i4"),  # 0: not open
+        ("first", "<i4"),
+        ("last", "<i4"),
+        ("client_ref", "<i8"),
+        ("report_seq", "<i8"),
+        ("name0", "<i8"),
+        ("name1", "<i8"),
+    ]
+)
+TIMER = np.dtype([("expire_ns", "<i8"), ("order_id", "<i8"), ("slot", "<i8")])
+WORD = np.dtype(np.int64)
+
+# The arrays that are the state, in the order of their columns in the state table.
+STATE_ARRAYS = {
+    "head": HEAD,
+    "orders": ORDER,
+    "levels": LEVEL,
+    "sides": SIDE,
+    "ladder": RUNG,
+    "books": BOOK,
+    "bands": BAND,
+    "accounts": ACCOUNT,
+    "sessions": SESSION,
+    "ids": WORD,
+    "refs": WORD,
+    "timers": TIMER,
+}
+_PASSING = ["commands", "extensions", "events", "words", "rows"]  # what a call brings with it
+COLUMNS = {name: column for column, name in enumerate([*STATE_ARRAYS, *_PASSING])}
+
+head_of = table_array(COLUMNS["head"], HEAD)
+orders_of = table_array(COLUMNS["orders"], ORDER)
+levels_of = table_array(COLUMNS["levels"], LEVEL)
+sides_of = table_array(COLUMNS["sides"], SIDE)
+ladder_of = table_array(COLUMNS["ladder"], RUNG)
+books_of = table_array(COLUMNS["books"], BOOK)
+bands_of = table_array(COLUMNS["bands"], BAND)
+accounts_of = table_array(COLUMNS["accounts"], ACCOUNT)
+sessions_of = table_array(COLUMNS["sessions"], SESSION)
+ids_of = table_array(COLUMNS["ids"], WORD)
+refs_of = table_array(COLUMNS["refs"], WORD)
+timers_of = table_array(COLUMNS["timers"], TIMER)
+commands_of = table_array(COLUMNS["commands"], COMMAND)
+extensions_of = table_array(COLUMNS["extensions"], EXTENSION)
+order_terms_of = table_array(COLUMNS["extensions"], ORDER_TERMS)
+instrument_terms_of = table_array(COLUMNS["extensions"], INSTRUMENT_TERMS)
+price_bands_of = table_array(COLUMNS["extensions"], PRICE_BANDS)
+party_terms_of = table_array(COLUMNS["extensions"], PARTY_TERMS)
+events_of = table_array(COLUMNS["events"], EVENT)
+instrument_events_of = table_array(COLUMNS["events"], INSTRUMENT_EVENT)
+band_events_of = table_array(COLUMNS["events"], BAND_EVENT)
+party_events_of = table_array(COLUMNS["events"], PARTY_EVENT)
+rows_of = table_array(COLUMNS["rows"], STATE_ORDER)
+words_of = table_array(COLUMNS["words"], WORD)  # the same events, as the words that are hashed
+
+# What `apply` says when it comes back.
+DONE = 0
+EVENTS_FULL = 1  # pass the events on and call again
+NEED_ROOM = 2  # grow the arrays and call again
+BROKEN = 3  # the group's extensions do not add up
+
+NEED_ORDERS = 0  # slots, levels, map entries, timers or ladder
+NEED_BOOKS = 1
+NEED_ACCOUNTS = 2
+NEED_SESSIONS = 3
+
+# Stages of a step that came back before it was done.
+FRESH = 0
+MATCHING = 1  # head: taker, bound_key, budget, request_ref
+THREAD_SESSION = 2  # cancelling along a session's orders; head: slot
+THREAD_ACCOUNT = 3  # along an account's; head: slot, account
+WALKING = 4  # cancelling through books; head: symbol, last_symbol, side, position, slot
+
+NONE = -1
+INITIAL = {"orders": 1_024, "levels": 256, "ladder": 256, "timers": 64, "books": 8, "accounts": 16, "sessions": 16}
+
+
+def empty_state() -> dict[str, np.ndarray]:
+    """The arrays of an engine to which nothing has happened."""
+    sizes = {**INITIAL, "head": 1}
+    sizes |= {"sides": 2 * sizes["books"], "bands": MAX_BANDS * sizes["books"]}
+    sizes |= {"ids": 2 * sizes["orders"], "refs": 2 * sizes["orders"]}
+    arrays = {name: np.zeros(sizes[name], dtype) for name, dtype in STATE_ARRAYS.items()}
+    head = arrays["head"]
+    head["rules_version"] = RULES_VERSION
+    head["free_order"] = head["free_level"] = NONE
+    return arrays
+
+
+@kernel
+def best_rung(s: int, side_row: Word) -> Word:
+    """Position in the ladder of a side's best level, or -1."""
+    side = sides_of(s)[side_row]
+    return side["start"] + side["levels"] - 1 if side["levels"] > 0 else NONE
+
+
+@kernel
+def price_key(side: Word, price: Word) -> Word:
+    """What a ladder is sorted by: the higher, the better."""
+    return price if side == 0 else -price

@@ -1,0 +1,265 @@
+"""Commands that end many orders: mass cancel, end of day, expiry. Each goes from order to order with its place kept in
+the head, so that it can stop wherever the event buffer is full and go on later with the same result."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from components.engine.compiled.checks import check_account, instrument_exists, only_scope
+from components.engine.compiled.events import new_event, rejected_event
+from components.engine.compiled.matching import has_event_room
+from components.engine.compiled.state import (
+    DONE,
+    EVENTS_FULL,
+    FRESH,
+    NONE,
+    THREAD_ACCOUNT,
+    THREAD_SESSION,
+    WALKING,
+    accounts_of,
+    best_rung,
+    events_of,
+    head_of,
+    ladder_of,
+    levels_of,
+    orders_of,
+    sessions_of,
+    sides_of,
+    timers_of,
+)
+from components.engine.compiled.timers import pop_timer, timer_is_live
+from components.engine.compiled.trading import cancel_whole
+from components.kernels.kernel import Word, kernel
+from wire.enums import CommandKind, EventKind, Reason, Scope, Side, TimeInForce
+
+
+@kernel
+def check_mass_cancel(s: int, command: np.void) -> Word:
+    """The rows for a mass cancel."""
+    scope = command["scope"]
+    if not only_scope(command):
+        return Reason.RESERVED_NOT_ZERO
+    if command["session"] == 0:
+        if scope != Scope.ACCOUNT and scope != Scope.VENUE:
+            return Reason.INVALID_SCOPE
+    elif scope != Scope.SESSION and scope != Scope.ACCOUNT and scope != Scope.FIRM:
+        return Reason.INVALID_SCOPE
+    if scope != Scope.ACCOUNT:
+        if command["account"] != 0:
+            return Reason.INVALID_SCOPE
+    else:
+        reason = check_account(s, command)
+        if reason != Reason.NONE:
+            return reason
+    if command["symbol"] != 0 and not instrument_exists(s, command["symbol"]):
+        return Reason.UNKNOWN_INSTRUMENT
+    return Reason.NONE if Side.NONE <= command["side"] <= Side.SELL else Reason.INVALID_SIDE
+
+
+@kernel
+def mass_cancel(s: int, command: np.void) -> Word:
+    """Cancel every resting order that fits scope, symbol and side."""
+    reason = check_mass_cancel(s, command)
+    if reason != Reason.NONE:
+        rejected_event(s, command, reason, 0, 0)
+        return DONE
+    head = head_of(s)[0]
+    head["count"] = 0
+    scope = command["scope"]
+    if scope == Scope.VENUE:
+        start_walk(s, command["symbol"])
+    elif scope == Scope.SESSION:
+        head["stage"] = THREAD_SESSION
+        head["slot"] = sessions_of(s)[command["session"]]["first"]
+    elif scope == Scope.ACCOUNT:
+        start_account(s, command["account"], command["account"])
+    else:
+        start_account(s, 1, head["accounts"])
+    return go_on(s, command)
+
+
+@kernel
+def end_of_day(s: int, command: np.void) -> Word:
+    """Cancel the Day orders of a symbol, or of all."""
+    if command["symbol"] != 0 and not instrument_exists(s, command["symbol"]):
+        rejected_event(s, command, Reason.UNKNOWN_INSTRUMENT, 0, 0)
+        return DONE
+    head_of(s)[0]["count"] = 0
+    start_walk(s, command["symbol"])
+    return go_on(s, command)
+
+
+@kernel
+def go_on(s: int, command: np.void) -> Word:
+    """Carry on with whichever walk is in hand, to its end or until the event buffer is full."""
+    stage = head_of(s)[0]["stage"]
+    if stage == WALKING:
+        status = walk_books(s, command)
+    elif stage == THREAD_SESSION:
+        status = follow_thread(s, command, False)
+    else:
+        status = follow_accounts(s, command)
+    if status == DONE:
+        head_of(s)[0]["stage"] = FRESH
+        finish_sweep(s, command)
+    return status
+
+
+@kernel
+def finish_sweep(s: int, command: np.void) -> None:
+    """The last event: how many orders that were."""
+    head = head_of(s)[0]
+    if command["kind"] == CommandKind.END_OF_DAY:
+        event = events_of(s)[new_event(s, EventKind.DAY_ENDED, 0, 0, False)]
+    else:
+        event = events_of(s)[new_event(s, EventKind.MASS_CANCELLED, 0, command["session"], True)]
+        event["account"] = command["account"]
+        event["side"] = command["side"]
+        event["request_ref"] = command["client_ref"]
+    event["symbol"] = command["symbol"]
+    event["qty"] = head["count"]
+
+
+@kernel
+def sweep_if_fitting(s: int, command: np.void, slot: Word) -> None:
+    """Cancel one order if the command means it."""
+    order = orders_of(s)[slot]
+    if command["kind"] == CommandKind.END_OF_DAY:
+        if order["tif"] == TimeInForce.DAY:
+            head_of(s)[0]["count"] += 1
+            cancel_whole(s, slot, Reason.END_OF_DAY, 0)
+        return
+    if command["symbol"] != 0 and command["symbol"] != order["symbol"]:
+        return
+    if command["side"] != 0 and command["side"] != order["side"]:
+        return
+    head_of(s)[0]["count"] += 1
+    own = command["session"] != 0 and command["session"] == order["session"]
+    cancel_whole(s, slot, Reason.MASS_CANCELLED, command["client_ref"] if own else 0)
+
+
+# ---------------------------------------------------------------------------------------- along threads
+
+
+@kernel
+def follow_thread(s: int, command: np.void, of_account: bool) -> Word:
+    """From `head.slot` along its account's or its session's orders, which stand in the order of their ids."""
+    head = head_of(s)[0]
+    while head["slot"] != NONE:
+        if not has_event_room(s):
+            return EVENTS_FULL
+        slot = head["slot"]
+        order = orders_of(s)[slot]
+        head["slot"] = order["account_next"] if of_account else order["session_next"]
+        sweep_if_fitting(s, command, slot)
+    return DONE
+
+
+@kernel
+def start_account(s: int, account: Word, last_account: Word) -> None:
+    """Stand at an account's first order; `last_account` is the last to come."""
+    head = head_of(s)[0]
+    head["stage"] = THREAD_ACCOUNT
+    head["account"] = account
+    head["last_symbol"] = last_account
+    head["slot"] = NONE if account > last_account else accounts_of(s)[account]["first"]
+
+
+@kernel
+def follow_accounts(s: int, command: np.void) -> Word:
+    """The account in hand, then the further ones of the same firm. Looks at every account: a rare command."""
+    head = head_of(s)[0]
+    while head["account"] <= head["last_symbol"]:
+        if in_scope(s, command, head["account"]) and follow_thread(s, command, True) != DONE:
+            return EVENTS_FULL
+        start_account(s, head["account"] + 1, head["last_symbol"])
+    return DONE
+
+
+@kernel
+def in_scope(s: int, command: np.void, account: Word) -> bool:
+    """Whether an account's orders are meant."""
+    if command["scope"] == Scope.ACCOUNT:
+        return True
+    return accounts_of(s)[account]["firm"] == sessions_of(s)[command["session"]]["firm"]
+
+
+# ---------------------------------------------------------------------------------------- through books
+
+
+@kernel
+def start_walk(s: int, symbol: Word) -> None:
+    """Stand before the first order of a symbol (0: of all symbols)."""
+    head = head_of(s)[0]
+    head["stage"] = WALKING
+    head["symbol"] = symbol if symbol != 0 else 1
+    head["last_symbol"] = symbol if symbol != 0 else head["symbols"]
+    head["side"] = NONE
+    head["slot"] = NONE
+    head["position"] = NONE
+    if head["symbol"] <= head["last_symbol"]:
+        next_side(s)
+
+
+@kernel
+def next_side(s: int) -> None:
+    """Go to the best level of the next side."""
+    head = head_of(s)[0]
+    head["side"] += 1
+    if head["side"] == 2:
+        head["side"] = 0
+        head["symbol"] += 1
+    if head["symbol"] <= head["last_symbol"]:
+        head["position"] = best_rung(s, 2 * head["symbol"] + head["side"])
+        first_of_level(s)
+
+
+@kernel
+def first_of_level(s: int) -> None:
+    """Stand at the first order of the level at `head.position`."""
+    head = head_of(s)[0]
+    if head["position"] >= sides_of(s)[2 * head["symbol"] + head["side"]]["start"]:
+        head["slot"] = levels_of(s)[ladder_of(s)[head["position"]]["level"]]["first"]
+    else:
+        head["slot"] = NONE
+        head["position"] = NONE
+
+
+@kernel
+def walk_books(s: int, command: np.void) -> Word:
+    """Symbol by symbol, buy before sell, best price first, then priority.
+
+    Cancelling may remove the level in hand; those above it, which move down then, have been visited already.
+    """
+    head = head_of(s)[0]
+    while head["symbol"] <= head["last_symbol"]:
+        if not has_event_room(s):
+            return EVENTS_FULL
+        slot = head["slot"]
+        if slot != NONE:
+            head["slot"] = orders_of(s)[slot]["next"]
+            sweep_if_fitting(s, command, slot)
+        elif head["position"] != NONE:
+            head["position"] -= 1
+            first_of_level(s)
+        else:
+            next_side(s)
+    return DONE
+
+
+# ---------------------------------------------------------------------------------------- by time
+
+
+@kernel
+def expire_orders(s: int) -> Word:
+    """Cancel every GTD order whose time has come, by expiry and then by id."""
+    head = head_of(s)[0]
+    while head["timers_used"] > 0 and timers_of(s)[0]["expire_ns"] <= head["time_ns"]:
+        if not has_event_room(s):
+            return EVENTS_FULL
+        live = timer_is_live(s, 0)
+        slot = timers_of(s)[0]["slot"]
+        pop_timer(s)
+        if live:
+            cancel_whole(s, slot, Reason.EXPIRED, 0)
+    return DONE

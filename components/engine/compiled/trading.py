@@ -1,0 +1,238 @@
+"""newOrder, cancel and replace: what a session does with one order."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from components.engine.compiled.checks import check_new_order, check_price, check_qty, only_target
+from components.engine.compiled.events import cancelled_event, order_event, rejected_event
+from components.engine.compiled.matching import (
+    available,
+    bound_price,
+    crosses,
+    match_taker,
+    rests_by_nature,
+    start_matching,
+)
+from components.engine.compiled.orders import (
+    drop_order,
+    find_by_id,
+    find_by_ref,
+    free_order,
+    join_level,
+    leave_level,
+    side_index,
+    take_order,
+)
+from components.engine.compiled.state import (
+    DONE,
+    NONE,
+    events_of,
+    head_of,
+    levels_of,
+    order_terms_of,
+    orders_of,
+    price_key,
+)
+from components.kernels.kernel import Word, kernel
+from wire.constants import FROM_BOOK, FUNDS, RESTS
+from wire.enums import EventKind, Liquidity, Reason, TimeInForce
+
+
+@kernel
+def new_order(s: int, command: np.void) -> Word:
+    """Enter an order: accepted or rejected, matched, and left to rest or ended."""
+    reason = check_new_order(s, command)
+    if reason != Reason.NONE:
+        rejected_event(s, command, reason, command["client_ref"], head_of(s)[0]["command_seq"])
+        return DONE
+    head = head_of(s)[0]
+    slot = take_order(s)
+    order = orders_of(s)[slot]
+    by_funds = command["flags"] == FUNDS
+    order["price"] = command["price"]
+    order["leaves"] = 0 if by_funds else command["qty"]
+    order["cum"] = 0
+    order["order_id"] = head["command_seq"]
+    order["client_ref"] = command["client_ref"]
+    order["level"] = NONE
+    order["symbol"] = command["symbol"]
+    order["session"] = command["session"]
+    order["account"] = command["account"]
+    order["side"] = command["side"]
+    order["order_type"] = command["order_type"]
+    order["tif"] = command["tif"]
+    order["indexed"] = 0
+    order["flags"] = command["flags"]
+    order["expire_ns"] = 0
+    min_qty = 0
+    if command["extensions"] == 1:
+        terms = order_terms_of(s)[head["extension"]]
+        order["expire_ns"] = terms["expire_ns"]
+        min_qty = terms["min_qty"]
+    if command["tif"] == TimeInForce.FOK:
+        min_qty = command["qty"]
+
+    side = side_index(order["side"])
+    bound = bound_price(s, order["symbol"], side, order["order_type"], order["price"])
+    bound_key = price_key(1 - side, bound)
+    crossing = crosses(s, order["symbol"], side, bound_key)
+    rests = rests_by_nature(order) and not crossing
+    accept(s, command, slot, RESTS if rests else 0)
+    start_matching(s, slot, command["client_ref"], bound, command["qty"] if by_funds else 0)
+    if min_qty > 0 and not available(s, order["symbol"], side, bound_key, min_qty):
+        return refuse_minimum(s, slot, command["client_ref"])
+    return match_taker(s)
+
+
+@kernel
+def accept(s: int, command: np.void, slot: Word, flags: Word) -> None:
+    """The accepted event, with the client's tag echoed where other kinds have fee and match."""
+    order = orders_of(s)[slot]
+    price, qty = order["price"], order["leaves"]
+    row = order_event(s, EventKind.ACCEPTED, 0, slot, command["client_ref"], price, qty, Liquidity.NONE, flags)
+    if command["extensions"] == 1:
+        terms = order_terms_of(s)[head_of(s)[0]["extension"]]
+        event = events_of(s)[row]
+        event["fee"] = terms["tag0"]
+        event["match"] = terms["tag1"]
+
+
+@kernel
+def refuse_minimum(s: int, slot: Word, request_ref: Word) -> Word:
+    """Not enough was there for a FOK or a minimum quantity: the order ends, the book is untouched."""
+    order = orders_of(s)[slot]
+    head_of(s)[0]["stage"] = 0
+    left = order["leaves"]
+    order["leaves"] = 0
+    reason = Reason.FOK_NOT_FILLED if order["tif"] == TimeInForce.FOK else Reason.MIN_QTY_NOT_MET
+    cancelled_event(s, slot, reason, request_ref, left, 0)
+    free_order(s, slot)
+    return DONE
+
+
+@kernel
+def find_target(s: int, command: np.void) -> Word:
+    """Slot of the order that a cancel or replace means, or -1. A session reaches its own orders only."""
+    order_id = command["order_id"]
+    target_ref = command["target_ref"]
+    if (order_id == 0) == (target_ref == 0):
+        return NONE
+    if order_id == 0:
+        return find_by_ref(s, command["session"], target_ref) if command["session"] != 0 else NONE
+    slot = find_by_id(s, order_id)
+    if slot != NONE and command["session"] != 0 and orders_of(s)[slot]["session"] != command["session"]:
+        return NONE
+    return slot
+
+
+@kernel
+def reject_about(s: int, command: np.void, reason: Word, slot: Word) -> Word:
+    """A rejection that names the order it is about; its ref only to the session that knows it."""
+    order = orders_of(s)[slot]
+    client_ref = order["client_ref"] if command["session"] == order["session"] else 0
+    rejected_event(s, command, reason, client_ref, order["order_id"])
+    return DONE
+
+
+@kernel
+def cancel(s: int, command: np.void) -> Word:
+    """Cancel an order whole, or down to an intended total, the executed quantity included."""
+    if not only_target(command) or command["price"] != 0:
+        rejected_event(s, command, Reason.RESERVED_NOT_ZERO, 0, 0)
+        return DONE
+    if command["qty"] < 0:
+        rejected_event(s, command, Reason.QTY_OUT_OF_RANGE, 0, 0)
+        return DONE
+    slot = find_target(s, command)
+    if slot == NONE:
+        rejected_event(s, command, Reason.UNKNOWN_ORDER, 0, 0)
+        return DONE
+    order = orders_of(s)[slot]
+    total = command["qty"]
+    if total >= order["cum"] + order["leaves"]:
+        return reject_about(s, command, Reason.NOT_SMALLER, slot)
+    request_ref = command["client_ref"] if command["session"] != 0 else 0
+    left = total - order["cum"]
+    if left <= 0:
+        cancel_whole(s, slot, Reason.REQUESTED, request_ref)
+        return DONE
+    taken = order["leaves"] - left
+    order["leaves"] = left
+    levels_of(s)[order["level"]]["qty"] -= taken
+    cancelled_event(s, slot, Reason.REDUCED, request_ref, taken, FROM_BOOK | RESTS)
+    return DONE
+
+
+@kernel
+def cancel_whole(s: int, slot: Word, reason: Word, request_ref: Word) -> None:
+    """A resting order ends: the event, then the order is gone."""
+    order = orders_of(s)[slot]
+    left = order["leaves"]
+    order["leaves"] = 0
+    cancelled_event(s, slot, reason, request_ref, left, FROM_BOOK)
+    drop_order(s, slot, left)
+
+
+@kernel
+def replace(s: int, command: np.void) -> Word:
+    """Give a resting order another price and total. Less at the same price keeps its place."""
+    if not only_target(command):
+        rejected_event(s, command, Reason.RESERVED_NOT_ZERO, 0, 0)
+        return DONE
+    slot = find_target(s, command)
+    if slot == NONE:
+        rejected_event(s, command, Reason.UNKNOWN_ORDER, 0, 0)
+        return DONE
+    order = orders_of(s)[slot]
+    price = command["price"]
+    total = command["qty"]
+    reason = check_price(s, order["symbol"], price)
+    if reason == Reason.NONE:
+        reason = check_qty(s, order["symbol"], price, total)
+    if reason != Reason.NONE:
+        return reject_about(s, command, reason, slot)
+    if total <= order["cum"]:
+        cancel_whole(s, slot, Reason.REPLACED_BELOW_EXECUTED, command["client_ref"])
+        return DONE
+
+    previous_price, previous_leaves = order["price"], order["leaves"]
+    leaves = total - order["cum"]
+    if price == previous_price and leaves <= previous_leaves:
+        levels_of(s)[order["level"]]["qty"] -= previous_leaves - leaves
+        order["leaves"] = leaves
+        replaced_event(s, command, slot, previous_price, previous_leaves, FROM_BOOK | RESTS)
+        return DONE
+
+    leave_level(s, slot, previous_leaves)
+    order["price"] = price
+    order["leaves"] = leaves
+    side = side_index(order["side"])
+    if crosses(s, order["symbol"], side, price_key(1 - side, price)):
+        replaced_event(s, command, slot, previous_price, previous_leaves, FROM_BOOK)
+        start_matching(s, slot, command["client_ref"], price, 0)
+        return match_taker(s)
+    join_level(s, slot)
+    replaced_event(s, command, slot, previous_price, previous_leaves, FROM_BOOK | RESTS)
+    return DONE
+
+
+@kernel
+def replaced_event(
+    s: int, command: np.void, slot: Word, previous_price: Word, previous_leaves: Word, flags: Word
+) -> None:
+    """Where the order stood goes where other kinds have fee and match."""
+    row = order_event(
+        s,
+        EventKind.REPLACED,
+        0,
+        slot,
+        command["client_ref"],
+        command["price"],
+        command["qty"],
+        Liquidity.NONE,
+        flags,
+    )
+    event = events_of(s)[row]
+    event["fee"] = previous_price
+    event["match"] = previous_leaves

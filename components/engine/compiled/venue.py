@@ -1,0 +1,374 @@
+"""Sessions and reference data: who may trade what. Rare commands; written for reading."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from components.engine.compiled.checks import account_exists, instrument_exists, only_session
+from components.engine.compiled.events import new_event, rejected_event, session_exists
+from components.engine.compiled.state import (
+    DONE,
+    NONE,
+    accounts_of,
+    band_events_of,
+    bands_of,
+    books_of,
+    events_of,
+    head_of,
+    instrument_events_of,
+    instrument_terms_of,
+    party_events_of,
+    party_terms_of,
+    price_bands_of,
+    sessions_of,
+)
+from components.kernels.kernel import Word, kernel
+from components.kernels.wide import (
+    LIMB,
+    ceil_over_power_of_ten,
+    floor_over_power_of_ten,
+    wide_less,
+    wide_product,
+    wide_times_power_of_ten,
+)
+from wire.constants import MAX_ACCOUNT, MAX_BANDS, MAX_SCALE, MAX_SESSION, MAX_SYMBOL, MAX_UNITS, RULES_VERSION
+from wire.enums import EventKind, ExtensionKind, Reason
+
+_BANDS_PER_RECORD = 2
+
+
+# ---------------------------------------------------------------------------------------- sessions
+
+
+@kernel
+def session_event(s: int, kind: Word, command: np.void) -> None:
+    """Opened or closed: the ref is the last the engine saw, the report number the last it gave."""
+    event = events_of(s)[new_event(s, kind, 0, command["session"], False)]
+    event["client_ref"] = sessions_of(s)[command["session"]]["client_ref"]
+    event["request_ref"] = command["client_ref"]
+
+
+@kernel
+def open_session(s: int, command: np.void) -> Word:
+    """Log on, or take over from wherever the session was open."""
+    if not only_session(command):
+        rejected_event(s, command, Reason.RESERVED_NOT_ZERO, 0, 0)
+    elif command["gateway"] <= 0:
+        rejected_event(s, command, Reason.NOT_PERMITTED, 0, 0)
+    else:
+        sessions_of(s)[command["session"]]["gateway"] = command["gateway"]
+        session_event(s, EventKind.SESSION_OPENED, command)
+    return DONE
+
+
+@kernel
+def close_session(s: int, command: np.void) -> Word:
+    """Log off, from the gateway where the session is open."""
+    session = sessions_of(s)[command["session"]]
+    if not only_session(command):
+        rejected_event(s, command, Reason.RESERVED_NOT_ZERO, 0, 0)
+    elif command["gateway"] <= 0:
+        rejected_event(s, command, Reason.NOT_PERMITTED, 0, 0)
+    elif session["gateway"] == 0:
+        rejected_event(s, command, Reason.SESSION_CLOSED, 0, 0)
+    elif session["gateway"] != command["gateway"]:
+        rejected_event(s, command, Reason.SESSION_MOVED, 0, 0)
+    else:
+        session_event(s, EventKind.SESSION_CLOSED, command)
+        events_of(s)[head_of(s)[0]["written"] - 1]["gateway"] = command["gateway"]
+        session["gateway"] = 0
+    return DONE
+
+
+@kernel
+def gateway_lost(s: int, command: np.void) -> Word:
+    """Fence off every session that is open at a gateway."""
+    if command["gateway"] <= 0:
+        rejected_event(s, command, Reason.NOT_PERMITTED, 0, 0)
+        return DONE
+    sessions = sessions_of(s)
+    count = 0
+    for i in range(1, head_of(s)[0]["sessions"] + 1):
+        if sessions[i]["gateway"] == command["gateway"]:
+            sessions[i]["gateway"] = 0
+            count += 1
+    event = events_of(s)[new_event(s, EventKind.GATEWAY_LOST, 0, 0, False)]
+    event["gateway"] = command["gateway"]
+    event["qty"] = count
+    return DONE
+
+
+# ---------------------------------------------------------------------------------------- parties
+
+
+@kernel
+def check_party(s: int, command: np.void, party: Word, most: Word, taken: bool) -> Word:
+    """The rows for a new account or session."""
+    if not 0 < party <= most:
+        return Reason.ID_OUT_OF_RANGE
+    if taken:
+        return Reason.ALREADY_EXISTS
+    if command["extensions"] != 1:
+        return Reason.EXTENSION_MISMATCH
+    terms = party_terms_of(s)[head_of(s)[0]["extension"]]
+    if terms["kind"] != ExtensionKind.PARTY_TERMS or not party_reserved_is_zero(terms):
+        return Reason.EXTENSION_MISMATCH
+    return Reason.NONE if terms["firm"] > 0 else Reason.PARTY_MISSING
+
+
+@kernel
+def party_reserved_is_zero(terms: np.void) -> bool:
+    """Whether nothing stands where nothing has a meaning."""
+    return (
+        terms["reserved0"] == 0
+        and terms["reserved1"] == 0
+        and terms["reserved2"] == 0
+        and terms["reserved3"] == 0
+        and terms["reserved4"] == 0
+        and terms["reserved5"] == 0
+    )
+
+
+@kernel
+def party_event(s: int, kind: Word, party: Word) -> None:
+    """accountAdded, sessionAdded."""
+    terms = party_terms_of(s)[head_of(s)[0]["extension"]]
+    event = party_events_of(s)[new_event(s, kind, 0, 0, False)]
+    event["name0"] = terms["name0"]
+    event["name1"] = terms["name1"]
+    event["id"] = party
+    event["firm"] = terms["firm"]
+
+
+@kernel
+def add_account(s: int, command: np.void) -> Word:
+    """An account of a firm."""
+    account = np.int64(command["account"])
+    reason = check_party(s, command, account, MAX_ACCOUNT, account_exists(s, account))
+    if reason != Reason.NONE:
+        rejected_event(s, command, reason, 0, 0)
+        return DONE
+    head = head_of(s)[0]
+    terms = party_terms_of(s)[head["extension"]]
+    row = accounts_of(s)[account]
+    row["firm"] = terms["firm"]
+    row["first"] = NONE
+    row["last"] = NONE
+    row["name0"] = terms["name0"]
+    row["name1"] = terms["name1"]
+    head["accounts"] = max(head["accounts"], account)
+    party_event(s, EventKind.ACCOUNT_ADDED, account)
+    return DONE
+
+
+@kernel
+def add_session(s: int, command: np.void) -> Word:
+    """A session of a firm, not open yet."""
+    session = command["price"]
+    reason = check_party(s, command, session, MAX_SESSION, session_exists(s, session))
+    if reason != Reason.NONE:
+        rejected_event(s, command, reason, 0, 0)
+        return DONE
+    head = head_of(s)[0]
+    terms = party_terms_of(s)[head["extension"]]
+    row = sessions_of(s)[session]
+    row["firm"] = terms["firm"]
+    row["first"] = NONE
+    row["last"] = NONE
+    row["name0"] = terms["name0"]
+    row["name1"] = terms["name1"]
+    head["sessions"] = max(head["sessions"], session)
+    party_event(s, EventKind.SESSION_ADDED, session)
+    return DONE
+
+
+# ---------------------------------------------------------------------------------------- instruments
+
+
+@kernel
+def band_of_record(s: int, first: Word, i: Word) -> tuple[Word, Word, Word]:
+    """from_price, tick and lot of the i-th band of the records that begin at `first`."""
+    record = price_bands_of(s)[first + i // _BANDS_PER_RECORD]
+    if i % _BANDS_PER_RECORD == 0:
+        return record["from_price0"], record["tick0"], record["lot0"]
+    return record["from_price1"], record["tick1"], record["lot1"]
+
+
+@kernel
+def count_bands(s: int, first: Word, records: Word, max_price: Word) -> Word:
+    """How many bands the records hold; 0 where they contradict themselves."""
+    count = 0
+    previous = np.int64(-1)
+    ended = False
+    for i in range(1, records):
+        if price_bands_of(s)[first + i]["min_notional"] != 0:
+            return 0
+    for i in range(_BANDS_PER_RECORD * records):
+        from_price, tick, lot = band_of_record(s, first, i)
+        if tick == 0:
+            ended = True
+        if ended:
+            if from_price != 0 or tick != 0 or lot != 0:
+                return 0
+            continue
+        if not (0 < tick <= MAX_UNITS and 0 < lot <= MAX_UNITS and previous < from_price <= max_price):
+            return 0
+        if i == 0 and from_price != 0:
+            return 0
+        previous = from_price
+        count += 1
+    return count
+
+
+@kernel
+def terms_hold(terms: np.void, min_notional: Word) -> bool:
+    """Whether the terms lie in their ranges."""
+    max_notional = terms["max_notional"]
+    return (
+        0 <= terms["price_scale"] <= MAX_SCALE
+        and 0 <= terms["qty_scale"] <= MAX_SCALE
+        and 0 <= terms["quote_scale"] <= MAX_SCALE
+        and terms["name0"] != 0
+        and 0 < terms["max_price"] <= MAX_UNITS
+        and 0 < terms["min_qty"] <= terms["max_qty"]
+        and terms["max_qty"] <= MAX_UNITS
+        and min_notional >= 0
+        and 0 <= max_notional <= MAX_UNITS
+        and (max_notional == 0 or min_notional <= max_notional)
+        and 0 < terms["protection_points"] <= MAX_UNITS
+    )
+
+
+@kernel
+def notional_fits(terms: np.void) -> bool:
+    """Whether the largest notional is at most MAX_UNITS: largest product <= MAX_UNITS scaled to products."""
+    if terms["max_notional"] != 0:
+        return True
+    high, low = wide_product(terms["max_price"], terms["max_qty"])
+    most_high, most_low = notional_as_product(terms, LIMB, False)
+    return not wide_less(most_high, most_low, high, low)
+
+
+@kernel
+def notional_as_product(terms: np.void, notional: Word, round_up: bool) -> tuple[Word, Word]:
+    """A notional in quote units as a bare product of price and quantity units."""
+    exponent = np.int64(terms["price_scale"]) + terms["qty_scale"] - terms["quote_scale"]
+    if exponent >= 0:
+        return wide_times_power_of_ten(np.int64(0), notional, exponent)
+    if round_up:
+        return np.int64(0), ceil_over_power_of_ten(notional, -exponent)
+    return np.int64(0), floor_over_power_of_ten(notional, -exponent)
+
+
+@kernel
+def name_taken(s: int, name0: Word, name1: Word) -> bool:
+    """Whether an instrument has that name."""
+    books = books_of(s)
+    for symbol in range(1, head_of(s)[0]["symbols"] + 1):
+        if books[symbol]["exists"] != 0 and books[symbol]["name0"] == name0 and books[symbol]["name1"] == name1:
+            return True
+    return False
+
+
+@kernel
+def check_instrument(s: int, command: np.void) -> Word:
+    """The rows for a new instrument."""
+    symbol = command["symbol"]
+    if not 0 < symbol <= MAX_SYMBOL:
+        return Reason.ID_OUT_OF_RANGE
+    if instrument_exists(s, symbol):
+        return Reason.ALREADY_EXISTS
+    records = command["extensions"] - 1
+    if not 0 < records <= MAX_BANDS // _BANDS_PER_RECORD:
+        return Reason.EXTENSION_MISMATCH
+    first = head_of(s)[0]["extension"]
+    terms = instrument_terms_of(s)[first]
+    if terms["kind"] != ExtensionKind.INSTRUMENT_TERMS or terms["reserved0"] != 0 or terms["reserved1"] != 0:
+        return Reason.EXTENSION_MISMATCH
+    for i in range(first + 1, first + 1 + records):
+        record = price_bands_of(s)[i]
+        if record["kind"] != ExtensionKind.PRICE_BANDS or record["reserved0"] != 0 or record["reserved1"] != 0:
+            return Reason.EXTENSION_MISMATCH
+    min_notional = price_bands_of(s)[first + 1]["min_notional"]
+    if not terms_hold(terms, min_notional) or count_bands(s, first + 1, records, terms["max_price"]) == 0:
+        return Reason.INVALID_TERMS
+    if name_taken(s, terms["name0"], terms["name1"]):
+        return Reason.ALREADY_EXISTS
+    return Reason.NONE if notional_fits(terms) else Reason.NOTIONAL_OVERFLOW
+
+
+@kernel
+def add_instrument(s: int, command: np.void) -> Word:
+    """An instrument with its ticks and lots."""
+    reason = check_instrument(s, command)
+    if reason != Reason.NONE:
+        rejected_event(s, command, reason, 0, 0)
+        return DONE
+    head = head_of(s)[0]
+    symbol = np.int64(command["symbol"])
+    first = head["extension"]
+    terms = instrument_terms_of(s)[first]
+    min_notional = price_bands_of(s)[first + 1]["min_notional"]
+    count = count_bands(s, first + 1, command["extensions"] - 1, terms["max_price"])
+    book = books_of(s)[symbol]
+    book["exists"] = 1
+    book["bands"] = count
+    book["price_scale"] = terms["price_scale"]
+    book["qty_scale"] = terms["qty_scale"]
+    book["quote_scale"] = terms["quote_scale"]
+    book["name0"] = terms["name0"]
+    book["name1"] = terms["name1"]
+    book["max_price"] = terms["max_price"]
+    book["min_qty"] = terms["min_qty"]
+    book["max_qty"] = terms["max_qty"]
+    book["min_notional"] = min_notional
+    book["max_notional"] = terms["max_notional"]
+    book["protection_points"] = terms["protection_points"]
+    book["min_product_high"], book["min_product_low"] = notional_as_product(terms, min_notional, True)
+    if terms["max_notional"] == 0:
+        book["max_product_high"], book["max_product_low"] = LIMB, LIMB
+    else:
+        book["max_product_high"], book["max_product_low"] = notional_as_product(terms, terms["max_notional"], False)
+    head["symbols"] = max(head["symbols"], symbol)
+    instrument_event(s, symbol)
+    bands = bands_of(s)
+    for i in range(count):
+        band = bands[MAX_BANDS * symbol + i]
+        band["from_price"], band["tick"], band["lot"] = band_of_record(s, first + 1, i)
+        event = band_events_of(s)[new_event(s, EventKind.BAND_ADDED, 0, 0, False)]
+        event["symbol"] = symbol
+        event["from_price"] = band["from_price"]
+        event["tick"] = band["tick"]
+        event["lot"] = band["lot"]
+    return DONE
+
+
+@kernel
+def instrument_event(s: int, symbol: Word) -> None:
+    """instrumentAdded, from the book's terms."""
+    book = books_of(s)[symbol]
+    event = instrument_events_of(s)[new_event(s, EventKind.INSTRUMENT_ADDED, 0, 0, False)]
+    event["symbol"] = symbol
+    event["name0"] = book["name0"]
+    event["name1"] = book["name1"]
+    event["max_price"] = book["max_price"]
+    event["min_qty"] = book["min_qty"]
+    event["max_qty"] = book["max_qty"]
+    event["min_notional"] = book["min_notional"]
+    event["max_notional"] = book["max_notional"]
+    event["protection_points"] = book["protection_points"]
+    event["price_scale"] = book["price_scale"]
+    event["qty_scale"] = book["qty_scale"]
+    event["quote_scale"] = book["quote_scale"]
+    event["bands"] = book["bands"]
+
+
+@kernel
+def set_rules(s: int, command: np.void) -> Word:
+    """The rules that hold from here on; this engine has one set."""
+    if command["qty"] != RULES_VERSION:
+        rejected_event(s, command, Reason.UNSUPPORTED_RULES, 0, 0)
+        return DONE
+    head_of(s)[0]["rules_version"] = command["qty"]
+    events_of(s)[new_event(s, EventKind.RULES_SET, 0, 0, False)]["qty"] = command["qty"]
+    return DONE
