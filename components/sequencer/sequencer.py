@@ -1,0 +1,297 @@
+"""What the sequencer decides: which frames count, which number, time and epoch each command gets, what is acknowledged.
+
+Gateways number their frames, and a frame is taken only if it is its gateway's next one; so each command is in the
+journal exactly once, however often a link repeats, reorders or loses frames. What is taken waits until `take_group`
+joins it to one record. Nothing is acknowledged before the caller says `committed`: the record is journalled and synced.
+At most one record is under way.
+
+Python decides once per frame and once per group; commands are only ever copied, never looped over.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from components.sequencer import record
+from wire.constants import HEARTBEAT, MAX_BATCH, MAX_GATEWAY, NOT_ACCEPTING
+from wire.dtypes import COMMAND, EXTENSION, ORIGIN
+from wire.enums import CommandKind
+from wire.frames import ACK, GROUP, Batch
+
+_RECORD_OVERHEAD: Final = GROUP.size(1, 1, 1) - ORIGIN.itemsize - COMMAND.itemsize - EXTENSION.itemsize
+_NO_EXTENSIONS: Final = np.zeros(0, EXTENSION)
+
+
+class Position(NamedTuple):
+    """Where a journal ends: all that a sequencer needs to go on from there."""
+
+    next_seq: int = 1
+    epoch: int = 0  # of the last record
+    time_ns: int = 0
+    last_hash: bytes = record.NO_HASH
+    gateways: tuple[tuple[int, int, int], ...] = ()  # (gateway, incarnation, frame) of each one's last journalled frame
+
+
+class Verdict(enum.Enum):
+    """What became of an offered frame."""
+
+    TAKEN = "taken"
+    NOTED = "noted"  # a heartbeat; nothing is missing
+    DUPLICATE = "duplicate"
+    GAP = "gap"  # frames before it are missing; the gateway will send them again
+    STALE = "stale"  # from an incarnation that is no more
+    REFUSED = "refused"  # not well-formed; its gateway is broken
+
+
+@dataclass(slots=True)
+class _Gateway:
+    """What is known of one gateway's current incarnation."""
+
+    incarnation: int
+    taken: int  # its last frame that was taken
+    grouped: int  # ... that is in a record
+    committed: int  # ... that is synced: what is acknowledged
+    acked: int = -1  # ... that it was told of
+
+
+class _Part(NamedTuple):
+    """A run of commands that stays together, with where it came from."""
+
+    gateway: int
+    incarnation: int
+    frame: int
+    commands: np.ndarray
+    extensions: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        """How much longer a record is with it."""
+        return self.commands.nbytes + self.extensions.nbytes + ORIGIN.itemsize
+
+
+class Sequencer:
+    """See the module. Limits: `max_group` commands and `max_bytes` of a record, `max_jump_ns` of the clock.
+
+    A part (a frame, or what `inject` was given) is never split; one that is larger than `max_group` has a group of
+    its own.
+    """
+
+    def __init__(self, position: Position, max_group: int, max_bytes: int, max_lag: int, max_jump_ns: int) -> None:
+        self.epoch: Final = position.epoch + 1
+        self.next_seq = position.next_seq
+        self.time_ns = position.time_ns  # of the last record
+        self.last_hash = position.last_hash
+        self.matched_seq = position.next_seq - 1  # the last command known to have been applied
+        self.journal_full = False  # told by the caller: what is taken waits, gateways are to refuse
+        self.clock_leapt = False
+        self.counts = dict.fromkeys(Verdict, 0)
+        self.waiting = 0  # commands taken and in no record yet
+        self._max_group = max_group
+        self._max_bytes = max_bytes
+        self._max_lag = max_lag
+        self._max_jump_ns = max_jump_ns
+        self._observed: tuple[int, int] | None = None
+        self._gateways = {number: _Gateway(inc, frame, frame, frame) for number, inc, frame in position.gateways}
+        self._parts: deque[_Part] = deque()
+        self._under_way = False
+        self._committed = (self.next_seq, self.last_hash)  # behind the last record that is synced
+
+    # ------------------------------------------------------------------------------------------------ what comes in
+
+    def offer(self, frame: Batch) -> Verdict:
+        """Take a decoded GatewayFrame if it is the next one of its gateway. About 5 us; nothing is copied.
+
+        A higher incarnation starts again at frame 1; what its gateway had open before is fenced off first, by a
+        gatewayLost command. A heartbeat says that its gateway lives, in which incarnation.
+        """
+        verdict = self._offer(frame)
+        self.counts[verdict] += 1
+        return verdict
+
+    def _offer(self, frame: Batch) -> Verdict:
+        _, flags, gateway, _, incarnation, number = frame.head[0].item()
+        if not 1 <= gateway <= MAX_GATEWAY or incarnation < 1 or number < 1:
+            return Verdict.REFUSED
+        known = self._gateways.get(gateway)
+        if known is None:
+            known = self._gateways[gateway] = _Gateway(incarnation, 0, 0, 0)
+        elif incarnation > known.incarnation:
+            known = self._gateways[gateway] = _Gateway(incarnation, 0, 0, 0)
+            self._fence(gateway, incarnation)
+        elif incarnation < known.incarnation:
+            return Verdict.STALE
+        following = known.taken + 1
+        if flags & HEARTBEAT:
+            return Verdict.NOTED if number <= following else Verdict.GAP
+        if number != following:
+            return Verdict.DUPLICATE if number < following else Verdict.GAP
+        commands, extensions = frame["commands"], frame["extensions"]
+        part = _Part(gateway, incarnation, number, commands, extensions)
+        if commands.size > MAX_BATCH or not self._fits(part) or not _add_up(commands, extensions):
+            return Verdict.REFUSED
+        known.taken = number
+        self._append(part)
+        return Verdict.TAKEN
+
+    def inject(self, commands: np.ndarray, extensions: np.ndarray = _NO_EXTENSIONS) -> None:
+        """Sequence COMMAND rows of the exchange itself, in one group. Raises ValueError when no record holds them."""
+        part = _Part(0, 0, 0, commands, extensions)
+        if not self._fits(part):
+            raise ValueError(f"{part.nbytes} bytes of commands do not fit a record of {self._max_bytes} bytes")
+        if not _add_up(commands, extensions):
+            raise ValueError("the commands' extensions do not add up")
+        self._append(part)
+
+    def matcher_at(self, command_seq: int, next_deadline_ns: int, now_ns: int) -> None:
+        """What the matcher published of itself: how far it is, and when time alone will change something.
+
+        When that time has come and no record has told the engine yet, a tick is sequenced.
+        """
+        self.matched_seq = command_seq
+        if 0 < next_deadline_ns <= now_ns and self.time_ns < next_deadline_ns and not self.waiting and self.steady:
+            self.inject(_command(CommandKind.TICK))
+
+    def observe(self, now_ns: int, monotonic_ns: int) -> None:
+        """Both clocks, as often as there is time: a wall clock that leaps ahead of the other stops entry."""
+        if self._observed is not None:
+            wall, steady = now_ns - self._observed[0], monotonic_ns - self._observed[1]
+            self.clock_leapt |= wall - steady > self._max_jump_ns
+        self._observed = (now_ns, monotonic_ns)
+
+    def confirm_clock(self) -> None:
+        """An operator says that the clock is right after all."""
+        self.clock_leapt = False
+
+    def _fence(self, gateway: int, incarnation: int) -> None:
+        """Sequence the loss of a gateway's former incarnation, as frame 0 of the new one."""
+        rows = _command(CommandKind.GATEWAY_LOST)
+        rows["gateway"] = gateway
+        self._append(_Part(gateway, incarnation, 0, rows, _NO_EXTENSIONS))
+
+    def _fits(self, part: _Part) -> bool:
+        return part.nbytes <= self._max_bytes - _RECORD_OVERHEAD
+
+    def _append(self, part: _Part) -> None:
+        self._parts.append(part)
+        self.waiting += part.commands.size
+
+    # ------------------------------------------------------------------------------------------------ what goes out
+
+    @property
+    def steady(self) -> bool:
+        """Whether commands may get a time."""
+        return not self.clock_leapt
+
+    @property
+    def accepting(self) -> bool:
+        """Whether gateways may send on. False: journal full, clock leapt, or the matcher too far behind."""
+        behind = self.next_seq - 1 - self.matched_seq
+        return not self.journal_full and self.steady and behind <= self._max_lag
+
+    def start_record(self, now_ns: int, synced_seq: int) -> bytes:
+        """A record without commands, the first of this epoch: with it the epoch is on disk before it is used."""
+        return self._record([], now_ns, synced_seq)
+
+    def take_group(self, now_ns: int, synced_seq: int) -> bytes | None:
+        """What waits, joined to the next record, up to the limits; None when nothing waits or a record is under way.
+
+        `synced_seq` is the highest number known to be synced. About 2 us a part, and four passes over the bytes.
+        """
+        if self._under_way or not self._parts or not self.steady:
+            return None
+        parts: list[_Part] = []
+        count, nbytes = 0, _RECORD_OVERHEAD
+        while self._parts:
+            part = self._parts[0]
+            count, nbytes = count + part.commands.size, nbytes + part.nbytes
+            if parts and (count > self._max_group or nbytes > self._max_bytes):
+                break
+            parts.append(self._parts.popleft())
+        return self._record(parts, now_ns, synced_seq)
+
+    def _record(self, parts: list[_Part], now_ns: int, synced_seq: int) -> bytes:
+        origins = np.array(
+            [(part.gateway, 0, part.commands.size, part.incarnation, part.frame) for part in parts], ORIGIN
+        )
+        commands = _join([part.commands for part in parts], COMMAND)
+        extensions = _join([part.extensions for part in parts if part.extensions.size], EXTENSION)
+        self.time_ns = max(self.time_ns, now_ns)
+        head = {
+            "epoch": self.epoch,
+            "first_seq": self.next_seq,
+            "time_ns": self.time_ns,
+            "synced_seq": synced_seq,
+        }
+        made = record.make_record(head, self.last_hash, origins, commands, extensions)
+        for part in parts:
+            if part.gateway:
+                gateway = self._gateways[part.gateway]
+                if part.incarnation == gateway.incarnation:
+                    gateway.grouped = part.frame
+        self.last_hash = record.held_hash(made)
+        self.next_seq += commands.size
+        self.waiting -= commands.size
+        self._under_way = True
+        return made
+
+    def committed(self) -> None:
+        """The record under way is journalled and synced: what is in it may be acknowledged."""
+        self._under_way = False
+        self._committed = (self.next_seq, self.last_hash)
+        for gateway in self._gateways.values():
+            gateway.committed = gateway.grouped
+
+    def acks(self, *, everyone: bool) -> list[tuple[bytes, bytes]]:
+        """(topic, Ack) for gateways that have not been told yet how far they are; as a heartbeat for everyone."""
+        flags = 0 if self.accepting else NOT_ACCEPTING
+        found: list[tuple[bytes, bytes]] = []
+        for number, gateway in self._gateways.items():
+            if not everyone and gateway.acked == gateway.committed:
+                continue
+            gateway.acked = gateway.committed
+            head = {
+                "flags": flags,
+                "gateway": number,
+                "incarnation": gateway.incarnation,
+                "frame": gateway.committed,
+                "epoch": self.epoch,
+                "last_seq": self._committed[0] - 1,
+            }
+            found.append((ack_topic(number), ACK.encode(head)))
+        return found
+
+    def heartbeat(self, synced_seq: int) -> bytes:
+        """For the matcher: which number comes next, behind which record."""
+        next_seq, last_hash = self._committed
+        return record.make_heartbeat(self.epoch, next_seq, synced_seq, last_hash)
+
+
+def ack_topic(gateway: int) -> bytes:
+    """What a gateway subscribes to on the acks link."""
+    return gateway.to_bytes(2, "little")
+
+
+def _command(kind: int) -> np.ndarray:
+    rows = np.zeros(1, COMMAND)
+    rows["kind"] = kind
+    return rows
+
+
+def _add_up(commands: np.ndarray, extensions: np.ndarray) -> bool:
+    """Whether the commands claim the extension records that there are: what does not would stop every engine."""
+    claimed = commands["extensions"]
+    if not extensions.size:
+        return not claimed.any()
+    return bool((claimed >= 0).all()) and int(claimed.sum(dtype=np.int64)) == extensions.size
+
+
+def _join(arrays: list[np.ndarray], dtype: np.dtype[np.void]) -> np.ndarray:
+    """The rows of all `arrays`; raw bytes, since NumPy joins structured arrays field by field."""
+    if len(arrays) == 1:
+        return arrays[0]
+    return np.frombuffer(b"".join(array.data for array in arrays), dtype)
