@@ -12,7 +12,7 @@ kernelcache.activate()  # before anything imports Numba, which reads the name of
 
 import typer  # noqa: E402
 
-from run.cli.app import CANNOT, PROVE, app  # noqa: E402
+from run.cli.app import PROVE, app  # noqa: E402
 
 
 @app.command(
@@ -39,10 +39,11 @@ def main() -> None:
     except Exception as error:
         from run.cli.failure import expected
 
-        if (line := expected(error)) is None:
+        if (known := expected(error)) is None:
             raise
+        line, status = known
         print(f"zmx: {line}", file=sys.stderr)
-        sys.exit(CANNOT)
+        sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from run.sockets import RuntimeLock
 
 PARTS = ("sequencer", "matcher", "gateway", "publisher")  # in the order in which they start
 
-CANNOT = 3  # exit status of a part that says what must be done first; it is not started again
+CANNOT = 3  # exit status of a part that says what must be mended first (run/cli/failure.py); it is not started again
 
 _PARENT = "ZMX_PARENT"  # environment: process id of the supervisor
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -138,7 +138,8 @@ class Exchange:
         self._lock = RuntimeLock(runtime_dir, "exchange")
         try:
             self.config_file.write_text(to_toml(self.config))
-            kernels.warm_in_a_process()
+            if self._command is _command:
+                kernels.warm_in_a_process()
             self._selector = selectors.DefaultSelector()
             self._asleep, self._wake = socket.socketpair()
             self._selector.register(self._asleep, selectors.EVENT_READ, None)
@@ -164,6 +165,7 @@ class Exchange:
             self._thread.join()
             self._thread = None
             self._wake.close()
+            self._asleep.close()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -360,7 +362,6 @@ class Exchange:
     def _close(self) -> None:
         """Let go of everything but the children, which follow this thread if they are still there."""
         self._selector.close()
-        self._asleep.close()
         for part in self._parts.values():
             path = Path(part.notices.getsockname())
             part.notices.close()

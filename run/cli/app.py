@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-CANNOT = 3  # exit status for what somebody has to mend first; 1 is a check that failed, 2 a command line not understood
-
 app = typer.Typer(
     name="zmx",
     help="zmx, an exchange in Python. [bold]zmx demo[/bold] shows it at work; every verb has --help.",

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+FAILED = 1  # a check has failed, or the disk has: a supervisor may start the part again
+CANNOT = 3  # somebody has to mend something first; starting again would not help
+
 
 class Failure(Exception):
     """A verb cannot do what was asked; the message says why and what to do about it."""
 
 
-def expected(error: BaseException) -> str | None:
-    """The line to print for an error that is somebody's to mend; None for one that is a fault of the program."""
-    import subprocess
+# By name, so that an error of a module is known here without loading the module. Each one's text says what to do.
+EXPECTED: dict[str, int] = {
+    "run.cli.failure.Failure": CANNOT,
+    "run.config.ConfigError": CANNOT,
+    "run.eventlog.EventLogDiffers": CANNOT,
+    "run.eventlog.EventLogError": FAILED,
+    "run.flow.actions.FlowError": CANNOT,
+    "run.journal.JournalCorrupt": CANNOT,
+    "run.journal.JournalFailed": FAILED,
+    "run.journal.JournalFull": FAILED,
+    "run.sockets.RuntimeDirInUse": CANNOT,
+    "run.supervisor.ExchangeFailed": CANNOT,
+}
 
-    from run.config import ConfigError
-    from run.sockets import RuntimeDirInUse
-    from run.supervisor import ExchangeFailed
 
-    match error:
-        case Failure() | ConfigError() | RuntimeDirInUse() | ExchangeFailed():
-            return str(error)
-        case RuntimeError() if type(error.__cause__).__module__.startswith("zmq"):
-            return f"{error}. Is another program there? Name another address in the configuration."
-        case subprocess.CalledProcessError():
-            return f"{' '.join(map(str, error.cmd[-1:]))} failed, see above"
-        case PermissionError():
-            return (
-                f"{error.strerror}: {error.filename}. Choose a place that this user may use (see `zmx config --show`)."
-            )
-        case _:
-            return None
+def expected(error: Exception) -> tuple[str, int] | None:
+    """The line to print and the exit status, for what somebody can mend; None for a fault of the program."""
+    for kind in type(error).__mro__:
+        status = EXPECTED.get(f"{kind.__module__}.{kind.__qualname__}")
+        if status is not None:
+            return str(error), status
+    if isinstance(error, RuntimeError) and type(error.__cause__).__module__.startswith("zmq"):
+        return f"{error}. If another program is there, name another address in the configuration.", CANNOT
+    if isinstance(error, PermissionError) and error.filename:
+        return f"{error.filename}: {error.strerror}. `zmx config --show` says which place can be changed how.", CANNOT
+    return None

@@ -21,7 +21,7 @@ def main(config: Config, show: bool, as_json: bool) -> None:
         print(to_toml(config), end="")
 
 
-_WIDE = 170  # columns that the longest line takes
+_WIDE = 180  # columns that the longest line takes
 _MARKET = ("instrument", "account", "session")
 
 

@@ -1,0 +1,111 @@
+"""`zmx book` and `zmx trades`: the market as any subscriber hears it."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from components.client.market import Instrument, Trade
+from run.cli import depth
+from run.cli.failure import Failure
+from run.cli.running import answered, endpoint
+from run.cli.screen import has_terminal, out, print_json
+from run.client.market import MarketDataSync
+from run.config import Config
+from run.topology import MARKET, SNAPSHOTS
+from wire.enums import Side
+
+_REDRAW_S = 0.1  # at most so often: nobody reads faster
+_RECENT = 10  # past trades to begin with
+
+
+def book(config: Config, symbol: str, levels: int, once: bool, as_json: bool) -> None:
+    """Show a book until Ctrl-C, or once."""
+    with _market(config) as market, answered():
+        instrument = _instrument(market, symbol)
+        if as_json:
+            for each in market.updates(symbol):
+                print_json(depth.as_json(instrument, each, levels), line=not once)
+                if once:
+                    return
+        elif once or not has_terminal():
+            each = market.book(symbol)
+            console = out()
+            console.print(depth.summary(instrument, each))
+            console.print(depth.depth(instrument, each, levels))
+        else:
+            _live(market, instrument, levels)
+
+
+def _live(market: MarketDataSync, instrument: Instrument, levels: int) -> None:
+    each = market.book(instrument.name)
+    with Live(console=out(), auto_refresh=False, screen=True) as live:
+        while True:
+            note = "" if each.synced else "  [yellow]mending a gap[/yellow]"
+            live.update(
+                Group(
+                    Text.from_markup(depth.summary(instrument, each) + note),
+                    Text(),
+                    depth.depth(instrument, each, levels),
+                    Text.from_markup(f"\n[dim]event {each.event_seq:,}   Ctrl-C ends[/dim]"),
+                ),
+                refresh=True,
+            )
+            until = time.monotonic() + _REDRAW_S
+            market.poll(1.0)
+            while (left := until - time.monotonic()) > 0:  # what comes meanwhile is drawn together
+                market.poll(left)
+
+
+def trades(config: Config, symbol: str, count: int | None, as_json: bool) -> None:
+    """Show trades as they happen, a few past ones first for people."""
+    shown = 0
+    with _market(config) as market, answered():
+        instrument = _instrument(market, symbol)
+        if not as_json:
+            out().print(f"[dim]{'time':<17}{'price':>14}{'quantity':>18}   taker[/dim]")
+        for trade in market.trades(symbol, recent=0 if as_json else _RECENT):
+            if as_json:
+                print_json(_as_json(instrument, trade), line=True)
+            else:
+                out().print(line(instrument, trade))
+            shown += 1
+            if shown == count:
+                return
+
+
+def line(instrument: Instrument, trade: Trade) -> str:
+    """A trade for people."""
+    when = datetime.fromtimestamp(trade.time_ns / 1e9).strftime("%H:%M:%S.%f")
+    colour = "green" if trade.side == Side.BUY else "red"
+    return (
+        f"[dim]{when:<17}[/dim][{colour}]{instrument.price_text(trade.price):>14}[/{colour}]"
+        f"{instrument.qty_text(trade.qty):>18}   {Side(trade.side).name.lower()}"
+    )
+
+
+def _as_json(instrument: Instrument, trade: Trade) -> dict[str, str | int]:
+    return {
+        "symbol": instrument.name,
+        "match": trade.match,
+        "event_seq": trade.event_seq,
+        "time_ns": trade.time_ns,
+        "price": instrument.price_text(trade.price),
+        "qty": instrument.qty_text(trade.qty),
+        "taker": Side(trade.side).name.lower(),
+    }
+
+
+def _market(config: Config) -> MarketDataSync:
+    return MarketDataSync(endpoint(config, MARKET), endpoint(config, SNAPSHOTS))
+
+
+def _instrument(market: MarketDataSync, symbol: str) -> Instrument:
+    instruments = market.instruments()
+    if symbol not in instruments:
+        raise Failure(f"there is no instrument {symbol!r}; there are {', '.join(instruments) or 'none'}")
+    return instruments[symbol]

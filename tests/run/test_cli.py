@@ -1,0 +1,164 @@
+"""The command line as programs and people use it: help, answers, refusals. Each test runs the real program."""
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from run.cli.failure import CANNOT, EXPECTED
+
+VERBS = [
+    "demo", "up", "config", "doctor", "warm", "journal", "order", "cancel", "book", "trades", "replay", "bench",
+    "sequencer", "matcher", "gateway", "publisher",
+]  # fmt: skip
+
+
+def zmx(*arguments: str | Path, timeout_s: float = 60.0, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a verb to its end, as a program would: no terminal, wide lines."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "run", *arguments],
+        env={**{k: v for k, v in os.environ.items() if k != "ZMX_CONFIG"}, "COLUMNS": "160", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
+    )
+
+
+def test_help_lists_every_verb() -> None:
+    answer = zmx("--help")
+    assert answer.returncode == 0, answer.stderr
+    assert [verb for verb in VERBS if f" {verb} " not in answer.stdout] == []
+    assert (zmx().returncode, zmx().stdout) == (2, answer.stdout), "no verb: the same page"
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [[verb] for verb in VERBS if verb not in ("journal", "bench")]
+    + [["journal", verb] for verb in ("verify", "show", "replay")],
+    ids=" ".join,
+)
+def test_every_verb_has_help_with_an_example(verb: Sequence[str]) -> None:
+    answer = zmx(*verb, "--help")
+    assert answer.returncode == 0, answer.stderr
+    assert f"Example: zmx {' '.join(verb)}" in answer.stdout
+
+
+def test_help_is_quick_because_it_loads_nothing_heavy() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-P", "-X", "importtime", "-m", "run", "--help"], capture_output=True, text=True, check=True
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in answer.stderr.splitlines()}
+    assert "typer" in loaded
+    assert not loaded & {"numba", "numpy", "capnp", "zmq", "psutil"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["fly"], "No such command 'fly'"),
+        (["order", "AAPL", "hold", "1"], "'hold' is not one of 'buy', 'sell'"),
+        (["order", "AAPL"], "Missing argument"),
+        (["cancel"], "name one order"),
+        (["cancel", "1", "--all"], "name one order"),
+        (["cancel", "1", "--symbol", "AAPL"], "--symbol goes with --all"),
+        (["replay", "flow.csv", "--batch", "0"], "greater than or equal to 1"),
+    ],
+)
+def test_a_command_line_not_understood_says_why(arguments: list[str], told: str) -> None:
+    answer = zmx(*arguments)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert told in answer.stderr
+
+
+def test_a_mistake_in_the_settings_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "exchange.toml"
+    file.write_text("[gateway]\nqeue = 1\n")
+    told = f"zmx: {file}: [gateway] has no setting 'qeue': did you mean 'queue'?\n"
+    for answer in (zmx("config", "--config", file), zmx("matcher", ZMX_CONFIG=str(file))):
+        assert (answer.returncode, answer.stdout, answer.stderr) == (CANNOT, "", told)
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(tmp_path: Path) -> None:
+    program = "import run.config, run.__main__ as m; run.config.load = lambda path: 1 / 0; m.main()"
+    command = [sys.executable, "-P", "-c", program, "config"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert "Traceback" in answer.stderr
+    assert "ZeroDivisionError" in answer.stderr
+
+
+def test_config_writes_a_file_that_says_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "exchange.toml"
+    file.write_text(zmx("config").stdout)
+    assert zmx("config", "--config", file).stdout == file.read_text()
+
+
+def test_config_shows_every_setting_with_its_default_and_reason(tmp_path: Path) -> None:
+    file = tmp_path / "exchange.toml"
+    file.write_text("[gateway]\nqueue = 77\n")
+    settings = json.loads(zmx("config", "--json", "--config", file).stdout)["settings"]
+    shown = zmx("config", "--show", "--config", file).stdout
+    for row in settings:
+        assert row["name"] in shown
+        assert row["why"] in shown
+    queue = next(row for row in settings if row["name"] == "gateway.queue")
+    assert (queue["value"], queue["default"], queue["unit"]) == (77, 10_000, "messages")
+
+
+def test_doctor_says_what_it_found(tmp_path: Path) -> None:
+    findings = json.loads(zmx("doctor", "--json").stdout)
+    assert {"processors", "journal's disk", "clock"} <= {finding["what"] for finding in findings}
+    for finding in findings:
+        assert finding["found"]
+        assert finding["well"] or (finding["costs"] and finding["mend"]), finding
+    assert all(finding["found"] in zmx("doctor").stdout for finding in findings if finding["what"] == "processors")
+
+
+def test_doctor_refuses_a_journal_in_memory(tmp_path: Path) -> None:
+    if not Path("/dev/shm").is_dir():
+        pytest.skip("no memory filesystem at /dev/shm")
+    file = tmp_path / "exchange.toml"
+    file.write_text('[place]\ndata_dir = "/dev/shm/zmx-none"\n')
+    answer = zmx("doctor", "--config", file)
+    assert answer.returncode == 0
+    assert "tmpfs at /dev/shm" in answer.stdout
+    assert "set data_dir in [place]" in answer.stdout
+
+
+def test_every_expected_failure_is_named_as_it_is_called() -> None:
+    for name in EXPECTED:
+        module, _, kind = name.rpartition(".")
+        assert issubclass(getattr(importlib.import_module(module), kind), Exception)
+
+
+def test_every_package_with_kernels_is_warmed(checkout: Path) -> None:
+    """An entry point that `zmx warm` does not load would be compiled by whichever process comes first."""
+    entries = {
+        ".".join(path.relative_to(checkout).with_suffix("").parts)
+        for room in ("components", "run")
+        for path in (checkout / room).rglob("*.py")
+        if re.search(r"^@entry\(", path.read_text(), re.MULTILINE)
+    }
+    program = """if True:
+        import sys
+        from run import kernels
+        kernels.warm()
+        print(*[name for name in sys.argv[1:] if name not in sys.modules])
+    """
+    command = [sys.executable, "-P", "-c", program, *sorted(entries)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert entries
+    assert answer.stdout.split() == []
+
+
+def test_warm_does_nothing_the_second_time() -> None:
+    assert zmx("warm", timeout_s=600).returncode == 0
+    answer = zmx("warm")
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
