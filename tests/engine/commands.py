@@ -112,7 +112,7 @@ TEMPLATES = (
             max_price=MAX_UNITS,
             min_qty=1,
             max_qty=MAX_UNITS,
-            max_notional=10**15,
+            max_notional=5_040 * 10**12,
             protection_points=5,
         ),
         [(0, 1, 1)],
@@ -157,21 +157,21 @@ class Crowd:
         self.names = 0
         self.preamble = True
         # A venue of one mood per seed: how deep the books get, how often everything is swept away.
-        self.patience = self.chance.choice((0.3, 1.0, 3.0))
+        self.patience = self.chance.choice((0.5, 2.0, 6.0))
         self.biggest = self.chance.choice((8, 60, 400))
         actions: list[tuple[float, Callable[[], Draw]]] = [
             (34, self.quote),
-            (20, self.take),
-            (4, self.fill_or_kill),
-            (7, self.at_market),
-            (5, self.by_funds),
+            (30 / (1 + self.patience), self.take),
+            (9 / (1 + self.patience), self.fill_or_kill),
+            (14 / (1 + self.patience), self.at_market),
+            (10 / (1 + self.patience), self.by_funds),
             (13 / self.patience, self.cancel),
             (11, self.replace),
             (0.5 / self.patience, self.mass_cancel),
             (0.6, self.repeat),
             (0.5, self.tick),
             (0.12 / self.patience, self.end_of_day),
-            (0.6, self.open_session),
+            (1.2, self.open_session),
             (0.25, self.close_session),
             (0.15, self.gateway_lost),
             (0.5, self.add_instrument),
@@ -179,6 +179,7 @@ class Crowd:
             (0.3, self.add_session),
             (0.15, self.set_rules),
             (0.3, self.nonsense),
+            (0.6, self.misdirected),
         ]
         self.weights = [weight for weight, _ in actions]
         self.actions = [action for _, action in actions]
@@ -205,8 +206,8 @@ class Crowd:
 
     def next_time(self) -> int:
         """It stands still, creeps, or leaps to, onto and beyond the next expiry; the sender's clock may go back."""
-        deadline = self.engine.next_deadline_ns or self.time_ns
-        now = self.time_ns
+        deadline = self.engine.next_deadline_ns or START_NS
+        now = self.engine._time_ns
         choices = (now, now, now, now + self.chance.randint(0, 500), now + self.chance.randint(0, 10**6))
         rare = (0, -1, now - 1, deadline - 1, deadline, deadline + 1, now + 10**9)
         moment = self.chance.choice(rare if self.chance.random() < 0.1 else choices)
@@ -256,7 +257,10 @@ class Crowd:
             what = self.chance.random()
             if what < 0.7:
                 name = self.chance.choice(STRAYABLE)
-                draw.fields[name] = self.chance.choice(EDGES[COMMAND, name])
+                value = self.chance.choice(EDGES[COMMAND, name])
+                if name == "client_ref" and value > 1 << 33 and self.chance.random() < 0.97:
+                    continue  # it uses up all refs that the session will ever have: not too often
+                draw.fields[name] = value
             elif what < 0.8:
                 kind = self.chance.choice(list(CommandKind))
                 draw.extensions.append(extension(ORDER_TERMS, kind=kind % 5, min_qty=self.chance.randint(-1, 3)))
@@ -334,10 +338,13 @@ class Crowd:
             )
         if what < 0.05:
             return instrument.max_qty - self.chance.randint(0, 3) * lot
+        if what < 0.07 and instrument.max_notional and price > 0:
+            largest = instrument.max_notional * instrument.amount_divisor // instrument.price_times_qty(price, 1)
+            return min(max(largest - largest % lot + self.chance.choice((0, 0, lot)), 1), INT64_MAX)
         floor = -(-instrument.min_qty // lot)
         if instrument.min_notional and price > 0:
-            scale = instrument.min_notional * 10 ** (instrument.price_scale + instrument.qty_scale)
-            floor = max(floor, -(-scale // (price * 10**instrument.quote_scale * lot)))
+            scale = instrument.min_notional * instrument.amount_divisor
+            floor = max(floor, -(-scale // (instrument.price_times_qty(price, 1) * lot)))
         lots = floor + self.chance.randint(0, 12) if self.chance.random() < 0.99 else max(floor - 1, 1)
         return lots * lot if lots * lot <= INT64_MAX else lot
 
@@ -397,8 +404,9 @@ class Crowd:
         """GTC, Day or GTD, with an expiry soon, later, or at the end of time."""
         tif = self.chance.choice((TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD))
         if tif == TimeInForce.GTD:
+            now = max(self.time_ns, self.engine._time_ns)
             soon = self.chance.choice((0, 1, 50, 1000, 1000, 10**6, 10**9, 10**15))
-            later = min(self.time_ns + soon, INT64_MAX)
+            later = min(now + soon, INT64_MAX)
             terms["expire_ns"] = self.chance.choice((later,) * 9 + (INT64_MAX,))
         elif self.chance.random() < 0.005:
             terms["expire_ns"] = INT64_MAX
@@ -502,7 +510,7 @@ class Crowd:
         instrument, total = order.instrument, order.cum + order.leaves
         price = order.price
         if self.chance.random() < 0.5:
-            price = self.a_price(instrument, self.chance.randint(-6, 6))
+            price = self.a_price(instrument, self.chance.randint(-6, 6)) + (self.chance.random() < 0.03)
         lot = instrument.band_at(max(price, 0)).lot
         qty = total
         if self.chance.random() < 0.6:
@@ -527,8 +535,8 @@ class Crowd:
             fields |= {"session": 0, "client_ref": self.chance.randint(0, 1), "gateway": 0}
         if fields["scope"] == Scope.ACCOUNT:
             fields["account"] = self.an_account(session)
-            if self.chance.random() < 0.05:
-                fields["account"] = self.chance.choice((0, 7, 777, MAX_ACCOUNT))
+            if self.chance.random() < 0.1:
+                fields["account"] = self.chance.choice((0, 1, 2, 3, 777, MAX_ACCOUNT))
         if self.chance.random() < 0.85:
             fields["symbol"] = self.an_instrument().symbol if self.chance.random() < 0.95 else 777
         if self.chance.random() < 0.7:
@@ -663,6 +671,16 @@ class Crowd:
     def set_rules(self) -> Draw:
         """The version that there is, or another."""
         return operator(CommandKind.SET_RULES, qty=self.chance.choice((RULES_VERSION, RULES_VERSION, 0, 2, -1)))
+
+    def misdirected(self) -> Draw:
+        """A sound command in the wrong name: the operator's from a session, a broker's from nobody or a stranger."""
+        (action,) = self.chance.choices(self.actions[:-1], [0.2, *[1.0] * (len(self.actions) - 2)])
+        draw = action()
+        if draw.fields.get("session"):
+            draw.fields["session"] = self.chance.choice((0, 60_000, -1))
+        else:
+            draw.fields["session"] = self.any_session().session
+        return draw
 
     def nonsense(self) -> Draw:
         """Any kind, any values."""
