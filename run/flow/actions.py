@@ -17,7 +17,6 @@ from wire.enums import Side
 
 PRICE_SCALE: Final = 4  # every format here counts 1/10,000 dollar
 TAKER_ID: Final = 900_000_000_000  # no format names a taker: its id is made up, this plus its row in the file
-MAX_NUMBER: Final = 10**15  # of an id, a quantity, a price: what the files hold is far below, and sums stay exact
 
 
 class FlowError(ValueError):

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from run.flow.actions import Fill, Flow, FlowBuilder, FlowError, Op
-from run.flow.text import number, positive, seconds_to_ns, shown
+from run.flow.text import QTY_DIGITS, number, positive, seconds_to_ns, shown
 from wire.enums import Side
 
 HEADER: Final = "seq,op,id,side,qty,price,expected_fills,orig_row,time"
@@ -56,7 +56,7 @@ def _read_row(builder: FlowBuilder, line: bytes, time_of: Callable[[bytes], int]
         raise ValueError(f"op is A, R, X or I, not {shown(op_text)}")
     if side is None:
         raise ValueError(f"side is B or S, not {shown(side_text)}")
-    order_id, qty, price = positive(id_text), positive(qty_text), positive(price_text)
+    order_id, qty, price = positive(id_text), positive(qty_text, QTY_DIGITS), positive(price_text)
     time_ns, row = time_of(time_text), number(row_text)
     if op is Op.TAKE:
         fills = [_fill(part) for part in fills_text.split(b";")] if fills_text else []
@@ -71,4 +71,4 @@ def _fill(text: bytes) -> Fill:
     parts = text.split(b":")
     if len(parts) != 3:
         raise ValueError(f"a fill is `resting id:qty:price`, not {shown(text)}")
-    return positive(parts[0]), positive(parts[1]), positive(parts[2])
+    return positive(parts[0]), positive(parts[1], QTY_DIGITS), positive(parts[2])

@@ -23,7 +23,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from run.flow.actions import Fill, Flow, FlowBuilder, FlowError, Op
+from run.flow.actions import TAKER_ID, Fill, Flow, FlowBuilder, FlowError, Op
 from wire.enums import Side
 
 LENGTHS: Final = {
@@ -183,8 +183,8 @@ class _Reader:
         return True
 
     def _add(self, order_id: int, side: Side, qty: int, price: int, time_ns: int, row: int) -> None:
-        if not (order_id and qty and price):
-            raise ValueError("an order without id, shares or price")
+        if not (qty and price and 0 < order_id < TAKER_ID):
+            raise ValueError(f"an order with id {order_id}, {qty} shares and price {price}")
         if order_id in self._resting:
             raise ValueError(f"order {order_id} is added while it rests")
         self._resting[order_id] = _Resting(side, qty, price)

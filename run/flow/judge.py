@@ -145,7 +145,7 @@ class Judge:
         return fills
 
     def _compare(self, orders: np.ndarray, fills: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For each taker whether its `fills` are the venue's, and where they begin; one row of `orders` for each fill."""
+        """For each taker whether its fills are the venue's, and where they begin; `orders` has one row for each."""
         flow = self._flow
         taker = np.searchsorted(flow.takers, orders)
         count = np.bincount(taker, minlength=len(flow.takers))

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from run.flow.actions import MAX_NUMBER
+from typing import Final
 
-NS_PER_S = 1_000_000_000
-
-
-def number(text: bytes) -> int:
-    """A whole number from 0 to below MAX_NUMBER; raises ValueError for all else."""
-    if not text.isdigit() or (value := int(text[:20])) >= MAX_NUMBER:
-        raise ValueError(f"{shown(text)} is not a whole number from 0 to {MAX_NUMBER - 1:,}")
-    return value
+NS_PER_S: Final = 1_000_000_000
+QTY_DIGITS: Final = 10  # no day's sum of quantities of so many digits leaves int64
 
 
-def positive(text: bytes) -> int:
-    """A whole number above 0; raises ValueError for all else."""
-    value = number(text)
+def number(text: bytes, digits: int = 15) -> int:
+    """A whole number of at most so many digits, not negative; raises ValueError for all else."""
+    if not text.isdigit() or len(text) > digits:
+        raise ValueError(f"{shown(text)} is not a whole number of 1 to {digits} digits")
+    return int(text)
+
+
+def positive(text: bytes, digits: int = 15) -> int:
+    """The same above 0."""
+    value = number(text, digits)
     if not value:
         raise ValueError("0 is not a number above 0")
     return value
