@@ -36,9 +36,9 @@ def verify(config: Config, as_json: bool) -> None:
     console = out()
     console.print(f"[green]✓[/green] {directory}: every record is whole and follows the one before it")
     console.print(made)
-    if report.torn:
+    if torn := report.torn:
         console.print(
-            f"[yellow]![/yellow] behind it, at offset {report.torn.offset} of {report.torn.file}: {report.torn.problem}.",
+            f"[yellow]![/yellow] behind it, at offset {torn.offset} of {torn.file}: {torn.problem}.",
             "  It was never acknowledged; the next start cuts it. (Or it is being written at this moment.)",
             sep="\n",
             soft_wrap=True,
