@@ -24,7 +24,7 @@ from wire.frames import Batch, Buffer, Frame
 from wire.reasons import WireError
 
 JUDGED = 1 / 64  # of the accepted frames of one segment; pycapnp needs 0.1 ms for one
-POOL = 400  # frames that mutations start from
+POOL, ROUND = 400, 20_000  # so many right frames to start from, renewed after so many wrong ones
 
 
 class Nonsense(AssertionError):
@@ -245,14 +245,17 @@ def address(array: np.ndarray) -> int:
     return start
 
 
-def fuzz(seed: int, frames: int, kinds: dict[str, Frame] = KINDS) -> Counter[tuple[str, str]]:
+def fuzz(
+    seed: int, frames: int, kinds: dict[str, Frame] = KINDS, progress: Callable[[int], None] = lambda number: None
+) -> Counter[tuple[str, str]]:
     """How many frames of each (kind, outcome). Raises Nonsense, naming the frame."""
     outcomes: Counter[tuple[str, str]] = Counter()
-    names = list(kinds)
-    setup = random.Random(seed)
-    pool = [(name, right_frame(setup, KINDS[name])) for name in names for _ in range(POOL // len(names))]
-    hot = {frame: hot_words(frame) for _, frame in pool}
     for number in range(frames):
+        if number % ROUND == 0:
+            progress(number)
+            setup = random.Random(f"{seed} {number}")
+            pool = [(name, right_frame(setup, KINDS[name])) for name in KINDS for _ in range(POOL // len(KINDS))]
+            hot = {frame: hot_words(frame) for _, frame in pool}
         chance = random.Random(seed << 40 | number)
         name, right = chance.choice(pool)
         other_name, other = chance.choice(pool)
@@ -279,14 +282,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="every frame follows from it (default 1)")
     parser.add_argument("--frames", type=int, default=1_000_000, help="how many (default 1,000,000)")
     options = parser.parse_args()
-    step, done = 20_000, 0
-    outcomes: Counter[tuple[str, str]] = Counter()
-    while done < options.frames:
-        frames = min(step, options.frames - done)
-        outcomes += fuzz(options.seed + done // step, frames)
-        done += frames
-        sys.stderr.write(f"\r{done:,} of {options.frames:,} frames")
-    sys.stderr.write("\n")
+
+    def progress(number: int) -> None:
+        sys.stderr.write(f"\r{number:,} of {options.frames:,} frames")
+
+    outcomes = fuzz(options.seed, options.frames, progress=progress)
+    sys.stderr.write("\r")
     sys.stdout.write("\n".join(table(outcomes)) + "\n")
 
 

@@ -1,12 +1,17 @@
 """The bytes of every struct and every frame, kept in golden.txt, so that no change of a layout goes unnoticed.
 
+A struct's bytes stand below its fields and their values, for whoever writes a client in another language.
+
 A change that is meant: `python -m tests.wire.golden`, and look at what it did. Journals already written still hold the
 old bytes.
 """
 
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from tests.wire.samples import KINDS, STRUCTS, sample_frame, sample_rows
 
@@ -24,8 +29,8 @@ def current() -> Iterator[tuple[str, bytes]]:
 
 
 def kept() -> dict[str, bytes]:
-    """What golden.txt says: a name on a line of its own, then its bytes in hex, indented."""
-    sections = re.findall(r"^(\w+)\n((?:  .*\n)+)", PATH.read_text(), re.MULTILINE)
+    """What golden.txt says: a name on a line of its own, notes, then its bytes in hex, indented."""
+    sections = re.findall(r"^(\w+)\n(?:# .*\n)*((?:  .*\n)+)", PATH.read_text(), re.MULTILINE)
     return {name: bytes.fromhex(content) for name, content in sections}
 
 
@@ -34,6 +39,10 @@ def text() -> str:
     lines = []
     for name, content in current():
         lines.append(name)
+        if name in STRUCTS:
+            (row,) = np.frombuffer(content, STRUCTS[name])
+            fields = ", ".join(f"{field} {row[field]}" for field in STRUCTS[name].names or ())
+            lines += textwrap.wrap(fields, 100, initial_indent="# ", subsequent_indent="# ")
         lines += [f"  {content[at : at + LINE].hex()}" for at in range(0, len(content), LINE)]
     return "\n".join(lines) + "\n"
 
