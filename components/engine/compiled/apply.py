@@ -24,13 +24,16 @@ from components.engine.compiled.state import (
     NONE,
     accounts_of,
     books_of,
+    command_at,
     commands_of,
-    events_of,
+    event_at,
     extensions_of,
     head_of,
     ids_of,
     levels_of,
+    order_at,
     orders_of,
+    session_at,
     sessions_of,
     timers_of,
 )
@@ -55,7 +58,7 @@ from wire.enums import CommandKind, EventKind, Reason
 @kernel
 def apply_group(s: int) -> Word:
     """Go on with the group in the state table until it is done or something stands in the way; says which."""
-    head = head_of(s)[0]
+    head = head_of(s)
     head["written"] = 0
     if head["index"] == 0 and head["stage"] == FRESH:
         if not extensions_add_up(s):
@@ -66,7 +69,7 @@ def apply_group(s: int) -> Word:
     while head["index"] < len(commands):
         if not has_event_room(s):
             return EVENTS_FULL
-        command = commands[head["index"]]
+        command = command_at(s, head["index"])
         if head["stage"] == FRESH:
             if not has_state_room(s, command):
                 return NEED_ROOM
@@ -91,11 +94,11 @@ def begin(s: int, command: np.void) -> Word:
     kind = command["kind"]
     if reason != Reason.NONE:
         is_order = kind == CommandKind.NEW_ORDER
-        order_id = head_of(s)[0]["command_seq"] if is_order else 0
+        order_id = head_of(s)["command_seq"] if is_order else 0
         rejected_event(s, command, reason, command["client_ref"] if is_order else 0, order_id)
         return DONE
     if kind <= CommandKind.MASS_CANCEL and command["session"] != 0:
-        session = sessions_of(s)[command["session"]]
+        session = session_at(s, command["session"])
         if command["client_ref"] <= session["client_ref"]:
             return repeated(s, command)
         session["client_ref"] = command["client_ref"]
@@ -139,9 +142,9 @@ def extensions_add_up(s: int) -> bool:
     commands = commands_of(s)
     total = 0
     for i in range(len(commands)):
-        if commands[i]["extensions"] < 0:
+        if command_at(s, i)["extensions"] < 0:
             return False
-        total += commands[i]["extensions"]
+        total += command_at(s, i)["extensions"]
     return total == len(extensions_of(s))
 
 
@@ -153,7 +156,7 @@ def has_state_room(s: int, command: np.void) -> bool:
     """Whether the command fits the arrays, whatever it does. Asked before anything changes."""
     kind = command["kind"]
     if kind == CommandKind.NEW_ORDER or kind == CommandKind.REPLACE:
-        head = head_of(s)[0]
+        head = head_of(s)
         if head["safe_orders"] <= 0 and not count_safe_orders(s):
             head["needed_table"] = NEED_ORDERS
             return False
@@ -167,7 +170,7 @@ def has_state_room(s: int, command: np.void) -> bool:
 @kernel
 def count_safe_orders(s: int) -> bool:
     """How many more orders fit for certain: each takes at most a slot, a level, two map entries and a timer."""
-    head = head_of(s)[0]
+    head = head_of(s)
     if head["timers_used"] > 2 * head["timers_live"] + 64:
         compact_timers(s)
     safe = len(orders_of(s)) - head["orders_live"] - 1  # a taker in hand has a slot too
@@ -181,15 +184,15 @@ def count_safe_orders(s: int) -> bool:
 @kernel
 def ladder_fits(s: int, command: np.void) -> bool:
     """Whether the side that the order may rest on has room for a level."""
-    head = head_of(s)[0]
+    head = head_of(s)
     symbol = command["symbol"]
     side = side_index(command["side"])
     if command["kind"] == CommandKind.REPLACE:
         slot = find_target(s, command)
         if slot == NONE:
             return True
-        symbol = orders_of(s)[slot]["symbol"]
-        side = side_index(orders_of(s)[slot]["side"])
+        symbol = order_at(s, slot)["symbol"]
+        side = side_index(order_at(s, slot)["side"])
     elif not 0 < symbol < len(books_of(s)):
         return True
     if ladder_room(s, 2 * symbol + side):
@@ -216,7 +219,7 @@ def reaches(s: int, new_id: Word, most: Word, length: Word, table: Word) -> bool
     """Whether a table of that length holds the id; if not, what is needed stands in the head."""
     if new_id < length or new_id > most:
         return True
-    head = head_of(s)[0]
+    head = head_of(s)
     head["needed_table"] = table
     head["needed_id"] = new_id
     return False
@@ -225,7 +228,7 @@ def reaches(s: int, new_id: Word, most: Word, length: Word, table: Word) -> bool
 @kernel
 def repeated(s: int, command: np.void) -> Word:
     """A ref that was used before: nothing happens, and the session is given no new number."""
-    event = events_of(s)[new_event(s, EventKind.REPEATED, Reason.REPEATED_REF, command["session"], False)]
+    event = event_at(s, new_event(s, EventKind.REPEATED, Reason.REPEATED_REF, command["session"], False))
     event["request_ref"] = command["client_ref"]
     return DONE
 

@@ -8,11 +8,12 @@ from components.engine.compiled.state import (
     NONE,
     best_rung,
     head_of,
-    ladder_of,
-    levels_of,
-    orders_of,
+    level_at,
+    order_at,
+    row_at,
     rows_of,
-    sides_of,
+    rung_at,
+    side_at,
 )
 from components.kernels.kernel import Word, kernel
 from wire.constants import MAX_BANDS
@@ -23,19 +24,18 @@ from wire.state import CanonicalState
 @kernel
 def canonical_orders(s: int) -> Word:
     """Fill the table's rows with every resting order by symbol, buy before sell, best first, then priority."""
-    orders = orders_of(s)
-    rows = rows_of(s)
+    room = len(rows_of(s))
     count = 0
-    for symbol in range(1, head_of(s)[0]["symbols"] + 1):
+    for symbol in range(1, head_of(s)["symbols"] + 1):
         for side in range(2):
             side_row = 2 * symbol + side
             position = best_rung(s, side_row)
-            first = sides_of(s)[side_row]["start"]
+            first = side_at(s, side_row)["start"]
             while position >= first and position != NONE:
-                slot = levels_of(s)[ladder_of(s)[position]["level"]]["first"]
-                while slot != NONE and count < len(rows):
-                    order = orders[slot]
-                    row = rows[count]
+                slot = level_at(s, rung_at(s, position)["level"])["first"]
+                while slot != NONE and count < room:
+                    order = order_at(s, slot)
+                    row = row_at(s, count)
                     row["symbol"] = order["symbol"]
                     row["session"] = order["session"]
                     row["account"] = order["account"]

@@ -9,12 +9,14 @@ import numpy as np
 
 from components.engine.compiled.events import session_exists
 from components.engine.compiled.state import (
+    account_at,
     accounts_of,
-    bands_of,
+    band_at,
+    book_at,
     books_of,
     head_of,
-    order_terms_of,
-    sessions_of,
+    order_terms_at,
+    session_at,
 )
 from components.kernels.kernel import Word, kernel
 from components.kernels.wide import wide_less, wide_product
@@ -26,14 +28,14 @@ from wire.enums import CommandKind, ExtensionKind, OrderType, Reason, Side, Time
 def instrument_exists(s: int, symbol: Word) -> bool:
     """Whether the symbol is an instrument's."""
     books = books_of(s)
-    return 0 < symbol < len(books) and books[symbol]["exists"] != 0
+    return 0 < symbol < len(books) and book_at(s, symbol)["exists"] != 0
 
 
 @kernel
 def account_exists(s: int, account: Word) -> bool:
     """Whether the id is an account's."""
     accounts = accounts_of(s)
-    return 0 < account < len(accounts) and accounts[account]["firm"] != 0
+    return 0 < account < len(accounts) and account_at(s, account)["firm"] != 0
 
 
 @kernel
@@ -60,7 +62,7 @@ def check_sender(s: int, command: np.void) -> Word:
         return Reason.UNKNOWN_SESSION
     if kind >= CommandKind.OPEN_SESSION:
         return Reason.NONE
-    gateway = sessions_of(s)[session]["gateway"]
+    gateway = session_at(s, session)["gateway"]
     if gateway == 0:
         return Reason.SESSION_CLOSED
     if gateway != command["gateway"]:
@@ -69,12 +71,11 @@ def check_sender(s: int, command: np.void) -> Word:
 
 
 @kernel
-def band_at(s: int, symbol: Word, price: Word) -> Word:
+def band_for(s: int, symbol: Word, price: Word) -> Word:
     """Index of the band that holds at a price: the last that begins at or below it."""
-    bands = bands_of(s)
     first = MAX_BANDS * symbol
-    i = first + books_of(s)[symbol]["bands"] - 1
-    while i > first and bands[i]["from_price"] > price:
+    i = first + book_at(s, symbol)["bands"] - 1
+    while i > first and band_at(s, i)["from_price"] > price:
         i -= 1
     return i
 
@@ -82,9 +83,9 @@ def band_at(s: int, symbol: Word, price: Word) -> Word:
 @kernel
 def check_price(s: int, symbol: Word, price: Word) -> Word:
     """Rows 17 and 18 for a limit price."""
-    if not 0 < price <= books_of(s)[symbol]["max_price"]:
+    if not 0 < price <= book_at(s, symbol)["max_price"]:
         return Reason.PRICE_OUT_OF_RANGE
-    if price % bands_of(s)[band_at(s, symbol, price)]["tick"] != 0:
+    if price % band_at(s, band_for(s, symbol, price))["tick"] != 0:
         return Reason.PRICE_NOT_ON_TICK
     return Reason.NONE
 
@@ -92,10 +93,10 @@ def check_price(s: int, symbol: Word, price: Word) -> Word:
 @kernel
 def check_qty(s: int, symbol: Word, price: Word, qty: Word) -> Word:
     """Rows 19 to 21 for a quantity of the base; price 0: a market order without one."""
-    book = books_of(s)[symbol]
+    book = book_at(s, symbol)
     if not book["min_qty"] <= qty <= book["max_qty"]:
         return Reason.QTY_OUT_OF_RANGE
-    lot = bands_of(s)[band_at(s, symbol, price)]["lot"]
+    lot = band_at(s, band_for(s, symbol, price))["lot"]
     if lot != 1 and qty % lot != 0:
         return Reason.QTY_NOT_ON_LOT
     if price == 0:
@@ -123,8 +124,8 @@ def check_account(s: int, command: np.void) -> Word:
         return Reason.UNKNOWN_ACCOUNT
     if command["session"] == 0:
         return Reason.NONE
-    firm = sessions_of(s)[command["session"]]["firm"]
-    return Reason.NONE if accounts_of(s)[command["account"]]["firm"] == firm else Reason.ACCOUNT_NOT_OF_FIRM
+    firm = session_at(s, command["session"])["firm"]
+    return Reason.NONE if account_at(s, command["account"])["firm"] == firm else Reason.ACCOUNT_NOT_OF_FIRM
 
 
 @kernel
@@ -155,14 +156,14 @@ def check_terms(s: int, command: np.void) -> Word:
     if command["extensions"] > 1:
         return Reason.EXTENSION_MISMATCH
     if command["extensions"] == 1:
-        terms = order_terms_of(s)[head_of(s)[0]["extension"]]
+        terms = order_terms_at(s, head_of(s)["extension"])
         if terms["kind"] != ExtensionKind.ORDER_TERMS or terms["reserved0"] != 0 or terms["reserved1"] != 0:
             return Reason.EXTENSION_MISMATCH
         if terms["display_qty"] != 0 or terms["stop_price"] != 0 or terms["offset"] != 0:
             return Reason.UNSUPPORTED_INSTRUCTION
         expire_ns = terms["expire_ns"]
     if command["tif"] == TimeInForce.GTD:
-        return Reason.NONE if expire_ns > head_of(s)[0]["time_ns"] else Reason.INVALID_EXPIRY
+        return Reason.NONE if expire_ns > head_of(s)["time_ns"] else Reason.INVALID_EXPIRY
     return Reason.NONE if expire_ns == 0 else Reason.INVALID_EXPIRY
 
 
@@ -185,7 +186,7 @@ def check_min_qty(s: int, command: np.void) -> Word:
     """Row 22."""
     if command["extensions"] == 0:
         return Reason.NONE
-    min_qty = order_terms_of(s)[head_of(s)[0]["extension"]]["min_qty"]
+    min_qty = order_terms_at(s, head_of(s)["extension"])["min_qty"]
     if min_qty == 0:
         return Reason.NONE
     if min_qty < 0 or command["tif"] != TimeInForce.IOC or command["flags"] != 0 or min_qty > command["qty"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.engine.compiled.state import events_of, head_of, orders_of, sessions_of, words_of
+from components.engine.compiled.state import event_at, head_of, order_at, session_at, sessions_of, words_of
 from components.kernels.kernel import Word, kernel
 from wire.enums import EventKind, Liquidity
 
@@ -32,18 +32,18 @@ _LOW_35 = np.int64((1 << 35) - 1)
 def session_exists(s: int, session: Word) -> bool:
     """Whether the id is a session's."""
     sessions = sessions_of(s)
-    return 0 < session < len(sessions) and sessions[session]["firm"] != 0
+    return 0 < session < len(sessions) and session_at(s, session)["firm"] != 0
 
 
 @kernel
 def new_event(s: int, kind: Word, reason: Word, session: Word, is_report: bool) -> Word:
     """The next record, with its numbers, its session's number and gateway; every other field is zero."""
-    head = head_of(s)[0]
+    head = head_of(s)
     row = head["written"]
     words = words_of(s)
     for i in range(16 * row, 16 * row + 16):
         words[i] = 0
-    event = events_of(s)[row]
+    event = event_at(s, row)
     head["written"] = row + 1
     head["event_seq"] += 1
     event["seq"] = head["event_seq"]
@@ -53,7 +53,7 @@ def new_event(s: int, kind: Word, reason: Word, session: Word, is_report: bool) 
     event["reason"] = reason
     event["session"] = session
     if session_exists(s, session):
-        owner = sessions_of(s)[session]
+        owner = session_at(s, session)
         if is_report:
             owner["report_seq"] += 1
         event["report_seq"] = owner["report_seq"]
@@ -74,9 +74,9 @@ def order_event(
     flags: Word,
 ) -> Word:
     """A report about the order in `slot`, with its leaves and executed quantity as they are now."""
-    order = orders_of(s)[slot]
+    order = order_at(s, slot)
     row = new_event(s, kind, reason, order["session"], True)
-    event = events_of(s)[row]
+    event = event_at(s, row)
     event["symbol"] = order["symbol"]
     event["account"] = order["account"]
     event["client_ref"] = order["client_ref"]
@@ -100,13 +100,13 @@ def executed_event(
 ) -> None:
     """One side of a match."""
     row = order_event(s, EventKind.EXECUTED, 0, slot, request_ref, price, qty, liquidity, flags)
-    events_of(s)[row]["match"] = match
+    event_at(s, row)["match"] = match
 
 
 @kernel
 def cancelled_event(s: int, slot: Word, reason: Word, request_ref: Word, qty: Word, flags: Word) -> None:
     """`qty` was taken off the order, whose leaves are what is left."""
-    price = orders_of(s)[slot]["price"]
+    price = order_at(s, slot)["price"]
     order_event(s, EventKind.CANCELLED, reason, slot, request_ref, price, qty, Liquidity.NONE, flags)
 
 
@@ -114,7 +114,7 @@ def cancelled_event(s: int, slot: Word, reason: Word, request_ref: Word, qty: Wo
 def rejected_event(s: int, command: np.void, reason: Word, client_ref: Word, order_id: Word) -> None:
     """The command did not happen. `client_ref` and `order_id` are those of the order it is about."""
     row = new_event(s, EventKind.REJECTED, reason, command["session"], True)
-    event = events_of(s)[row]
+    event = event_at(s, row)
     event["symbol"] = command["symbol"]
     event["account"] = command["account"]
     event["client_ref"] = client_ref
@@ -130,7 +130,7 @@ def rejected_event(s: int, command: np.void, reason: Word, client_ref: Word, ord
 @kernel
 def hash_events(s: int) -> None:
     """Carry the running hash over the events in the buffer. Definition: README.md, "Event hash"."""
-    head = head_of(s)[0]
+    head = head_of(s)
     words = words_of(s)
     h = head["event_hash"]
     for row in range(head["written"]):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from components.engine.compiled.checks import band_at
+from components.engine.compiled.checks import band_for
 from components.engine.compiled.events import cancelled_event, executed_event
 from components.engine.compiled.orders import drop_order, free_order, index_order, join_level, side_index, unindex_order
 from components.engine.compiled.state import (
@@ -14,16 +14,16 @@ from components.engine.compiled.state import (
     EVENTS_FULL,
     FRESH,
     MATCHING,
-    bands_of,
+    band_at,
     best_rung,
-    books_of,
+    book_at,
     events_of,
     head_of,
-    ladder_of,
-    levels_of,
-    orders_of,
+    level_at,
+    order_at,
     price_key,
-    sides_of,
+    rung_at,
+    side_at,
 )
 from components.engine.contract import MIN_EVENT_CAPACITY
 from components.kernels.kernel import Word, kernel
@@ -41,7 +41,7 @@ from wire.enums import Liquidity, OrderType, Reason, TimeInForce
 @kernel
 def has_event_room(s: int) -> bool:
     """Whether the next step's events fit the buffer, whatever it does."""
-    return len(events_of(s)) - head_of(s)[0]["written"] >= MIN_EVENT_CAPACITY
+    return len(events_of(s)) - head_of(s)["written"] >= MIN_EVENT_CAPACITY
 
 
 @kernel
@@ -64,8 +64,8 @@ def bound_price(s: int, symbol: Word, side: Word, order_type: Word, price: Word)
     rung = best_rung(s, opposite_row(symbol, side))
     if rung < 0:
         return np.int64(0)
-    book = books_of(s)[symbol]
-    best = price_key(1 - side, ladder_of(s)[rung]["key"])
+    book = book_at(s, symbol)
+    best = price_key(1 - side, rung_at(s, rung)["key"])
     if side == 0:
         bound = min(best + book["protection_points"], book["max_price"])
         return min(bound, price) if price != 0 else bound
@@ -77,19 +77,17 @@ def bound_price(s: int, symbol: Word, side: Word, order_type: Word, price: Word)
 def crosses(s: int, symbol: Word, side: Word, bound_key: Word) -> bool:
     """Whether the best opposite level is within the bound (as a key of that level's side)."""
     rung = best_rung(s, opposite_row(symbol, side))
-    return rung >= 0 and ladder_of(s)[rung]["key"] >= bound_key
+    return rung >= 0 and rung_at(s, rung)["key"] >= bound_key
 
 
 @kernel
 def available(s: int, symbol: Word, side: Word, bound_key: Word, wanted: Word) -> bool:
     """Whether at least `wanted` stands within the bound."""
     row = opposite_row(symbol, side)
-    ladder = ladder_of(s)
-    levels = levels_of(s)
-    first = sides_of(s)[row]["start"]
+    first = side_at(s, row)["start"]
     rung = best_rung(s, row)
-    while rung >= first and ladder[rung]["key"] >= bound_key:
-        wanted -= levels[ladder[rung]["level"]]["qty"]
+    while rung >= first and rung_at(s, rung)["key"] >= bound_key:
+        wanted -= level_at(s, rung_at(s, rung)["level"])["qty"]
         if wanted <= 0:
             return True
         rung -= 1
@@ -99,7 +97,7 @@ def available(s: int, symbol: Word, side: Word, bound_key: Word, wanted: Word) -
 @kernel
 def budget_product(s: int, symbol: Word, budget: Word) -> tuple[Word, Word]:
     """The largest price * qty that a budget in quote units pays for, as a wide number (saturated)."""
-    book = books_of(s)[symbol]
+    book = book_at(s, symbol)
     exponent = book["price_scale"] + book["qty_scale"] - book["quote_scale"]
     if exponent >= 0:
         return wide_times_power_of_ten(np.int64(0), budget, exponent)
@@ -121,7 +119,7 @@ def affordable(s: int, symbol: Word, budget: Word, price: Word, most: Word) -> W
             if not wide_less(high, low, cost_high, cost_low):
                 qty += bit
         bit >>= 1
-    return qty - qty % bands_of(s)[band_at(s, symbol, price)]["lot"]
+    return qty - qty % band_at(s, band_for(s, symbol, price))["lot"]
 
 
 @kernel
@@ -141,21 +139,20 @@ def cost_of(s: int, symbol: Word, price: Word, qty: Word) -> Word:
 @kernel
 def start_matching(s: int, slot: Word, request_ref: Word, bound: Word, budget: Word) -> None:
     """Remember the taker, so that matching can stop for room and go on."""
-    head = head_of(s)[0]
+    head = head_of(s)
     head["stage"] = MATCHING
     head["taker"] = slot
     head["request_ref"] = request_ref
-    head["bound_key"] = price_key(1 - side_index(orders_of(s)[slot]["side"]), bound)
+    head["bound_key"] = price_key(1 - side_index(order_at(s, slot)["side"]), bound)
     head["budget"] = budget
 
 
 @kernel
 def match_one(s: int, taker_slot: Word, side: Word, maker_slot: Word, qty: Word) -> None:
     """One match: two events, the maker's first, and the maker's order brought up to date."""
-    head = head_of(s)[0]
-    orders = orders_of(s)
-    taker = orders[taker_slot]
-    maker = orders[maker_slot]
+    head = head_of(s)
+    taker = order_at(s, taker_slot)
+    maker = order_at(s, maker_slot)
     price = maker["price"]
     symbol = taker["symbol"]
     head["match"] += 1
@@ -172,7 +169,7 @@ def match_one(s: int, taker_slot: Word, side: Word, maker_slot: Word, qty: Word)
     if maker["leaves"] == 0:
         drop_order(s, maker_slot, qty)
     else:
-        levels_of(s)[maker["level"]]["qty"] -= qty
+        level_at(s, maker["level"])["qty"] -= qty
     rests = taker["leaves"] > 0 and rests_by_nature(taker) and not crosses(s, symbol, side, head["bound_key"])
     executed_event(s, taker_slot, head["request_ref"], price, qty, match, Liquidity.TAKER, RESTS if rests else 0)
 
@@ -183,10 +180,9 @@ def match_taker(s: int) -> Word:
 
     Returns DONE, or EVENTS_FULL with everything remembered.
     """
-    head = head_of(s)[0]
-    orders = orders_of(s)
+    head = head_of(s)
     taker_slot = head["taker"]
-    taker = orders[taker_slot]
+    taker = order_at(s, taker_slot)
     side = side_index(taker["side"])
     row = opposite_row(taker["symbol"], side)
     by_funds = taker["flags"] == FUNDS
@@ -194,10 +190,10 @@ def match_taker(s: int) -> Word:
         if not has_event_room(s):
             return EVENTS_FULL
         rung = best_rung(s, row)
-        if rung < 0 or ladder_of(s)[rung]["key"] < head["bound_key"]:
+        if rung < 0 or rung_at(s, rung)["key"] < head["bound_key"]:
             return finish_taker(s, Reason.NONE)
-        maker_slot = levels_of(s)[ladder_of(s)[rung]["level"]]["first"]
-        maker = orders[maker_slot]
+        maker_slot = level_at(s, rung_at(s, rung)["level"])["first"]
+        maker = order_at(s, maker_slot)
         if by_funds:
             if head["budget"] == 0:
                 return finish_taker(s, Reason.NONE)
@@ -215,9 +211,9 @@ def match_taker(s: int) -> Word:
 @kernel
 def finish_taker(s: int, reason: Word) -> Word:
     """What is left of the taker rests or is cancelled. `reason` is NONE unless the funds ran out."""
-    head = head_of(s)[0]
+    head = head_of(s)
     slot = head["taker"]
-    taker = orders_of(s)[slot]
+    taker = order_at(s, slot)
     head["stage"] = FRESH
     if rests_by_nature(taker) and taker["leaves"] > 0:
         join_level(s, slot)

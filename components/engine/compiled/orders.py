@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from components.engine.compiled.ladder import level_at, remove_level
+from components.engine.compiled.ladder import level_for, remove_level
 from components.engine.compiled.state import (
     NONE,
-    accounts_of,
+    account_at,
     head_of,
     ids_of,
-    levels_of,
-    orders_of,
+    level_at,
+    order_at,
     price_key,
     refs_of,
-    sessions_of,
+    session_at,
 )
 from components.engine.compiled.timers import add_timer
 from components.kernels.kernel import Word, kernel
@@ -23,21 +23,21 @@ from wire.enums import Side, TimeInForce
 @kernel
 def take_order(s: int) -> Word:
     """A free slot. There is one: room was checked before the step."""
-    head = head_of(s)[0]
+    head = head_of(s)
     slot = head["free_order"]
     if slot == NONE:
         slot = head["orders_used"]
         head["orders_used"] = slot + 1
     else:
-        head["free_order"] = orders_of(s)[slot]["next"]
+        head["free_order"] = order_at(s, slot)["next"]
     return slot
 
 
 @kernel
 def free_order(s: int, slot: Word) -> None:
     """Give a slot back; a timer that still names it will find another order id there."""
-    head = head_of(s)[0]
-    order = orders_of(s)[slot]
+    head = head_of(s)
+    order = order_at(s, slot)
     order["order_id"] = 0
     order["next"] = head["free_order"]
     head["free_order"] = slot
@@ -47,12 +47,11 @@ def free_order(s: int, slot: Word) -> None:
 def find_by_id(s: int, order_id: Word) -> Word:
     """Slot of the resting order with that id, or -1."""
     ids = ids_of(s)
-    orders = orders_of(s)
     hashed = hash_key(order_id, 0)
     position = map_first(ids, hashed)
     while position >= 0:
         slot = map_slot(ids, position)
-        if orders[slot]["order_id"] == order_id:
+        if order_at(s, slot)["order_id"] == order_id:
             return slot
         position = map_next(ids, hashed, position)
     return NONE
@@ -62,12 +61,11 @@ def find_by_id(s: int, order_id: Word) -> Word:
 def find_by_ref(s: int, session: Word, client_ref: Word) -> Word:
     """Slot of the session's resting order that was entered with that ref, or -1."""
     refs = refs_of(s)
-    orders = orders_of(s)
     hashed = hash_key(client_ref, session)
     position = map_first(refs, hashed)
     while position >= 0:
         slot = map_slot(refs, position)
-        if orders[slot]["client_ref"] == client_ref and orders[slot]["session"] == session:
+        if order_at(s, slot)["client_ref"] == client_ref and order_at(s, slot)["session"] == session:
             return slot
         position = map_next(refs, hashed, position)
     return NONE
@@ -76,28 +74,27 @@ def find_by_ref(s: int, session: Word, client_ref: Word) -> Word:
 @kernel
 def index_order(s: int, slot: Word) -> None:
     """Make a resting order known: by id, by ref, in its account's and session's threads, by its expiry."""
-    orders = orders_of(s)
-    order = orders[slot]
+    order = order_at(s, slot)
     map_insert(ids_of(s), hash_key(order["order_id"], 0), slot)
     map_insert(refs_of(s), hash_key(order["client_ref"], order["session"]), slot)
-    account = accounts_of(s)[order["account"]]
+    account = account_at(s, order["account"])
     order["account_prev"] = account["last"]
     order["account_next"] = NONE
     if account["last"] == NONE:
         account["first"] = slot
     else:
-        orders[account["last"]]["account_next"] = slot
+        order_at(s, account["last"])["account_next"] = slot
     account["last"] = slot
-    session = sessions_of(s)[order["session"]]
+    session = session_at(s, order["session"])
     order["session_prev"] = session["last"]
     order["session_next"] = NONE
     if session["last"] == NONE:
         session["first"] = slot
     else:
-        orders[session["last"]]["session_next"] = slot
+        order_at(s, session["last"])["session_next"] = slot
     session["last"] = slot
     order["indexed"] = 1
-    head_of(s)[0]["orders_live"] += 1
+    head_of(s)["orders_live"] += 1
     if order["tif"] == TimeInForce.GTD:
         add_timer(s, order["expire_ns"], order["order_id"], slot)
 
@@ -105,32 +102,31 @@ def index_order(s: int, slot: Word) -> None:
 @kernel
 def unindex_order(s: int, slot: Word) -> None:
     """The inverse of `index_order`, but for the timer, which is skipped when it surfaces."""
-    orders = orders_of(s)
-    order = orders[slot]
+    order = order_at(s, slot)
     map_remove(ids_of(s), hash_key(order["order_id"], 0), slot)
     map_remove(refs_of(s), hash_key(order["client_ref"], order["session"]), slot)
     before = order["account_prev"]
     after = order["account_next"]
     if before == NONE:
-        accounts_of(s)[order["account"]]["first"] = after
+        account_at(s, order["account"])["first"] = after
     else:
-        orders[before]["account_next"] = after
+        order_at(s, before)["account_next"] = after
     if after == NONE:
-        accounts_of(s)[order["account"]]["last"] = before
+        account_at(s, order["account"])["last"] = before
     else:
-        orders[after]["account_prev"] = before
+        order_at(s, after)["account_prev"] = before
     before = order["session_prev"]
     after = order["session_next"]
     if before == NONE:
-        sessions_of(s)[order["session"]]["first"] = after
+        session_at(s, order["session"])["first"] = after
     else:
-        orders[before]["session_next"] = after
+        order_at(s, before)["session_next"] = after
     if after == NONE:
-        sessions_of(s)[order["session"]]["last"] = before
+        session_at(s, order["session"])["last"] = before
     else:
-        orders[after]["session_prev"] = before
+        order_at(s, after)["session_prev"] = before
     order["indexed"] = 0
-    head = head_of(s)[0]
+    head = head_of(s)
     head["orders_live"] -= 1
     if order["tif"] == TimeInForce.GTD:
         head["timers_live"] -= 1
@@ -145,18 +141,17 @@ def side_index(order_side: Word) -> Word:
 @kernel
 def join_level(s: int, slot: Word) -> None:
     """Put the order at the end of the queue of its price."""
-    orders = orders_of(s)
-    order = orders[slot]
+    order = order_at(s, slot)
     side = side_index(order["side"])
-    level_slot = level_at(s, 2 * order["symbol"] + side, price_key(side, order["price"]))
-    level = levels_of(s)[level_slot]
+    level_slot = level_for(s, 2 * order["symbol"] + side, price_key(side, order["price"]))
+    level = level_at(s, level_slot)
     order["level"] = level_slot
     order["prev"] = level["last"]
     order["next"] = NONE
     if level["last"] == NONE:
         level["first"] = slot
     else:
-        orders[level["last"]]["next"] = slot
+        order_at(s, level["last"])["next"] = slot
     level["last"] = slot
     level["orders"] += 1
     level["qty"] += order["leaves"]
@@ -165,19 +160,18 @@ def join_level(s: int, slot: Word) -> None:
 @kernel
 def leave_level(s: int, slot: Word, leaves: Word) -> None:
     """Take the order out of its queue, where it stood for `leaves`; an empty level goes too."""
-    orders = orders_of(s)
-    order = orders[slot]
-    level = levels_of(s)[order["level"]]
+    order = order_at(s, slot)
+    level = level_at(s, order["level"])
     before = order["prev"]
     after = order["next"]
     if before == NONE:
         level["first"] = after
     else:
-        orders[before]["next"] = after
+        order_at(s, before)["next"] = after
     if after == NONE:
         level["last"] = before
     else:
-        orders[after]["prev"] = before
+        order_at(s, after)["prev"] = before
     level["orders"] -= 1
     level["qty"] -= leaves
     order["level"] = NONE

@@ -17,9 +17,11 @@ Numbers of slots, levels and symbols are indices; -1 is none. Side, as an index,
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from components.kernels.kernel import Word, kernel, table_array
+from components.kernels.kernel import Word, kernel, table_array, table_record
 from wire.constants import MAX_BANDS, RULES_VERSION
 from wire.dtypes import (
     BAND_EVENT,
@@ -172,29 +174,39 @@ STATE_ARRAYS = {
 _PASSING = ["commands", "extensions", "events", "words", "rows"]  # what a call brings with it
 COLUMNS = {name: column for column, name in enumerate([*STATE_ARRAYS, *_PASSING])}
 
-head_of = table_array(COLUMNS["head"], HEAD)
+_head_at = table_record(COLUMNS["head"], HEAD)
 orders_of = table_array(COLUMNS["orders"], ORDER)
+order_at = table_record(COLUMNS["orders"], ORDER)
 levels_of = table_array(COLUMNS["levels"], LEVEL)
-sides_of = table_array(COLUMNS["sides"], SIDE)
+level_at = table_record(COLUMNS["levels"], LEVEL)
+side_at = table_record(COLUMNS["sides"], SIDE)
 ladder_of = table_array(COLUMNS["ladder"], RUNG)
+rung_at = table_record(COLUMNS["ladder"], RUNG)
 books_of = table_array(COLUMNS["books"], BOOK)
-bands_of = table_array(COLUMNS["bands"], BAND)
+book_at = table_record(COLUMNS["books"], BOOK)
+band_at = table_record(COLUMNS["bands"], BAND)
 accounts_of = table_array(COLUMNS["accounts"], ACCOUNT)
+account_at = table_record(COLUMNS["accounts"], ACCOUNT)
 sessions_of = table_array(COLUMNS["sessions"], SESSION)
+session_at = table_record(COLUMNS["sessions"], SESSION)
 ids_of = table_array(COLUMNS["ids"], WORD)
 refs_of = table_array(COLUMNS["refs"], WORD)
 timers_of = table_array(COLUMNS["timers"], TIMER)
+timer_at = table_record(COLUMNS["timers"], TIMER)
 commands_of = table_array(COLUMNS["commands"], COMMAND)
+command_at = table_record(COLUMNS["commands"], COMMAND)
 extensions_of = table_array(COLUMNS["extensions"], EXTENSION)
-order_terms_of = table_array(COLUMNS["extensions"], ORDER_TERMS)
-instrument_terms_of = table_array(COLUMNS["extensions"], INSTRUMENT_TERMS)
-price_bands_of = table_array(COLUMNS["extensions"], PRICE_BANDS)
-party_terms_of = table_array(COLUMNS["extensions"], PARTY_TERMS)
+order_terms_at = table_record(COLUMNS["extensions"], ORDER_TERMS)
+instrument_terms_at = table_record(COLUMNS["extensions"], INSTRUMENT_TERMS)
+price_bands_at = table_record(COLUMNS["extensions"], PRICE_BANDS)
+party_terms_at = table_record(COLUMNS["extensions"], PARTY_TERMS)
 events_of = table_array(COLUMNS["events"], EVENT)
-instrument_events_of = table_array(COLUMNS["events"], INSTRUMENT_EVENT)
-band_events_of = table_array(COLUMNS["events"], BAND_EVENT)
-party_events_of = table_array(COLUMNS["events"], PARTY_EVENT)
+event_at = table_record(COLUMNS["events"], EVENT)
+instrument_event_at = table_record(COLUMNS["events"], INSTRUMENT_EVENT)
+band_event_at = table_record(COLUMNS["events"], BAND_EVENT)
+party_event_at = table_record(COLUMNS["events"], PARTY_EVENT)
 rows_of = table_array(COLUMNS["rows"], STATE_ORDER)
+row_at = table_record(COLUMNS["rows"], STATE_ORDER)
 words_of = table_array(COLUMNS["words"], WORD)  # the same events, as the words that are hashed
 
 # What `apply` says when it comes back.
@@ -232,9 +244,15 @@ def empty_state() -> dict[str, np.ndarray]:
 
 
 @kernel
+def head_of(s: int) -> Any:
+    """The engine's one head."""
+    return _head_at(s, 0)
+
+
+@kernel
 def best_rung(s: int, side_row: Word) -> Word:
     """Position in the ladder of a side's best level, or -1."""
-    side = sides_of(s)[side_row]
+    side = side_at(s, side_row)
     return side["start"] + side["levels"] - 1 if side["levels"] > 0 else NONE
 
 

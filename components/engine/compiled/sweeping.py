@@ -16,16 +16,16 @@ from components.engine.compiled.state import (
     THREAD_ACCOUNT,
     THREAD_SESSION,
     WALKING,
-    accounts_of,
+    account_at,
     best_rung,
-    events_of,
+    event_at,
     head_of,
-    ladder_of,
-    levels_of,
-    orders_of,
-    sessions_of,
-    sides_of,
-    timers_of,
+    level_at,
+    order_at,
+    rung_at,
+    session_at,
+    side_at,
+    timer_at,
 )
 from components.engine.compiled.timers import pop_timer, timer_is_live
 from components.engine.compiled.trading import cancel_whole
@@ -63,14 +63,14 @@ def mass_cancel(s: int, command: np.void) -> Word:
     if reason != Reason.NONE:
         rejected_event(s, command, reason, 0, 0)
         return DONE
-    head = head_of(s)[0]
+    head = head_of(s)
     head["count"] = 0
     scope = command["scope"]
     if scope == Scope.VENUE:
         start_walk(s, command["symbol"])
     elif scope == Scope.SESSION:
         head["stage"] = THREAD_SESSION
-        head["slot"] = sessions_of(s)[command["session"]]["first"]
+        head["slot"] = session_at(s, command["session"])["first"]
     elif scope == Scope.ACCOUNT:
         start_account(s, command["account"], command["account"])
     else:
@@ -84,7 +84,7 @@ def end_of_day(s: int, command: np.void) -> Word:
     if command["symbol"] != 0 and not instrument_exists(s, command["symbol"]):
         rejected_event(s, command, Reason.UNKNOWN_INSTRUMENT, 0, 0)
         return DONE
-    head_of(s)[0]["count"] = 0
+    head_of(s)["count"] = 0
     start_walk(s, command["symbol"])
     return go_on(s, command)
 
@@ -92,7 +92,7 @@ def end_of_day(s: int, command: np.void) -> Word:
 @kernel
 def go_on(s: int, command: np.void) -> Word:
     """Carry on with whichever walk is in hand, to its end or until the event buffer is full."""
-    stage = head_of(s)[0]["stage"]
+    stage = head_of(s)["stage"]
     if stage == WALKING:
         status = walk_books(s, command)
     elif stage == THREAD_SESSION:
@@ -100,7 +100,7 @@ def go_on(s: int, command: np.void) -> Word:
     else:
         status = follow_accounts(s, command)
     if status == DONE:
-        head_of(s)[0]["stage"] = FRESH
+        head_of(s)["stage"] = FRESH
         finish_sweep(s, command)
     return status
 
@@ -108,11 +108,11 @@ def go_on(s: int, command: np.void) -> Word:
 @kernel
 def finish_sweep(s: int, command: np.void) -> None:
     """The last event: how many orders that were."""
-    head = head_of(s)[0]
+    head = head_of(s)
     if command["kind"] == CommandKind.END_OF_DAY:
-        event = events_of(s)[new_event(s, EventKind.DAY_ENDED, 0, 0, False)]
+        event = event_at(s, new_event(s, EventKind.DAY_ENDED, 0, 0, False))
     else:
-        event = events_of(s)[new_event(s, EventKind.MASS_CANCELLED, 0, command["session"], True)]
+        event = event_at(s, new_event(s, EventKind.MASS_CANCELLED, 0, command["session"], True))
         event["account"] = command["account"]
         event["side"] = command["side"]
         event["request_ref"] = command["client_ref"]
@@ -123,17 +123,17 @@ def finish_sweep(s: int, command: np.void) -> None:
 @kernel
 def sweep_if_fitting(s: int, command: np.void, slot: Word) -> None:
     """Cancel one order if the command means it."""
-    order = orders_of(s)[slot]
+    order = order_at(s, slot)
     if command["kind"] == CommandKind.END_OF_DAY:
         if order["tif"] == TimeInForce.DAY:
-            head_of(s)[0]["count"] += 1
+            head_of(s)["count"] += 1
             cancel_whole(s, slot, Reason.END_OF_DAY, 0)
         return
     if command["symbol"] != 0 and command["symbol"] != order["symbol"]:
         return
     if command["side"] != 0 and command["side"] != order["side"]:
         return
-    head_of(s)[0]["count"] += 1
+    head_of(s)["count"] += 1
     own = command["session"] != 0 and command["session"] == order["session"]
     cancel_whole(s, slot, Reason.MASS_CANCELLED, command["client_ref"] if own else 0)
 
@@ -144,12 +144,12 @@ def sweep_if_fitting(s: int, command: np.void, slot: Word) -> None:
 @kernel
 def follow_thread(s: int, command: np.void, of_account: bool) -> Word:
     """From `head.slot` along its account's or its session's orders, which stand in the order of their ids."""
-    head = head_of(s)[0]
+    head = head_of(s)
     while head["slot"] != NONE:
         if not has_event_room(s):
             return EVENTS_FULL
         slot = head["slot"]
-        order = orders_of(s)[slot]
+        order = order_at(s, slot)
         head["slot"] = order["account_next"] if of_account else order["session_next"]
         sweep_if_fitting(s, command, slot)
     return DONE
@@ -158,17 +158,17 @@ def follow_thread(s: int, command: np.void, of_account: bool) -> Word:
 @kernel
 def start_account(s: int, account: Word, last_account: Word) -> None:
     """Stand at an account's first order; `last_account` is the last to come."""
-    head = head_of(s)[0]
+    head = head_of(s)
     head["stage"] = THREAD_ACCOUNT
     head["account"] = account
     head["last_symbol"] = last_account
-    head["slot"] = NONE if account > last_account else accounts_of(s)[account]["first"]
+    head["slot"] = NONE if account > last_account else account_at(s, account)["first"]
 
 
 @kernel
 def follow_accounts(s: int, command: np.void) -> Word:
     """The account in hand, then the further ones of the same firm. Looks at every account: a rare command."""
-    head = head_of(s)[0]
+    head = head_of(s)
     while head["account"] <= head["last_symbol"]:
         if in_scope(s, command, head["account"]) and follow_thread(s, command, True) != DONE:
             return EVENTS_FULL
@@ -181,7 +181,7 @@ def in_scope(s: int, command: np.void, account: Word) -> bool:
     """Whether an account's orders are meant."""
     if command["scope"] == Scope.ACCOUNT:
         return True
-    return accounts_of(s)[account]["firm"] == sessions_of(s)[command["session"]]["firm"]
+    return account_at(s, account)["firm"] == session_at(s, command["session"])["firm"]
 
 
 # ---------------------------------------------------------------------------------------- through books
@@ -190,7 +190,7 @@ def in_scope(s: int, command: np.void, account: Word) -> bool:
 @kernel
 def start_walk(s: int, symbol: Word) -> None:
     """Stand before the first order of a symbol (0: of all symbols)."""
-    head = head_of(s)[0]
+    head = head_of(s)
     head["stage"] = WALKING
     head["symbol"] = symbol if symbol != 0 else 1
     head["last_symbol"] = symbol if symbol != 0 else head["symbols"]
@@ -204,7 +204,7 @@ def start_walk(s: int, symbol: Word) -> None:
 @kernel
 def next_side(s: int) -> None:
     """Go to the best level of the next side."""
-    head = head_of(s)[0]
+    head = head_of(s)
     head["side"] += 1
     if head["side"] == 2:
         head["side"] = 0
@@ -217,9 +217,9 @@ def next_side(s: int) -> None:
 @kernel
 def first_of_level(s: int) -> None:
     """Stand at the first order of the level at `head.position`."""
-    head = head_of(s)[0]
-    if head["position"] >= sides_of(s)[2 * head["symbol"] + head["side"]]["start"]:
-        head["slot"] = levels_of(s)[ladder_of(s)[head["position"]]["level"]]["first"]
+    head = head_of(s)
+    if head["position"] >= side_at(s, 2 * head["symbol"] + head["side"])["start"]:
+        head["slot"] = level_at(s, rung_at(s, head["position"])["level"])["first"]
     else:
         head["slot"] = NONE
         head["position"] = NONE
@@ -231,13 +231,13 @@ def walk_books(s: int, command: np.void) -> Word:
 
     Cancelling may remove the level in hand; those above it, which move down then, have been visited already.
     """
-    head = head_of(s)[0]
+    head = head_of(s)
     while head["symbol"] <= head["last_symbol"]:
         if not has_event_room(s):
             return EVENTS_FULL
         slot = head["slot"]
         if slot != NONE:
-            head["slot"] = orders_of(s)[slot]["next"]
+            head["slot"] = order_at(s, slot)["next"]
             sweep_if_fitting(s, command, slot)
         elif head["position"] != NONE:
             head["position"] -= 1
@@ -253,12 +253,12 @@ def walk_books(s: int, command: np.void) -> Word:
 @kernel
 def expire_orders(s: int) -> Word:
     """Cancel every GTD order whose time has come, by expiry and then by id."""
-    head = head_of(s)[0]
-    while head["timers_used"] > 0 and timers_of(s)[0]["expire_ns"] <= head["time_ns"]:
+    head = head_of(s)
+    while head["timers_used"] > 0 and timer_at(s, 0)["expire_ns"] <= head["time_ns"]:
         if not has_event_room(s):
             return EVENTS_FULL
         live = timer_is_live(s, 0)
-        slot = timers_of(s)[0]["slot"]
+        slot = timer_at(s, 0)["slot"]
         pop_timer(s)
         if live:
             cancel_whole(s, slot, Reason.EXPIRED, 0)

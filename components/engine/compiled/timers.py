@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.engine.compiled.state import head_of, orders_of, timers_of
+from components.engine.compiled.state import head_of, order_at, timer_at, timers_of
 from components.kernels.kernel import Word, kernel
 
 
@@ -41,7 +41,7 @@ def _sink(timers: Any, count: Word, i: Word) -> None:
 @kernel
 def add_timer(s: int, expire_ns: Word, order_id: Word, slot: Word) -> None:
     """Room was checked before the step."""
-    head = head_of(s)[0]
+    head = head_of(s)
     timers = timers_of(s)
     i = head["timers_used"]
     head["timers_used"] = i + 1
@@ -57,15 +57,15 @@ def add_timer(s: int, expire_ns: Word, order_id: Word, slot: Word) -> None:
 @kernel
 def timer_is_live(s: int, i: Word) -> bool:
     """Whether the entry's order still rests."""
-    timer = timers_of(s)[i]
-    order = orders_of(s)[timer["slot"]]
+    timer = timer_at(s, i)
+    order = order_at(s, timer["slot"])
     return order["order_id"] == timer["order_id"] and order["indexed"] == 1
 
 
 @kernel
 def pop_timer(s: int) -> None:
     """Remove the earliest entry."""
-    head = head_of(s)[0]
+    head = head_of(s)
     timers = timers_of(s)
     last = head["timers_used"] - 1
     _swap(timers, 0, last)
@@ -76,10 +76,10 @@ def pop_timer(s: int) -> None:
 @kernel
 def next_deadline(s: int) -> Word:
     """The earliest expiry of a resting order, 0 if there is none. Entries of dead orders on the way are dropped."""
-    head = head_of(s)[0]
+    head = head_of(s)
     while head["timers_used"] > 0:
         if timer_is_live(s, 0):
-            return timers_of(s)[0]["expire_ns"]
+            return timer_at(s, 0)["expire_ns"]
         pop_timer(s)
     return 0
 
@@ -87,7 +87,7 @@ def next_deadline(s: int) -> Word:
 @kernel
 def compact_timers(s: int) -> None:
     """Drop the entries of all dead orders."""
-    head = head_of(s)[0]
+    head = head_of(s)
     timers = timers_of(s)
     kept = 0
     for i in range(head["timers_used"]):

@@ -27,11 +27,11 @@ from components.engine.compiled.orders import (
 from components.engine.compiled.state import (
     DONE,
     NONE,
-    events_of,
+    event_at,
     head_of,
-    levels_of,
-    order_terms_of,
-    orders_of,
+    level_at,
+    order_at,
+    order_terms_at,
     price_key,
 )
 from components.kernels.kernel import Word, kernel
@@ -44,11 +44,11 @@ def new_order(s: int, command: np.void) -> Word:
     """Enter an order: accepted or rejected, matched, and left to rest or ended."""
     reason = check_new_order(s, command)
     if reason != Reason.NONE:
-        rejected_event(s, command, reason, command["client_ref"], head_of(s)[0]["command_seq"])
+        rejected_event(s, command, reason, command["client_ref"], head_of(s)["command_seq"])
         return DONE
-    head = head_of(s)[0]
+    head = head_of(s)
     slot = take_order(s)
-    order = orders_of(s)[slot]
+    order = order_at(s, slot)
     by_funds = command["flags"] == FUNDS
     order["price"] = command["price"]
     order["leaves"] = 0 if by_funds else command["qty"]
@@ -67,7 +67,7 @@ def new_order(s: int, command: np.void) -> Word:
     order["expire_ns"] = 0
     min_qty = 0
     if command["extensions"] == 1:
-        terms = order_terms_of(s)[head["extension"]]
+        terms = order_terms_at(s, head["extension"])
         order["expire_ns"] = terms["expire_ns"]
         min_qty = terms["min_qty"]
     if command["tif"] == TimeInForce.FOK:
@@ -88,12 +88,12 @@ def new_order(s: int, command: np.void) -> Word:
 @kernel
 def accept(s: int, command: np.void, slot: Word, flags: Word) -> None:
     """The accepted event, with the client's tag echoed where other kinds have fee and match."""
-    order = orders_of(s)[slot]
+    order = order_at(s, slot)
     price, qty = order["price"], order["leaves"]
     row = order_event(s, EventKind.ACCEPTED, 0, slot, command["client_ref"], price, qty, Liquidity.NONE, flags)
     if command["extensions"] == 1:
-        terms = order_terms_of(s)[head_of(s)[0]["extension"]]
-        event = events_of(s)[row]
+        terms = order_terms_at(s, head_of(s)["extension"])
+        event = event_at(s, row)
         event["fee"] = terms["tag0"]
         event["match"] = terms["tag1"]
 
@@ -101,8 +101,8 @@ def accept(s: int, command: np.void, slot: Word, flags: Word) -> None:
 @kernel
 def refuse_minimum(s: int, slot: Word, request_ref: Word) -> Word:
     """Not enough was there for a FOK or a minimum quantity: the order ends, the book is untouched."""
-    order = orders_of(s)[slot]
-    head_of(s)[0]["stage"] = 0
+    order = order_at(s, slot)
+    head_of(s)["stage"] = 0
     left = order["leaves"]
     order["leaves"] = 0
     reason = Reason.FOK_NOT_FILLED if order["tif"] == TimeInForce.FOK else Reason.MIN_QTY_NOT_MET
@@ -121,7 +121,7 @@ def find_target(s: int, command: np.void) -> Word:
     if order_id == 0:
         return find_by_ref(s, command["session"], target_ref) if command["session"] != 0 else NONE
     slot = find_by_id(s, order_id)
-    if slot != NONE and command["session"] != 0 and orders_of(s)[slot]["session"] != command["session"]:
+    if slot != NONE and command["session"] != 0 and order_at(s, slot)["session"] != command["session"]:
         return NONE
     return slot
 
@@ -129,7 +129,7 @@ def find_target(s: int, command: np.void) -> Word:
 @kernel
 def reject_about(s: int, command: np.void, reason: Word, slot: Word) -> Word:
     """A rejection that names the order it is about; its ref only to the session that knows it."""
-    order = orders_of(s)[slot]
+    order = order_at(s, slot)
     client_ref = order["client_ref"] if command["session"] == order["session"] else 0
     rejected_event(s, command, reason, client_ref, order["order_id"])
     return DONE
@@ -148,7 +148,7 @@ def cancel(s: int, command: np.void) -> Word:
     if slot == NONE:
         rejected_event(s, command, Reason.UNKNOWN_ORDER, 0, 0)
         return DONE
-    order = orders_of(s)[slot]
+    order = order_at(s, slot)
     total = command["qty"]
     if total >= order["cum"] + order["leaves"]:
         return reject_about(s, command, Reason.NOT_SMALLER, slot)
@@ -159,7 +159,7 @@ def cancel(s: int, command: np.void) -> Word:
         return DONE
     taken = order["leaves"] - left
     order["leaves"] = left
-    levels_of(s)[order["level"]]["qty"] -= taken
+    level_at(s, order["level"])["qty"] -= taken
     cancelled_event(s, slot, Reason.REDUCED, request_ref, taken, FROM_BOOK | RESTS)
     return DONE
 
@@ -167,7 +167,7 @@ def cancel(s: int, command: np.void) -> Word:
 @kernel
 def cancel_whole(s: int, slot: Word, reason: Word, request_ref: Word) -> None:
     """A resting order ends: the event, then the order is gone."""
-    order = orders_of(s)[slot]
+    order = order_at(s, slot)
     left = order["leaves"]
     order["leaves"] = 0
     cancelled_event(s, slot, reason, request_ref, left, FROM_BOOK)
@@ -184,7 +184,7 @@ def replace(s: int, command: np.void) -> Word:
     if slot == NONE:
         rejected_event(s, command, Reason.UNKNOWN_ORDER, 0, 0)
         return DONE
-    order = orders_of(s)[slot]
+    order = order_at(s, slot)
     price = command["price"]
     total = command["qty"]
     reason = check_price(s, order["symbol"], price)
@@ -199,7 +199,7 @@ def replace(s: int, command: np.void) -> Word:
     previous_price, previous_leaves = order["price"], order["leaves"]
     leaves = total - order["cum"]
     if price == previous_price and leaves <= previous_leaves:
-        levels_of(s)[order["level"]]["qty"] -= previous_leaves - leaves
+        level_at(s, order["level"])["qty"] -= previous_leaves - leaves
         order["leaves"] = leaves
         replaced_event(s, command, slot, previous_price, previous_leaves, FROM_BOOK | RESTS)
         return DONE
@@ -233,6 +233,6 @@ def replaced_event(
         Liquidity.NONE,
         flags,
     )
-    event = events_of(s)[row]
+    event = event_at(s, row)
     event["fee"] = previous_price
     event["match"] = previous_leaves

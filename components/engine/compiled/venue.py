@@ -9,18 +9,18 @@ from components.engine.compiled.events import new_event, rejected_event, session
 from components.engine.compiled.state import (
     DONE,
     NONE,
-    accounts_of,
-    band_events_of,
-    bands_of,
-    books_of,
-    events_of,
+    account_at,
+    band_at,
+    band_event_at,
+    book_at,
+    event_at,
     head_of,
-    instrument_events_of,
-    instrument_terms_of,
-    party_events_of,
-    party_terms_of,
-    price_bands_of,
-    sessions_of,
+    instrument_event_at,
+    instrument_terms_at,
+    party_event_at,
+    party_terms_at,
+    price_bands_at,
+    session_at,
 )
 from components.kernels.kernel import Word, kernel
 from components.kernels.wide import (
@@ -43,8 +43,8 @@ _BANDS_PER_RECORD = 2
 @kernel
 def session_event(s: int, kind: Word, command: np.void) -> None:
     """Opened or closed: the ref is the last the engine saw, the report number the last it gave."""
-    event = events_of(s)[new_event(s, kind, 0, command["session"], False)]
-    event["client_ref"] = sessions_of(s)[command["session"]]["client_ref"]
+    event = event_at(s, new_event(s, kind, 0, command["session"], False))
+    event["client_ref"] = session_at(s, command["session"])["client_ref"]
     event["request_ref"] = command["client_ref"]
 
 
@@ -56,7 +56,7 @@ def open_session(s: int, command: np.void) -> Word:
     elif command["gateway"] <= 0:
         rejected_event(s, command, Reason.NOT_PERMITTED, 0, 0)
     else:
-        sessions_of(s)[command["session"]]["gateway"] = command["gateway"]
+        session_at(s, command["session"])["gateway"] = command["gateway"]
         session_event(s, EventKind.SESSION_OPENED, command)
     return DONE
 
@@ -64,7 +64,7 @@ def open_session(s: int, command: np.void) -> Word:
 @kernel
 def close_session(s: int, command: np.void) -> Word:
     """Log off, from the gateway where the session is open."""
-    session = sessions_of(s)[command["session"]]
+    session = session_at(s, command["session"])
     if not only_session(command):
         rejected_event(s, command, Reason.RESERVED_NOT_ZERO, 0, 0)
     elif command["gateway"] <= 0:
@@ -75,7 +75,7 @@ def close_session(s: int, command: np.void) -> Word:
         rejected_event(s, command, Reason.SESSION_MOVED, 0, 0)
     else:
         session_event(s, EventKind.SESSION_CLOSED, command)
-        events_of(s)[head_of(s)[0]["written"] - 1]["gateway"] = command["gateway"]
+        event_at(s, head_of(s)["written"] - 1)["gateway"] = command["gateway"]
         session["gateway"] = 0
     return DONE
 
@@ -86,13 +86,12 @@ def gateway_lost(s: int, command: np.void) -> Word:
     if command["gateway"] <= 0:
         rejected_event(s, command, Reason.NOT_PERMITTED, 0, 0)
         return DONE
-    sessions = sessions_of(s)
     count = 0
-    for i in range(1, head_of(s)[0]["sessions"] + 1):
-        if sessions[i]["gateway"] == command["gateway"]:
-            sessions[i]["gateway"] = 0
+    for i in range(1, head_of(s)["sessions"] + 1):
+        if session_at(s, i)["gateway"] == command["gateway"]:
+            session_at(s, i)["gateway"] = 0
             count += 1
-    event = events_of(s)[new_event(s, EventKind.GATEWAY_LOST, 0, 0, False)]
+    event = event_at(s, new_event(s, EventKind.GATEWAY_LOST, 0, 0, False))
     event["gateway"] = command["gateway"]
     event["qty"] = count
     return DONE
@@ -110,7 +109,7 @@ def check_party(s: int, command: np.void, party: Word, most: Word, taken: bool) 
         return Reason.ALREADY_EXISTS
     if command["extensions"] != 1:
         return Reason.EXTENSION_MISMATCH
-    terms = party_terms_of(s)[head_of(s)[0]["extension"]]
+    terms = party_terms_at(s, head_of(s)["extension"])
     if terms["kind"] != ExtensionKind.PARTY_TERMS or not party_reserved_is_zero(terms):
         return Reason.EXTENSION_MISMATCH
     return Reason.NONE if terms["firm"] > 0 else Reason.PARTY_MISSING
@@ -132,8 +131,8 @@ def party_reserved_is_zero(terms: np.void) -> bool:
 @kernel
 def party_event(s: int, kind: Word, party: Word) -> None:
     """accountAdded, sessionAdded."""
-    terms = party_terms_of(s)[head_of(s)[0]["extension"]]
-    event = party_events_of(s)[new_event(s, kind, 0, 0, False)]
+    terms = party_terms_at(s, head_of(s)["extension"])
+    event = party_event_at(s, new_event(s, kind, 0, 0, False))
     event["name0"] = terms["name0"]
     event["name1"] = terms["name1"]
     event["id"] = party
@@ -148,9 +147,9 @@ def add_account(s: int, command: np.void) -> Word:
     if reason != Reason.NONE:
         rejected_event(s, command, reason, 0, 0)
         return DONE
-    head = head_of(s)[0]
-    terms = party_terms_of(s)[head["extension"]]
-    row = accounts_of(s)[account]
+    head = head_of(s)
+    terms = party_terms_at(s, head["extension"])
+    row = account_at(s, account)
     row["firm"] = terms["firm"]
     row["first"] = NONE
     row["last"] = NONE
@@ -169,9 +168,9 @@ def add_session(s: int, command: np.void) -> Word:
     if reason != Reason.NONE:
         rejected_event(s, command, reason, 0, 0)
         return DONE
-    head = head_of(s)[0]
-    terms = party_terms_of(s)[head["extension"]]
-    row = sessions_of(s)[session]
+    head = head_of(s)
+    terms = party_terms_at(s, head["extension"])
+    row = session_at(s, session)
     row["firm"] = terms["firm"]
     row["first"] = NONE
     row["last"] = NONE
@@ -188,7 +187,7 @@ def add_session(s: int, command: np.void) -> Word:
 @kernel
 def band_of_record(s: int, first: Word, i: Word) -> tuple[Word, Word, Word]:
     """from_price, tick and lot of the i-th band of the records that begin at `first`."""
-    record = price_bands_of(s)[first + i // _BANDS_PER_RECORD]
+    record = price_bands_at(s, first + i // _BANDS_PER_RECORD)
     if i % _BANDS_PER_RECORD == 0:
         return record["from_price0"], record["tick0"], record["lot0"]
     return record["from_price1"], record["tick1"], record["lot1"]
@@ -201,7 +200,7 @@ def count_bands(s: int, first: Word, records: Word, max_price: Word) -> Word:
     previous = np.int64(-1)
     ended = False
     for i in range(1, records):
-        if price_bands_of(s)[first + i]["min_notional"] != 0:
+        if price_bands_at(s, first + i)["min_notional"] != 0:
             return 0
     for i in range(_BANDS_PER_RECORD * records):
         from_price, tick, lot = band_of_record(s, first, i)
@@ -263,9 +262,12 @@ def notional_as_product(terms: np.void, notional: Word, round_up: bool) -> tuple
 @kernel
 def name_taken(s: int, name0: Word, name1: Word) -> bool:
     """Whether an instrument has that name."""
-    books = books_of(s)
-    for symbol in range(1, head_of(s)[0]["symbols"] + 1):
-        if books[symbol]["exists"] != 0 and books[symbol]["name0"] == name0 and books[symbol]["name1"] == name1:
+    for symbol in range(1, head_of(s)["symbols"] + 1):
+        if (
+            book_at(s, symbol)["exists"] != 0
+            and book_at(s, symbol)["name0"] == name0
+            and book_at(s, symbol)["name1"] == name1
+        ):
             return True
     return False
 
@@ -281,15 +283,15 @@ def check_instrument(s: int, command: np.void) -> Word:
     records = command["extensions"] - 1
     if not 0 < records <= MAX_BANDS // _BANDS_PER_RECORD:
         return Reason.EXTENSION_MISMATCH
-    first = head_of(s)[0]["extension"]
-    terms = instrument_terms_of(s)[first]
+    first = head_of(s)["extension"]
+    terms = instrument_terms_at(s, first)
     if terms["kind"] != ExtensionKind.INSTRUMENT_TERMS or terms["reserved0"] != 0 or terms["reserved1"] != 0:
         return Reason.EXTENSION_MISMATCH
     for i in range(first + 1, first + 1 + records):
-        record = price_bands_of(s)[i]
+        record = price_bands_at(s, i)
         if record["kind"] != ExtensionKind.PRICE_BANDS or record["reserved0"] != 0 or record["reserved1"] != 0:
             return Reason.EXTENSION_MISMATCH
-    min_notional = price_bands_of(s)[first + 1]["min_notional"]
+    min_notional = price_bands_at(s, first + 1)["min_notional"]
     if not terms_hold(terms, min_notional) or count_bands(s, first + 1, records, terms["max_price"]) == 0:
         return Reason.INVALID_TERMS
     if name_taken(s, terms["name0"], terms["name1"]):
@@ -304,13 +306,13 @@ def add_instrument(s: int, command: np.void) -> Word:
     if reason != Reason.NONE:
         rejected_event(s, command, reason, 0, 0)
         return DONE
-    head = head_of(s)[0]
+    head = head_of(s)
     symbol = np.int64(command["symbol"])
     first = head["extension"]
-    terms = instrument_terms_of(s)[first]
-    min_notional = price_bands_of(s)[first + 1]["min_notional"]
+    terms = instrument_terms_at(s, first)
+    min_notional = price_bands_at(s, first + 1)["min_notional"]
     count = count_bands(s, first + 1, command["extensions"] - 1, terms["max_price"])
-    book = books_of(s)[symbol]
+    book = book_at(s, symbol)
     book["exists"] = 1
     book["bands"] = count
     book["price_scale"] = terms["price_scale"]
@@ -331,11 +333,10 @@ def add_instrument(s: int, command: np.void) -> Word:
         book["max_product_high"], book["max_product_low"] = notional_as_product(terms, terms["max_notional"], False)
     head["symbols"] = max(head["symbols"], symbol)
     instrument_event(s, symbol)
-    bands = bands_of(s)
     for i in range(count):
-        band = bands[MAX_BANDS * symbol + i]
+        band = band_at(s, MAX_BANDS * symbol + i)
         band["from_price"], band["tick"], band["lot"] = band_of_record(s, first + 1, i)
-        event = band_events_of(s)[new_event(s, EventKind.BAND_ADDED, 0, 0, False)]
+        event = band_event_at(s, new_event(s, EventKind.BAND_ADDED, 0, 0, False))
         event["symbol"] = symbol
         event["from_price"] = band["from_price"]
         event["tick"] = band["tick"]
@@ -346,8 +347,8 @@ def add_instrument(s: int, command: np.void) -> Word:
 @kernel
 def instrument_event(s: int, symbol: Word) -> None:
     """instrumentAdded, from the book's terms."""
-    book = books_of(s)[symbol]
-    event = instrument_events_of(s)[new_event(s, EventKind.INSTRUMENT_ADDED, 0, 0, False)]
+    book = book_at(s, symbol)
+    event = instrument_event_at(s, new_event(s, EventKind.INSTRUMENT_ADDED, 0, 0, False))
     event["symbol"] = symbol
     event["name0"] = book["name0"]
     event["name1"] = book["name1"]
@@ -369,6 +370,6 @@ def set_rules(s: int, command: np.void) -> Word:
     if command["qty"] != RULES_VERSION:
         rejected_event(s, command, Reason.UNSUPPORTED_RULES, 0, 0)
         return DONE
-    head_of(s)[0]["rules_version"] = command["qty"]
-    events_of(s)[new_event(s, EventKind.RULES_SET, 0, 0, False)]["qty"] = command["qty"]
+    head_of(s)["rules_version"] = command["qty"]
+    event_at(s, new_event(s, EventKind.RULES_SET, 0, 0, False))["qty"] = command["qty"]
     return DONE
