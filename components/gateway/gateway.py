@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 
 from components.gateway import checks
-from components.gateway.index import SessionIndex, report_rows
+from components.gateway.index import SessionIndex, report_rows, rows_where
 from components.gateway.uplink import Limits, Uplink
 from wire.constants import HEARTBEAT, MAX_BATCH, RESENT
 from wire.dtypes import COMMAND, EVENT
@@ -335,33 +335,41 @@ class Gateway:
 
     def _route(self, events: np.ndarray) -> None:
         """Reports without a session event among them: remember where they are, and send them to who is here."""
-        if not events.size:
+        reports = report_rows(events)
+        if not reports.size:
             return
-        self.index.add(events)
+        self.index.add(reports)
         if not self._speakers:
             return
-        rows = report_rows(events)
-        rows = rows[events["gateway"].take(rows) == self._gateway]
-        sessions = events["session"].take(rows)
+        reports = rows_where(reports, reports["gateway"] == self._gateway)
+        sessions = reports["session"]
+        if not reports.size:
+            return
+        if not np.count_nonzero(sessions != sessions[0]):
+            self._report(int(sessions[0]), reports)
+            return
         order = np.argsort(sessions, kind="stable")
-        starts = np.flatnonzero(np.diff(sessions[order], prepend=-1)).tolist()
-        for start, end in zip(starts, [*starts[1:], rows.size], strict=True):
-            connection = self._bound(int(sessions[order[start]]))
-            if connection is not None:
-                self._report(connection, events.take(rows[order[start:end]]))
+        reports, sessions = reports.take(order), sessions[order]
+        starts = [0, *(np.flatnonzero(sessions[1:] != sessions[:-1]) + 1).tolist(), order.size]
+        for session, start, end in zip(sessions[starts[:-1]].tolist(), starts, starts[1:], strict=False):
+            self._report(session, reports[start:end])
 
-    def _report(self, connection: Connection, reports: np.ndarray) -> None:
+    def _report(self, session: int, reports: np.ndarray) -> None:
         """The next reports of a session: sent at once, or in turn behind those that are being resent."""
-        answered = int(reports["request_ref"].max())
-        while connection.in_flight and connection.in_flight[0][-1] <= answered <= connection.last_ref:
-            connection.in_flight.popleft()
+        connection = self._bound(session)
+        if connection is None:
+            return
+        if connection.in_flight:
+            answered = int(reports["request_ref"].max())
+            while connection.in_flight and connection.in_flight[0][-1] <= answered <= connection.last_ref:
+                connection.in_flight.popleft()
         next_report = int(reports["report_seq"][-1]) + 1
         if connection.identity in self._behind:
             return
         if connection.next_report != next_report - reports.size:
-            raise ValueError(f"session {connection.session}: report {connection.next_report} was to come next")
+            raise ValueError(f"session {session}: report {connection.next_report} was to come next")
         connection.next_report = next_report
-        self._send(connection.identity, reports, connection.session, next_report)
+        self._send(connection.identity, reports, session, next_report)
 
     # ------------------------------------------------------------------------------------------------ time, acks
 

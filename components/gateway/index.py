@@ -3,11 +3,12 @@
 A gateway shows this every event once, at start from the event log and then as they come. It answers three questions:
 the events from a report number on (resume), those that answer some refs (repeats), and those about one ref (status).
 
-Per session two growing tables: event number and client_ref by report number, which are contiguous, so a report is
-found by subtraction; and (ref, report) of the events that answer a command, whose refs rise, so a ref is found by
-bisection. New events wait in a common tail and are sorted into the tables when somebody asks or when the tail is long:
-a batch costs a few column copies, however many sessions it speaks to. 32 bytes of memory a report; what holds more
-than memory does is an index on disk behind these same methods.
+New reports only join a tail. A full tail is sorted by session into a chunk, and there it lies until somebody asks: then
+that session's rows move from all chunks to its own two tables. One has event number and client_ref by report number,
+which are contiguous, so a report is found by subtraction; the other (ref, report) of the events that answer a command,
+whose refs rise, so a ref is found by bisection. So a batch costs the same however many sessions it speaks to, and the
+first question of a session 5 us per chunk. 40 bytes of memory a report; what holds more than memory does is an index on
+disk behind these same methods.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from typing import Final
 
 import numpy as np
 
-from wire.dtypes import EVENT
+from wire.constants import MAX_SESSION
 from wire.enums import EventKind, Reason
 
-_TAIL: Final = 65_536  # events that wait before they are sorted in; about 5 ms of sorting
-_COLUMNS: Final = ("session", "seq", "report_seq", "client_ref", "request_ref", "reason")
+_CHUNK: Final = 16_384  # reports sorted at once: 0.5 ms
 
-# Refused before the ref was looked at, so it is not used up and the command may still be sent under it.
-_REF_UNUSED: Final = np.array(
+# A command refused before its ref was looked at does not use it up: it may still be sent under that ref.
+_USES_REF: Final = np.ones(1 << 15, bool)  # by reason
+_USES_REF[
     [
         Reason.UNKNOWN_COMMAND,
         Reason.NOT_PERMITTED,
@@ -31,14 +32,19 @@ _REF_UNUSED: Final = np.array(
         Reason.SESSION_CLOSED,
         Reason.SESSION_MOVED,
         Reason.INVALID_REF,
-    ],
-    np.int16,
-)
+    ]
+] = False
+
+
+def rows_where(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """`rows[wanted]`; the same rows when all are. NumPy's own indexing copies structured rows field by field."""
+    positions = np.flatnonzero(wanted)
+    return rows if positions.size == rows.size else rows.take(positions)
 
 
 def report_rows(events: np.ndarray) -> np.ndarray:
-    """Positions of the EVENT rows that are reports: of a session, and with a report number of their own."""
-    return np.flatnonzero((events["kind"] <= EventKind.MASS_CANCELLED) & (events["report_seq"] > 0))
+    """Those EVENT rows that are reports: of a session, and with a report number of their own."""
+    return rows_where(events, (events["kind"] <= EventKind.MASS_CANCELLED) & (events["report_seq"] > 0))
 
 
 class _Table:
@@ -65,12 +71,13 @@ class _Table:
 
 
 class _Reports:
-    """One session's tables."""
+    """One session's tables, and how many chunks are in them."""
 
-    __slots__ = ("answers", "first", "reports")
+    __slots__ = ("answers", "chunks", "first", "reports")
 
-    def __init__(self, first: int) -> None:
-        self.first = first  # report number of the oldest one known here
+    def __init__(self) -> None:
+        self.chunks = 0
+        self.first = 1  # report number of the oldest one known here
         self.reports = _Table(2)  # event number, client_ref; in the order of report numbers
         self.answers = _Table(2)  # ref, position in `reports`; in the order of refs
 
@@ -78,15 +85,18 @@ class _Reports:
     def next_report(self) -> int:
         return self.first + self.reports.count
 
-    def append(self, rows: dict[str, np.ndarray]) -> None:
-        numbers = rows["report_seq"]
-        if numbers[0] != self.next_report or numbers[-1] - numbers[0] != numbers.size - 1:
-            session = rows["session"][0]
-            raise ValueError(f"session {session}: report {numbers[0]} came where {self.next_report} was to come")
-        start = self.reports.count
-        self.reports.append(rows["seq"], rows["client_ref"])
-        answering = np.flatnonzero((rows["request_ref"] > 0) & ~np.isin(rows["reason"], _REF_UNUSED))
-        self.answers.append(rows["request_ref"][answering], start + answering)
+    def append(self, numbers: np.ndarray, seqs: np.ndarray, client_refs: np.ndarray, refs: np.ndarray) -> None:
+        """Reports in their order; those that are here already are skipped."""
+        if not self.reports.count and numbers.size:
+            self.first = int(numbers[0])
+        start = int(np.searchsorted(numbers, self.next_report))
+        if start == numbers.size:
+            return
+        if numbers[start] != self.next_report or numbers[-1] - numbers[start] != numbers.size - 1 - start:
+            raise ValueError(f"report {numbers[start]} came where {self.next_report} was to come")
+        answering = start + np.flatnonzero(refs[start:])
+        self.answers.append(refs[answering], self.reports.count - start + answering)
+        self.reports.append(seqs[start:], client_refs[start:])
 
 
 class SessionIndex:
@@ -97,24 +107,27 @@ class SessionIndex:
     """
 
     def __init__(self) -> None:
-        self._sessions: dict[int, _Reports] = {}
-        self._tail: list[dict[str, np.ndarray]] = []
+        self._sessions: dict[int, _Reports] = {}  # of those that were asked about
+        self._chunks: list[tuple[np.ndarray, np.ndarray]] = []  # sessions, sorted; columns of _Reports.append
+        self._tail: list[np.ndarray] = []  # int64[session and those columns, reports]
         self._tail_size = 0
 
     def add(self, events: np.ndarray) -> None:
         """Take the reports among EVENT rows; about 10 us per 1,000.
 
-        A report number that does not continue its session's raises ValueError, here or at a later call: the event
-        stream is broken.
+        A report number that does not continue its session's raises ValueError at the next question about that session:
+        the event stream is broken.
         """
-        rows = report_rows(events)
-        if not rows.size:
-            return
-        whole = rows.size == events.size
-        self._tail.append({name: events[name].copy() if whole else events[name].take(rows) for name in _COLUMNS})
-        self._tail_size += rows.size
-        if self._tail_size >= _TAIL:
-            self._sort_in()
+        reports = report_rows(events)
+        refs = reports["request_ref"] * _USES_REF[reports["reason"]]
+        names = ("session", "report_seq", "seq", "client_ref")
+        self._tail.append(np.array([*(reports[name] for name in names), refs], np.int64))
+        self._tail_size += reports.size
+        if self._tail_size >= _CHUNK:
+            tail = self._join_tail()
+            tail = tail.take(np.argsort(tail[0].astype(np.uint16), kind="stable"), axis=1)  # 16 bits: a radix sort
+            self._chunks.append((tail[0].astype(np.uint16), tail[1:].copy()))
+            self._tail, self._tail_size = [], 0
 
     def last_report(self, session: int) -> int:
         """Number of the session's last report; 0 when it has none."""
@@ -164,23 +177,24 @@ class SessionIndex:
         return positions.size, reports.reports[0][positions[positions + reports.first < below]]
 
     def _of(self, session: int) -> _Reports | None:
+        """The session's tables, up to date; None when it has no reports."""
+        reports = self._sessions.get(session) or _Reports()
+        for sessions, columns in self._chunks[reports.chunks :]:
+            start, end = (int(np.searchsorted(sessions, np.uint16(session), side)) for side in ("left", "right"))
+            reports.append(*columns[:, start:end])
+        reports.chunks = len(self._chunks)
         if self._tail:
-            self._sort_in()
-        return self._sessions.get(session)
+            tail = self._join_tail()
+            reports.append(*tail[1:].take(np.flatnonzero(tail[0] == session), axis=1))
+        if not reports.reports.count:
+            return None
+        self._sessions[session] = reports
+        return reports
 
-    def _sort_in(self) -> None:
-        """Empty the tail into the sessions' tables."""
-        tail = {name: np.concatenate([rows[name] for rows in self._tail]) for name in _COLUMNS}
-        self._tail, self._tail_size = [], 0
-        order = np.argsort(tail["session"], kind="stable")
-        tail = {name: column[order] for name, column in tail.items()}
-        starts = np.flatnonzero(np.diff(tail["session"], prepend=-1))
-        for start, end in zip(starts, [*starts[1:], order.size], strict=True):
-            rows = {name: column[start:end] for name, column in tail.items()}
-            session = int(rows["session"][0])
-            if session not in self._sessions:
-                self._sessions[session] = _Reports(int(rows["report_seq"][0]))
-            self._sessions[session].append(rows)
+    def _join_tail(self) -> np.ndarray:
+        if len(self._tail) > 1:
+            self._tail = [np.concatenate(self._tail, axis=1)]
+        return self._tail[0]
 
 
-assert set(_COLUMNS) <= set(EVENT.names or ())
+assert MAX_SESSION < 1 << 16

@@ -1,0 +1,69 @@
+"""Each guard is seen to matter: without it, the test that is named for it fails."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from components.gateway import Gateway, checks
+from components.gateway.index import SessionIndex
+from components.gateway.uplink import Uplink
+from tests.gateway import test_bad_input, test_sessions, test_uplink
+from tests.gateway.pipe import Exchange, limit, log_on
+from wire.enums import Reason
+
+FAILURES = (AssertionError, ValueError, KeyError)
+
+
+def test_the_repeat_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "plain", lambda rows, extensions, session, last_ref: True)
+    with pytest.raises(FAILURES):
+        test_sessions.test_a_repeat_is_answered_as_the_first_was_and_does_not_act()
+
+
+def test_what_is_known_to_be_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(np, "isin", lambda refs, sent: np.zeros(refs.size, bool))
+    with pytest.raises(FAILURES):
+        test_sessions.test_a_repeat_in_flight_is_silent_and_acts_once()
+
+
+def test_the_session_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = Exchange()
+    x.say(b"\0aaaa", log_on(1))
+    x.say(b"\0bbbb", log_on(2))
+    monkeypatch.setattr(checks, "refusals", lambda rows, extensions, session: np.zeros(rows.size, np.int16))
+    with pytest.raises(FAILURES):
+        test_bad_input.test_the_gateway_refuses_one_command_and_sends_on_the_others(
+            x, limit(1, session=2), Reason.SESSION_MISMATCH
+        )
+
+
+def test_unbinding_before_the_fence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Gateway, "_drop", lambda self, connection: None)
+    with pytest.raises(FAILURES):
+        test_sessions.test_take_over_inside_a_gateway_unbinds_the_old_connection_before_the_fence()
+
+
+def test_resending(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Uplink, "_send_again", lambda self: None)
+    with pytest.raises(FAILURES):
+        test_uplink.test_each_command_is_sequenced_once_whatever_is_lost(0)
+
+
+def test_letting_go_of_what_is_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Uplink, "_release", lambda self, sent: None)
+    with pytest.raises(FAILURES):
+        test_uplink.test_each_command_is_sequenced_once_whatever_is_lost(0)
+
+
+def test_room_that_only_cancels_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Uplink, "room_for_cancels", lambda self, count: False)
+    with pytest.raises(FAILURES):
+        test_uplink.test_busy_beyond_the_room_and_cancels_have_some_of_their_own()
+
+
+def test_the_index_of_what_answered_a_ref(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = (np.zeros(1, np.int64), np.empty(0, np.int64))
+    monkeypatch.setattr(SessionIndex, "answers", lambda self, session, refs, below: nothing)
+    with pytest.raises(FAILURES):
+        test_sessions.test_a_repeat_is_answered_as_the_first_was_and_does_not_act()
