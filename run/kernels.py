@@ -20,6 +20,10 @@ MODULES: tuple[str, ...] = ("components.engine.compiled",)
 _STAMP = "complete"
 
 
+class KernelsFailed(RuntimeError):
+    """The kernels do not compile; the compiler's own words have been printed."""
+
+
 def are_warm() -> bool:
     """Whether every kernel of this version has been compiled on this machine."""
     return (kernelcache.activate() / _STAMP).exists()
@@ -40,6 +44,9 @@ def compiled(cache: Path) -> int:
 
 
 def warm_in_a_process() -> None:
-    """Fill a cold cache by `zmx warm`, so that this process need not load the compiler. Raises CalledProcessError."""
-    if not are_warm():
-        subprocess.run([sys.executable, "-P", "-m", "run", "warm"], check=True, stdout=2, stdin=subprocess.DEVNULL)
+    """Fill a cold cache by `zmx warm`, so that this process need not load the compiler. Raises KernelsFailed."""
+    if are_warm():
+        return
+    command = [sys.executable, "-P", "-m", "run", "warm"]
+    if subprocess.run(command, check=False, stdout=2, stdin=subprocess.DEVNULL).returncode:
+        raise KernelsFailed("the kernels could not be compiled, see above")

@@ -347,10 +347,10 @@ class Exchange:
         self._become(part, State.STOPPED, why)
 
     def _become(self, part: _Part, state: State, text: str = "") -> None:
+        self._tell(News(part.name, state, text))  # first: whoever waits goes on when all has been told
         with self._changed:
             part.state = state
             self._changed.notify_all()
-        self._tell(News(part.name, state, text))
 
     def _notice_socket(self, name: str) -> socket.socket:
         path = self.config.runtime_dir / f"notify-{name}.sock"

@@ -20,6 +20,7 @@ EXPECTED: dict[str, int] = {
     "run.journal.JournalCorrupt": CANNOT,
     "run.journal.JournalFailed": FAILED,
     "run.journal.JournalFull": FAILED,
+    "run.kernels.KernelsFailed": FAILED,
     "run.sockets.RuntimeDirInUse": CANNOT,
     "run.supervisor.ExchangeFailed": CANNOT,
 }

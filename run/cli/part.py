@@ -22,7 +22,8 @@ def serve(role: str, config: Config) -> None:
     """Run the part until SIGTERM or SIGINT. Whoever supervises hears READY=1 once it serves."""
     follow_parent()
     stop = _Stop()
-    kernels.warm_in_a_process()
+    if role == "matcher":
+        kernels.warm_in_a_process()
     notify(STATUS="starting")
     pinning.pin(role, config)
     with zmq.Context() as context:

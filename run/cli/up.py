@@ -26,7 +26,8 @@ _MARKS = {
 def main(config: Config) -> None:
     """Run until SIGTERM or Ctrl-C; raises ExchangeFailed when a part cannot be kept alive."""
     console = err()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     console.print(f"zmx: journal in {config.data_dir}, sockets in {config.runtime_dir}")
     began = time.monotonic()
     teller = Teller(console)
@@ -48,6 +49,8 @@ def main(config: Config) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    if sys.stderr.isatty():
+        print("\r", end="", file=sys.stderr)  # over the terminal's ^C
     raise KeyboardInterrupt
 
 
