@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 from run import kernelcache
@@ -14,17 +16,32 @@ import typer  # noqa: E402
 
 from run.cli.app import PROVE, app  # noqa: E402
 
+# What perf measures: each is a module of that name with `main()`. The one place where the
+# command line knows perf, and nothing of it is loaded before it is asked for.
+BENCHES = {
+    "wire": "Encode and decode batches, beside pycapnp.",
+    "kernel": "Match in one process, without sockets or disk.",
+    "chain": "Orders through the whole exchange, with the floor of the same machine.",
+}
+bench = typer.Typer(no_args_is_help=True, help="Measure the wire, the kernels, the whole chain.")
 
-@app.command(
-    rich_help_panel=PROVE,
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
-def bench(arguments: Annotated[list[str] | None, typer.Argument(metavar="VERB ...")] = None) -> None:
-    """Measure the wire, the kernels, the whole chain."""
-    from perf.verbs import app as verbs  # the one place where the command line knows perf
 
-    verbs(arguments or ["--help"], prog_name="zmx bench")
+def _bench(name: str) -> Callable[[list[str] | None], None]:
+    def measure(arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
+        sys.argv[1:] = arguments or []  # the module reads the rest of the line, as under `python -m`
+        raise typer.Exit(importlib.import_module(f"perf.{name}").main() or 0)
+
+    return measure
+
+
+for _name, _help in BENCHES.items():
+    bench.command(
+        _name,
+        help=_help,
+        add_help_option=False,  # the module has its own
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )(_bench(_name))
+app.add_typer(bench, name="bench", rich_help_panel=PROVE)
 
 
 def main() -> None:
