@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from components.engine.readable import ReadableEngine
+from components.publisher import Publisher
 from wire.constants import FUNDS, RULES_VERSION
 from wire.dtypes import COMMAND, EVENT, EXTENSION, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS
 from wire.enums import CommandKind, ExtensionKind, OrderType, Scope, Side, TimeInForce
+from wire.frames import MARKET_FRAME
 from wire.units import pack_name
 
 SYMBOLS = {1: "AAPL", 2: "MSFT", 3: "A"}  # the last one's topics are prefixes of the first one's
@@ -21,9 +23,9 @@ _START_NS = 1_000_000_000_000
 class Market:
     """Draws commands by seed and applies them; `events()` gives one EVENT array per group."""
 
-    def __init__(self, seed: int, engine: ReadableEngine | None = None) -> None:
-        self.engine = engine or ReadableEngine()
-        self._chance = random.Random(seed)
+    def __init__(self, seed: int) -> None:
+        self.engine = ReadableEngine()
+        self.chance = random.Random(seed)
         self._time_ns = _START_NS
         self._refs = [0] * (_SESSIONS + 1)
         self._orders: list[int] = []
@@ -35,9 +37,7 @@ class Market:
             for name, value in fields.items():
                 row[name] = value
         words = b"".join(extension.tobytes() for extension in extensions or [])
-        parts = self.engine.apply(
-            self.engine.command_seq + 1, self._time_ns, rows, np.frombuffer(words, EXTENSION)
-        )
+        parts = self.engine.apply(self.engine.command_seq + 1, self._time_ns, rows, np.frombuffer(words, EXTENSION))
         arrays = [part.copy() for part in parts]
         return np.concatenate(arrays) if arrays else np.empty(0, EVENT)
 
@@ -59,20 +59,24 @@ class Market:
     def events(self, groups: int, size: int = 8) -> Iterator[np.ndarray]:
         """The events of opening, then of so many groups of up to `size` commands."""
         yield self.open()
+        yield from self.more(groups, size)
+
+    def more(self, groups: int, size: int = 8) -> Iterator[np.ndarray]:
+        """The events of so many further groups."""
         for _ in range(groups):
-            self._time_ns += self._chance.choice((0, 1, 1_000, 5_000))
+            self._time_ns += self.chance.choice((0, 1, 1_000, 5_000))
             commands: list[dict[str, int]] = []
             extensions: list[np.ndarray] = []
-            for offset in range(self._chance.randint(1, size)):
+            for offset in range(self.chance.randint(1, size)):
                 command, extension = self._draw(self.engine.command_seq + 1 + offset)
                 commands.append(command)
                 extensions += extension
             yield self.apply(commands, extensions)
 
     def _draw(self, number: int) -> tuple[dict[str, int], list[np.ndarray]]:
-        chance = self._chance
+        chance = self.chance
         session = chance.randint(1, _SESSIONS)
-        kind = chance.choices(("new", "cancel", "replace", "mass", "tick", "day"), (60, 16, 20, 1, 2, 0.5))[0]
+        kind = chance.choices(("new", "cancel", "replace", "mass", "tick", "day"), (60, 16, 25, 0.3, 2, 0.3))[0]
         if kind == "tick":
             return {"kind": CommandKind.TICK}, []
         if kind == "day":
@@ -84,11 +88,11 @@ class Market:
             return {**common, "kind": CommandKind.MASS_CANCEL, "scope": scope, "symbol": chance.choice((0, 1))}, []
         if kind != "new" and self._orders:
             # Mostly a young order, so that most targets rest; sometimes another session's, which is refused.
-            order_id, owner = chance.choice(self._orders[-40:]), chance.choice((0, 0, 0, 1))
-            owner_session = order_id % _SESSIONS + 1 if not owner else session
+            order_id = chance.choice(self._orders[-25:])
+            sender = session if chance.random() < 0.1 else order_id % _SESSIONS + 1
             self._refs[session] -= 1
-            self._refs[owner_session] += 1
-            common |= {"session": owner_session, "client_ref": self._refs[owner_session], "order_id": order_id}
+            self._refs[sender] += 1
+            common |= {"session": sender, "client_ref": self._refs[sender], "order_id": order_id}
             if kind == "cancel":
                 return {**common, "kind": CommandKind.CANCEL, "qty": chance.choice((0, 0, 10, 30))}, []
             return {**common, "kind": CommandKind.REPLACE, "price": self._price(), "qty": 10 * chance.randint(1, 9)}, []
@@ -106,7 +110,9 @@ class Market:
             flags = chance.choice((0, FUNDS))
             new |= {"order_type": OrderType.MARKET, "tif": TimeInForce.IOC, "flags": flags}
             return new | ({"qty": 50_000} if flags else {}), []
-        tif = chance.choice((TimeInForce.GTC,) * 5 + (TimeInForce.DAY, TimeInForce.GTD, TimeInForce.IOC, TimeInForce.FOK))
+        tif = chance.choice(
+            (TimeInForce.GTC,) * 5 + (TimeInForce.DAY, TimeInForce.GTD, TimeInForce.IOC, TimeInForce.FOK)
+        )
         new |= {"order_type": OrderType.LIMIT, "tif": tif, "price": self._price()}
         if tif != TimeInForce.GTD:
             return new, []
@@ -114,7 +120,7 @@ class Market:
         return new | {"extensions": 1}, [terms]
 
     def _price(self) -> int:
-        return 10_000 + self._chance.randint(-12, 12)
+        return 10_000 + self.chance.randint(-12, 12)
 
 
 def instrument_terms(name: str) -> np.ndarray:
@@ -148,3 +154,40 @@ def engine_levels(engine: ReadableEngine, symbol: int) -> list[tuple[int, int, i
         level[0] += order["leaves_qty"]
         level[1] += 1
     return [(side, price, qty, count) for (side, price), (qty, count) in levels.items()]
+
+
+def published_levels(publisher: Publisher, symbol: int) -> list[tuple[int, int, int, int]]:
+    """The publisher's book in the same form."""
+    rows = publisher.levels(b"l2." + SYMBOLS[symbol].encode())
+    return [(side, price, qty, count) for _, price, qty, count, side, _, _ in rows.tolist()]
+
+
+Entries = dict[int, tuple[int, ...]]  # by number
+
+
+def publish(batches: Iterable[np.ndarray], publisher: Publisher | None = None) -> dict[bytes, Entries]:
+    """What is published of the events: topic -> number -> entry."""
+    publisher = publisher or Publisher(ring=1_000_000, heartbeat_ns=10**9)
+    published: dict[bytes, Entries] = {}
+    for events in batches:
+        for topic, frame in publisher.on_events(events, epoch=1):
+            collect(published.setdefault(topic, {}), frame)
+    return published
+
+
+def collect(entries: Entries, frame: bytes) -> None:
+    """Add a frame's entries by number."""
+    batch = MARKET_FRAME.decode(frame)
+    rows = next((rows for rows in batch.lists.values() if len(rows)), np.empty(0))
+    for number, row in enumerate(rows.tolist(), int(batch.head["first_seq"][0])):
+        assert number not in entries, f"number {number} twice"
+        entries[number] = row
+
+
+def cut(events: np.ndarray, chance: random.Random, largest: int) -> Iterator[np.ndarray]:
+    """The same events in other batches."""
+    at = 0
+    while at < len(events):
+        size = chance.randint(1, largest)
+        yield events[at : at + size]
+        at += size

@@ -1,0 +1,187 @@
+"""Level 1, level 2 and trades follow from the events, and from nothing else: not from batches, not from restarts."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from components.publisher import BrokenInvariant, Publisher
+from tests.publisher.flow import SYMBOLS, Market, cut, engine_levels, publish, published_levels
+from wire.constants import FROM_BOOK, RESTS
+from wire.dtypes import EVENT
+from wire.enums import EventKind, Liquidity, Reason, Side
+
+
+def publisher() -> Publisher:
+    return Publisher(ring=1_000, heartbeat_ns=10**9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_level_2_equals_the_engines_book_after_every_command(seed: int, long: bool) -> None:
+    check_level_2(seed, groups=20_000 if long else 300, size=1)
+
+
+@pytest.mark.parametrize("seed", range(4, 8))
+def test_level_2_equals_the_engines_book_after_every_group(seed: int, long: bool) -> None:
+    check_level_2(seed, groups=20_000 if long else 200, size=20)
+
+
+def check_level_2(seed: int, groups: int, size: int) -> None:
+    market, published = Market(seed), publisher()
+    for events in market.events(groups, size):
+        published.on_events(events, epoch=1)
+        for symbol in SYMBOLS:
+            assert published_levels(published, symbol) == engine_levels(market.engine, symbol), f"seed {seed}"
+
+
+def test_the_flow_has_every_way_into_the_book_and_out_of_it() -> None:
+    """Else the comparison above would prove little."""
+    seen: Counter[tuple[EventKind, Reason, int]] = Counter()
+    for seed in range(8):
+        for events in Market(seed).events(200, 20):
+            for event in events[["kind", "reason", "flags"]].tolist():
+                kind = EventKind(event[0])
+                booked = event[2] & (RESTS | FROM_BOOK) if kind != EventKind.BAND_ADDED else 0
+                seen[kind, Reason(event[1]), booked] += 1
+    both = RESTS | FROM_BOOK
+    for kind, reason, flags in (
+        (EventKind.ACCEPTED, Reason.NONE, 0),
+        (EventKind.ACCEPTED, Reason.NONE, RESTS),
+        (EventKind.EXECUTED, Reason.NONE, 0),
+        (EventKind.EXECUTED, Reason.NONE, RESTS),
+        (EventKind.EXECUTED, Reason.NONE, FROM_BOOK),
+        (EventKind.EXECUTED, Reason.NONE, both),
+        (EventKind.REPLACED, Reason.NONE, FROM_BOOK),
+        (EventKind.REPLACED, Reason.NONE, both),
+        (EventKind.CANCELLED, Reason.REQUESTED, FROM_BOOK),
+        (EventKind.CANCELLED, Reason.REDUCED, both),
+        (EventKind.CANCELLED, Reason.EXPIRED, FROM_BOOK),
+        (EventKind.CANCELLED, Reason.END_OF_DAY, FROM_BOOK),
+        (EventKind.CANCELLED, Reason.MASS_CANCELLED, FROM_BOOK),
+        (EventKind.CANCELLED, Reason.REPLACED_BELOW_EXECUTED, FROM_BOOK),
+        (EventKind.CANCELLED, Reason.REMAINDER_CANCELLED, 0),
+        (EventKind.CANCELLED, Reason.FOK_NOT_FILLED, 0),
+        (EventKind.REJECTED, Reason.UNKNOWN_ORDER, 0),
+    ):
+        assert seen[kind, reason, flags], (kind, reason, flags, seen)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_entries_and_numbers_do_not_depend_on_how_events_are_batched(seed: int) -> None:
+    events = np.concatenate(list(Market(seed).events(300)))
+    at_once = publish([events])
+    assert publish(events[at : at + 1] for at in range(len(events))) == at_once
+    assert publish(cut(events, random.Random(seed), 50)) == at_once
+    for entries in at_once.values():
+        assert sorted(entries) == list(range(1, len(entries) + 1))
+    assert {topic.decode() for topic in at_once} >= {f"{form}.AAPL" for form in ("l1", "l2", "trades")}
+
+
+def test_level_1_is_said_when_it_changes_and_only_then() -> None:
+    """Judged by the best of level 2 and a tally of the maker's executions, event by event."""
+    published = publisher()
+    last: dict[int, tuple[int, ...]] = dict.fromkeys(SYMBOLS, (0,) * 7)
+    told: dict[str, int] = dict.fromkeys(SYMBOLS.values(), 0)
+    for events in Market(11).events(150):
+        for event in np.split(events, len(events)):
+            tops = publish([event], published)
+            symbol = int(event["symbol"][0])
+            if symbol not in SYMBOLS:
+                assert not tops
+                continue
+            trade = event["kind"][0] == EventKind.EXECUTED and event["liquidity"][0] == Liquidity.MAKER
+            traded = (int(event["price"][0]), int(event["qty"][0])) if trade else last[symbol][4:6]
+            volume = last[symbol][6] + (traded[1] if trade else 0)
+            levels = published_levels(published, symbol)
+            best = [next((level for level in levels if level[0] == side), (0, 0, 0)) for side in (Side.BUY, Side.SELL)]
+            expected = (best[0][1], best[0][2], best[1][1], best[1][2], *traded, volume)
+            if expected == last[symbol]:
+                assert f"l1.{SYMBOLS[symbol]}".encode() not in tops
+                continue
+            told[SYMBOLS[symbol]] += 1
+            entry = tops[f"l1.{SYMBOLS[symbol]}".encode()][told[SYMBOLS[symbol]]]
+            assert entry == (event["seq"][0], event["time_ns"][0], *expected)
+            last[symbol] = expected
+    assert told["AAPL"] > 100
+
+
+def test_each_match_is_one_trade_on_the_takers_side() -> None:
+    events = np.concatenate(list(Market(5).events(300)))
+    takers = events[(events["kind"] == EventKind.EXECUTED) & (events["liquidity"] == Liquidity.TAKER)]
+    published = publish([events])
+    trades = sorted(
+        (match, price, qty, side)
+        for topic, entries in published.items()
+        if topic.startswith(b"trades.")
+        for _, _, match, price, qty, side, _, _, _ in entries.values()
+    )
+    assert trades == sorted(takers[["match", "price", "qty", "side"]].tolist())
+    assert len(trades) > 100
+
+
+def test_an_order_that_keeps_its_place_is_one_delta_or_none() -> None:
+    market, published = Market(0), publisher()
+    opening = market.open()
+    published.on_events(opening, 1)
+    at = int(opening["seq"][-1])
+    rests = event(at + 1, EventKind.ACCEPTED, order_id=9, price=100, qty=50, leaves_qty=50, flags=RESTS)
+    entries = publish([rests], published)[b"l2.AAPL"]
+    assert [row[1:5] for row in entries.values()] == [(100, 50, 1, Side.BUY)]
+    both = RESTS | FROM_BOOK
+    smaller = event(at + 2, EventKind.REPLACED, order_id=9, price=100, leaves_qty=30, fee=100, match=50, flags=both)
+    entries = publish([smaller], published)[b"l2.AAPL"]
+    assert [row[1:5] for row in entries.values()] == [(100, 30, 1, Side.BUY)]
+    same = event(at + 3, EventKind.REPLACED, order_id=9, price=100, leaves_qty=30, fee=100, match=30, flags=both)
+    assert publish([same], published) == {}
+    moved = event(at + 4, EventKind.REPLACED, order_id=9, price=99, leaves_qty=30, fee=100, match=30, flags=both)
+    entries = publish([moved], published)[b"l2.AAPL"]
+    assert [row[1:5] for row in entries.values()] == [(100, 0, 0, Side.BUY), (99, 30, 1, Side.BUY)]
+
+
+def test_a_sum_that_does_not_fit_is_cut_and_stops_nobody() -> None:
+    """Three orders of the largest quantity at one price are allowed."""
+    market, published = Market(0), publisher()
+    opening = market.open()
+    published.on_events(opening, 1)
+    most = (1 << 62) - 1
+    for n in range(1, 5):
+        rests = event(len(opening) + n, EventKind.ACCEPTED, order_id=n, price=100, leaves_qty=most, flags=RESTS)
+        published.on_events(rests, 1)
+    assert published_levels(published, 1) == [(Side.BUY, 100, (1 << 63) - 1, 4)]
+
+
+def event(seq: int, kind: EventKind, **fields: int) -> np.ndarray:
+    row = np.zeros(1, EVENT)
+    row["seq"], row["kind"], row["symbol"], row["side"] = seq, kind, 1, Side.BUY
+    for name, value in fields.items():
+        row[name] = value
+    return row
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"kind": EventKind.CANCELLED, "price": 99, "qty": 10, "flags": FROM_BOOK}, "where nothing stands"),
+        ({"kind": EventKind.CANCELLED, "price": 100, "qty": 51, "flags": FROM_BOOK}, "-1 of 0 orders"),
+        ({"kind": EventKind.CANCELLED, "price": 100, "qty": 40, "flags": FROM_BOOK}, "10 of 0 orders"),
+        ({"kind": EventKind.EXECUTED, "price": 100, "qty": 50, "leaves_qty": 1, "flags": FROM_BOOK}, "0 of 1 orders"),
+        ({"kind": EventKind.EXECUTED, "order_id": 8, "price": 100, "leaves_qty": 1, "flags": RESTS}, "9 entered last"),
+        ({"kind": EventKind.ACCEPTED, "symbol": 77, "price": 1, "leaves_qty": 1, "flags": RESTS}, "no instrument 77"),
+        ({"kind": EventKind.ACCEPTED, "side": 0, "price": 1, "leaves_qty": 1, "flags": RESTS}, "no side"),
+        ({"seq_off": 1}, "do not continue"),
+        ({"seq_off": -1}, "do not continue"),
+    ],
+)
+def test_events_that_contradict_the_books_stop_the_publisher(fields: dict[str, int], why: str) -> None:
+    market, published = Market(0), publisher()
+    opening = market.open()
+    published.on_events(opening, 1)
+    seq = len(opening) + 1
+    published.on_events(event(seq, EventKind.ACCEPTED, order_id=9, price=100, leaves_qty=50, flags=RESTS), 1)
+    seq += 1 + fields.pop("seq_off", 0)
+    kind = EventKind(fields.pop("kind", EventKind.DAY_ENDED))
+    with pytest.raises(BrokenInvariant, match=why):
+        published.on_events(event(seq, kind, **fields), 1)
