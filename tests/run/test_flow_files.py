@@ -324,6 +324,8 @@ def test_itch_executions_are_one_taker_while_time_and_side_stay(write: Write) ->
             + itch_execute(6, 6, 10)
             + itch_add(6, 20, "S", 1, 3_220_000)  # the book changes in between
             + itch_execute(6, 8, 10)
+            + itch_reduce(6, 8, 1)
+            + itch_execute(6, 8, 10)
         )
     )
     assert fills(flow) == [
@@ -331,8 +333,9 @@ def test_itch_executions_are_one_taker_while_time_and_side_stay(write: Write) ->
         [(2, 10, 3_210_000)],
         [(4, 10, 3_210_000), (6, 10, 3_210_000)],
         [(8, 10, 3_210_000)],
+        [(8, 10, 3_210_000)],
     ]
-    assert flow.actions["id"][flow.takers].tolist() == [TAKER_ID + row for row in (8, 10, 11, 16)]
+    assert flow.actions["id"][flow.takers].tolist() == [TAKER_ID + row for row in (8, 10, 11, 16, 18)]
 
 
 def test_an_itch_taker_goes_no_further_than_its_worst_fill(write: Write) -> None:

@@ -300,6 +300,9 @@ def test_reports_seen_before_and_session_events_change_nothing() -> None:
     judge.feed(events)
     judge.feed(events[:0])
     assert judge.result() == whole.result()
+    judge = Judge(session_of(flow))
+    judge.feed(np.concatenate([events[:9], opened_again, events[9:]]))
+    assert judge.result() == whole.result()
 
 
 def test_a_missing_report_is_no_guess() -> None:
