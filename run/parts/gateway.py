@@ -1,0 +1,230 @@
+"""The gateway's process: brokers on one side, the sequencer and the event stream on the other.
+
+Brokers are dealt with in turn: ROUTER takes one frame of each that waits, a frame is bounded, and so is what one duty
+cycle takes. No send waits: a broker that does not read loses its log-on, not the others their reports.
+
+The event log and the event stream are one source: a frame is taken if it is the very next one, else it only says how
+far there is to read in the log, and the log says the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Final
+
+import numpy as np
+import zmq
+
+from components.gateway import Gateway, Limits, SessionIndex
+from components.gateway.gateway import MAX_FRAME_BYTES
+from run.clock import Clock
+from run.config import Config
+from run.eventlog import MAX_READ, EventLogReader
+from run.notify import notify
+from run.sockets import RuntimeLock, bind, connect, try_receive, try_send
+from run.topology import ACKS, EVENTS, EVENTS_TOPIC, INTAKE, ORDERS, PULSE_TOPIC
+from wire.constants import HEARTBEAT
+from wire.dtypes import EVENT
+from wire.enums import Reason
+from wire.frames import ACK, EVENT_FRAME
+
+MS: Final = 1_000_000
+_ACKS: Final = 256  # messages taken per cycle
+_FRAMES: Final = 64
+_EVENTS: Final = 8_192
+_NEAR: Final = 32  # events of others that are read along rather than asked around
+
+
+class HistoryChanged(RuntimeError):
+    """The exchange came back without events that were reported (journal policies async and memory): begin again."""
+
+
+class GatewayAgent:
+    """Owns the sockets, the log reader and the clock; the thinking is components/gateway."""
+
+    role_name = "gateway"
+
+    def __init__(self, config: Config, context: zmq.Context[zmq.Socket[bytes]], clock: Clock) -> None:
+        self._config = config
+        self._context = context
+        self._clock = clock
+        self._epoch = 0
+        self._next_seq = 1  # the next event to take
+        self._heard = 0  # the last event that is known to exist
+        self._last = b""  # the last event taken
+        self._closing = ExitStack()
+
+    def on_start(self) -> None:
+        """Listen to the exchange, read which reports there are, then listen to brokers."""
+        config, opened = self._config, self._closing
+        settings, runtime_dir = config.gateway, config.runtime_dir
+        opened.callback(RuntimeLock(runtime_dir, f"gateway-{settings.id}").release)
+        topic = settings.id.to_bytes(2, "little")
+        self._acks = connect(self._context, ACKS, ACKS.endpoint(runtime_dir), settings.queue, [topic])
+        opened.callback(self._acks.close)
+        topics = [EVENTS_TOPIC, PULSE_TOPIC]
+        self._events = connect(self._context, EVENTS, EVENTS.endpoint(runtime_dir), settings.queue, topics)
+        opened.callback(self._events.close)
+        self._intake = connect(self._context, INTAKE, INTAKE.endpoint(runtime_dir), settings.queue)
+        opened.callback(self._intake.close)
+        self._log = EventLogReader(config.events_dir)
+        opened.callback(self._close_log)
+        limits = Limits(
+            settings.max_unacked,
+            settings.reserved_cancels,
+            settings.resend_ms * MS,
+            settings.heartbeat_ms * MS,
+            max(1_000, 20 * config.sequencer.heartbeat_ms) * MS,
+        )
+        incarnation, now_ns = self._clock.time_ns(), self._clock.monotonic_ns()
+        index = self._read_history()
+        self.gateway = Gateway(settings.id, incarnation, limits, self.read_events, now_ns, index)
+        self._orders = bind(self._context, ORDERS, runtime_dir, settings.queue)
+        opened.callback(self._orders.close)
+        if settings.tcp:
+            self._orders.maxmsgsize = 2 * MAX_FRAME_BYTES  # who sends more is cut off before it is read
+            try:
+                self._orders.bind(settings.tcp)
+            except zmq.ZMQError as error:
+                raise RuntimeError(f"cannot listen for brokers on {settings.tcp}: {error}") from error
+
+    def do_work(self) -> int:
+        """One duty cycle."""
+        now_ns = self._clock.monotonic_ns()
+        work = self._take_acks(now_ns)
+        work += self._take_events()
+        work += self._take_brokers(now_ns)
+        self.gateway.on_time(now_ns)
+        return work + self._send_frames() + self._send_reports()
+
+    def inputs(self) -> Sequence[zmq.Socket[bytes]]:
+        """Everything that is received from."""
+        return self._orders, self._acks, self._events
+
+    def on_close(self) -> None:
+        """Close what on_start has opened, however far it came."""
+        self._closing.close()
+
+    # ------------------------------------------------------------------------------------------------ one duty cycle
+
+    def _take_acks(self, now_ns: int) -> int:
+        work = 0
+        while work < _ACKS and (parts := try_receive(self._acks)) is not None:
+            self.gateway.on_ack(ACK.decode(parts[1]), now_ns)
+            work += 1
+        return work
+
+    def _take_events(self) -> int:
+        """The next events from the stream, else from the log. A third part, with stamps, is not looked at."""
+        work, taken = 0, list[np.ndarray]()
+        next_seq = self._next_seq
+        while work < _FRAMES and next_seq < self._next_seq + _EVENTS:
+            if (parts := try_receive(self._events)) is None:
+                break
+            work += 1
+            batch = EVENT_FRAME.decode(parts[1])
+            _, flags, _, epoch, first_seq, *_ = batch.head.item()
+            if epoch < self._epoch:
+                continue
+            if epoch > self._epoch:
+                self._on_events(taken)
+                self._begin_epoch(epoch)
+                taken, next_seq = [], self._next_seq
+            events = batch["events"]
+            self._heard = max(self._heard, first_seq - 1 if flags & HEARTBEAT else first_seq + len(events) - 1)
+            if first_seq <= next_seq < first_seq + len(events):
+                taken.append(events[next_seq - first_seq :])
+                next_seq = first_seq + len(events)
+        self._on_events(taken)
+        if self._next_seq <= self._heard:
+            missing = self._log.read(self._next_seq, min(self._heard, self._next_seq + _EVENTS))
+            self._on_events([missing])
+            work += missing.size
+        return work
+
+    def _take_brokers(self, now_ns: int) -> int:
+        work = 0
+        while work < self._config.gateway.slice and (parts := try_receive(self._orders)) is not None:
+            work += 1
+            if len(parts) != 2:
+                self.gateway.refuse(parts[0], Reason.MALFORMED_FRAME)
+            elif parts[0][:1] != b"\0":
+                self.gateway.refuse(parts[0], Reason.NOT_PERMITTED)  # a routing id that anyone may choose
+            else:
+                self.gateway.on_broker(parts[0], parts[1], now_ns)
+        return work
+
+    def _send_frames(self) -> int:
+        work, uplink = 0, self.gateway.uplink
+        while (frame := uplink.next_frame()) is not None and try_send(self._intake, (frame,)):
+            uplink.sent()
+            work += 1
+        return work
+
+    def _send_reports(self) -> int:
+        reports = self.gateway.take_reports()
+        for message in reports:
+            if not try_send(self._orders, message):
+                self.gateway.on_unreachable(message[0])
+        return len(reports)
+
+    # ------------------------------------------------------------------------------------------------ events
+
+    def read_events(self, seqs: np.ndarray) -> np.ndarray:
+        """The EVENT rows with these numbers, which rise, from the log: one read per run of near ones."""
+        rows: list[bytes] = []
+        runs = np.split(seqs, np.flatnonzero(np.diff(seqs) > _NEAR) + 1)
+        for run in runs:
+            while run.size:
+                first = int(run[0])
+                events = self._log.read(first, min(int(run[-1]), first + MAX_READ - 1))
+                if not events.size:
+                    return np.frombuffer(b"".join(rows), EVENT)
+                inside = int(np.searchsorted(run, first + events.size))
+                rows.append(events.take(run[:inside] - first).tobytes())
+                run = run[inside:]  # noqa: PLW2901 - what is left of it
+        return np.frombuffer(b"".join(rows), EVENT)
+
+    def _on_events(self, taken: list[np.ndarray]) -> None:
+        events = taken[0] if len(taken) == 1 else np.frombuffer(b"".join(part.data for part in taken), EVENT)
+        if events.size:
+            self.gateway.on_events(events, self._epoch)
+            self._took(events)
+
+    def _took(self, events: np.ndarray) -> None:
+        self._last = events[-1:].tobytes()
+        self._next_seq = int(events["seq"][-1]) + 1
+
+    def _read_history(self) -> SessionIndex:
+        """Which reports there are, from the log's beginning."""
+        index = SessionIndex()
+        self._next_seq = self._log.first_seq
+        for events in self._log.chunks(self._next_seq):
+            index.add(events)
+            self._took(events)
+            notify(STATUS=f"reading the event log, event {self._next_seq - 1:,}")
+        return index
+
+    def _begin_epoch(self, epoch: int) -> None:
+        """The exchange started again. It still says what was reported, unless its journal is not synced."""
+        self._close_log()
+        self._log = EventLogReader(self._config.events_dir)  # its files may be others now
+        if (
+            self._epoch
+            and self._last
+            and self._log.read(self._next_seq - 1, self._next_seq - 1).tobytes() != self._last
+        ):
+            raise HistoryChanged(
+                f"event {self._next_seq - 1} is not what it was before epoch {epoch}: the exchange lost the end of its"
+                " journal. Restart the gateway; brokers then resume from what there is."
+            )
+        self._epoch = epoch
+
+    def _close_log(self) -> None:
+        self._log.close()
+
+
+def make(config: Config, context: zmq.Context[zmq.Socket[bytes]], clock: Clock) -> GatewayAgent:
+    """The gateway of this configuration."""
+    return GatewayAgent(config, context, clock)
