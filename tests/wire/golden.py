@@ -1,6 +1,7 @@
 """The bytes of every struct and every frame, kept in golden.txt, so that no change of a layout goes unnoticed.
 
-A struct's bytes stand below its fields and their values, for whoever writes a client in another language.
+Each stands below its fields and their values (a frame below those of its head), for whoever writes a client in
+another language.
 
 A change that is meant: `python -m tests.wire.golden`, and look at what it did. Journals already written still hold the
 old bytes.
@@ -38,11 +39,13 @@ def text() -> str:
     """The whole of golden.txt."""
     lines = []
     for name, content in current():
-        lines.append(name)
         if name in STRUCTS:
-            (row,) = np.frombuffer(content, STRUCTS[name])
-            fields = ", ".join(f"{field} {row[field]}" for field in STRUCTS[name].names or ())
-            lines += textwrap.wrap(fields, 100, initial_indent="# ", subsequent_indent="# ")
+            (row,), lists = np.frombuffer(content, STRUCTS[name]), ""
+        else:
+            (row,), lists = KINDS[name].decode(content).head, f"; lists {', '.join(KINDS[name].list_names)}"
+        note = ", ".join(f"{field} {row[field]}" for field in row.dtype.names) + lists
+        lines.append(name)
+        lines += textwrap.wrap(note, 100, initial_indent="# ", subsequent_indent="# ")
         lines += [f"  {content[at : at + LINE].hex()}" for at in range(0, len(content), LINE)]
     return "\n".join(lines) + "\n"
 

@@ -16,6 +16,7 @@ def test_the_bytes_are_those_that_were_kept() -> None:
     kept, current = golden.kept(), dict(golden.current())
     assert kept.keys() == current.keys()
     assert not [name for name, content in kept.items() if content != current[name]], "see tests/wire/golden.py"
+    assert golden.PATH.read_text() == golden.text(), "the same bytes now mean something else"
 
 
 def test_no_struct_of_the_schema_is_forgotten() -> None:

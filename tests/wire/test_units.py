@@ -57,6 +57,7 @@ def test_exact_or_refused(text: Decimal | str, scale: int) -> None:
         (7, 3, 7_000),
         (Decimal("0.001"), 3, 1),
         (str(MAX_UNITS), 0, MAX_UNITS),
+        (-MAX_UNITS, 0, -MAX_UNITS),
     ],
 )
 def test_to_units(text: str | int | Decimal, scale: int, units: int) -> None:
@@ -72,6 +73,7 @@ def test_to_units(text: str | int | Decimal, scale: int, units: int) -> None:
         (str(MAX_UNITS), "is too large"),
         ("1e999999999", "is too large"),  # written out it would fill the memory
         ("-1e18", "is too large"),
+        (Decimal(-MAX_UNITS - 1).scaleb(-2), "is too large"),
         ("", "is not a number"),
         ("1,5", "is not a number"),
         ("NaN", "is not a number"),
