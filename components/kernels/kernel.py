@@ -35,14 +35,26 @@ from numba.np.arrayobj import make_array, populate_array
 JIT: Final = not config.DISABLE_JIT
 _CACHE: Final = bool(config.CACHE_DIR)  # only in the directory that run/kernelcache.py names by all sources' hash
 
+_INNER: Final[dict[str, Any]] = {
+    "_nrt": False,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "error_model": "numpy",
+}
+
 Word: TypeAlias = Any  # a signed 64-bit integer: Numba infers it; uncompiled it is an int or an np.int64
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def kernel(function: _Function) -> _Function:
-    """A function that other kernels call. No allocation, no wrapper for Python, divisions unchecked."""
-    options = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
-    compiled: _Function = njit(**options)(function)
+    """A function that other kernels call, inlined. No allocation, no wrapper for Python, divisions unchecked."""
+    compiled: _Function = njit(forceinline=True, **_INNER)(function)
+    return compiled
+
+
+def cold_kernel(function: _Function) -> _Function:
+    """The same, called and not inlined: for what is rare or large, so that it bloats neither code nor compilation."""
+    compiled: _Function = njit(**_INNER)(function)
     return compiled
 
 

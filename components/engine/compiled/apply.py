@@ -49,7 +49,7 @@ from components.engine.compiled.venue import (
     open_session,
     set_rules,
 )
-from components.kernels.kernel import Word, entry, kernel
+from components.kernels.kernel import Word, cold_kernel, entry, kernel
 from components.kernels.maps import map_rehash
 from wire.constants import MAX_ACCOUNT, MAX_SESSION, MAX_SYMBOL
 from wire.enums import CommandKind, EventKind, Reason
@@ -113,7 +113,7 @@ def begin(s: int, command: np.void) -> Word:
     return begin_rare(s, command)
 
 
-@kernel
+@cold_kernel
 def begin_rare(s: int, command: np.void) -> Word:
     """Everything that is not trading."""
     kind = command["kind"]
@@ -167,7 +167,7 @@ def has_state_room(s: int, command: np.void) -> bool:
     return True
 
 
-@kernel
+@cold_kernel
 def count_safe_orders(s: int) -> bool:
     """How many more orders fit for certain: each takes at most a slot, a level, two map entries and a timer."""
     head = head_of(s)
@@ -201,7 +201,7 @@ def ladder_fits(s: int, command: np.void) -> bool:
     return False
 
 
-@kernel
+@cold_kernel
 def id_fits(s: int, command: np.void) -> bool:
     """Whether the tables reach the id that an add command names; one out of the venue's range is refused anyway."""
     kind = command["kind"]
@@ -214,7 +214,7 @@ def id_fits(s: int, command: np.void) -> bool:
     return True
 
 
-@kernel
+@cold_kernel
 def reaches(s: int, new_id: Word, most: Word, length: Word, table: Word) -> bool:
     """Whether a table of that length holds the id; if not, what is needed stands in the head."""
     if new_id < length or new_id > most:
@@ -225,7 +225,7 @@ def reaches(s: int, new_id: Word, most: Word, length: Word, table: Word) -> bool
     return False
 
 
-@kernel
+@cold_kernel
 def repeated(s: int, command: np.void) -> Word:
     """A ref that was used before: nothing happens, and the session is given no new number."""
     event = event_at(s, new_event(s, EventKind.REPEATED, Reason.REPEATED_REF, command["session"], False))

@@ -15,13 +15,13 @@ from components.engine.compiled.state import (
     rung_at,
     side_at,
 )
-from components.kernels.kernel import Word, kernel
+from components.kernels.kernel import Word, cold_kernel
 from wire.constants import MAX_BANDS
 from wire.dtypes import STATE_ACCOUNT, STATE_BAND, STATE_ENGINE, STATE_INSTRUMENT, STATE_SESSION
 from wire.state import CanonicalState
 
 
-@kernel
+@cold_kernel
 def canonical_orders(s: int) -> Word:
     """Fill the table's rows with every resting order by symbol, buy before sell, best first, then priority."""
     room = len(rows_of(s))

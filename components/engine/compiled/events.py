@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.engine.compiled.state import event_at, head_of, order_at, session_at, sessions_of, words_of
-from components.kernels.kernel import Word, kernel
+from components.kernels.kernel import Word, cold_kernel, kernel
 from wire.enums import EventKind, Liquidity
 
 
@@ -110,7 +110,7 @@ def cancelled_event(s: int, slot: Word, reason: Word, request_ref: Word, qty: Wo
     order_event(s, EventKind.CANCELLED, reason, slot, request_ref, price, qty, Liquidity.NONE, flags)
 
 
-@kernel
+@cold_kernel
 def rejected_event(s: int, command: np.void, reason: Word, client_ref: Word, order_id: Word) -> None:
     """The command did not happen. `client_ref` and `order_id` are those of the order it is about."""
     row = new_event(s, EventKind.REJECTED, reason, command["session"], True)

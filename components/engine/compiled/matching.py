@@ -26,7 +26,7 @@ from components.engine.compiled.state import (
     side_at,
 )
 from components.engine.contract import MIN_EVENT_CAPACITY
-from components.kernels.kernel import Word, kernel
+from components.kernels.kernel import Word, cold_kernel, kernel
 from components.kernels.wide import (
     LIMB,
     floor_over_power_of_ten,
@@ -80,7 +80,7 @@ def crosses(s: int, symbol: Word, side: Word, bound_key: Word) -> bool:
     return rung >= 0 and rung_at(s, rung)["key"] >= bound_key
 
 
-@kernel
+@cold_kernel
 def available(s: int, symbol: Word, side: Word, bound_key: Word, wanted: Word) -> bool:
     """Whether at least `wanted` stands within the bound."""
     row = opposite_row(symbol, side)
@@ -94,7 +94,7 @@ def available(s: int, symbol: Word, side: Word, bound_key: Word, wanted: Word) -
     return False
 
 
-@kernel
+@cold_kernel
 def budget_product(s: int, symbol: Word, budget: Word) -> tuple[Word, Word]:
     """The largest price * qty that a budget in quote units pays for, as a wide number (saturated)."""
     book = book_at(s, symbol)
@@ -104,7 +104,7 @@ def budget_product(s: int, symbol: Word, budget: Word) -> tuple[Word, Word]:
     return np.int64(0), floor_over_power_of_ten(budget, -exponent)
 
 
-@kernel
+@cold_kernel
 def affordable(s: int, symbol: Word, budget: Word, price: Word, most: Word) -> Word:
     """The largest quantity up to `most` that the budget pays for at `price`, rounded down to whole lots.
 
@@ -122,7 +122,7 @@ def affordable(s: int, symbol: Word, budget: Word, price: Word, most: Word) -> W
     return qty - qty % band_at(s, band_for(s, symbol, price))["lot"]
 
 
-@kernel
+@cold_kernel
 def cost_of(s: int, symbol: Word, price: Word, qty: Word) -> Word:
     """What `qty` at `price` costs in quote units, rounded up: the least budget that pays for it."""
     cost = np.int64(0)
@@ -174,7 +174,7 @@ def match_one(s: int, taker_slot: Word, side: Word, maker_slot: Word, qty: Word)
     executed_event(s, taker_slot, head["request_ref"], price, qty, match, Liquidity.TAKER, RESTS if rests else 0)
 
 
-@kernel
+@cold_kernel
 def match_taker(s: int) -> Word:
     """Match the taker in hand until nothing more matches within its bound, then let it rest or end.
 
@@ -209,6 +209,14 @@ def match_taker(s: int) -> Word:
 
 
 @kernel
+def rest(s: int, slot: Word) -> None:
+    """The order stands in the book from here on."""
+    join_level(s, slot)
+    if order_at(s, slot)["indexed"] == 0:
+        index_order(s, slot)
+
+
+@kernel
 def finish_taker(s: int, reason: Word) -> Word:
     """What is left of the taker rests or is cancelled. `reason` is NONE unless the funds ran out."""
     head = head_of(s)
@@ -216,9 +224,7 @@ def finish_taker(s: int, reason: Word) -> Word:
     taker = order_at(s, slot)
     head["stage"] = FRESH
     if rests_by_nature(taker) and taker["leaves"] > 0:
-        join_level(s, slot)
-        if taker["indexed"] == 0:
-            index_order(s, slot)
+        rest(s, slot)
         return DONE
     left = taker["leaves"]
     if left > 0 or (taker["flags"] == FUNDS and head["budget"] > 0):

@@ -29,11 +29,11 @@ from components.engine.compiled.state import (
 )
 from components.engine.compiled.timers import pop_timer, timer_is_live
 from components.engine.compiled.trading import cancel_whole
-from components.kernels.kernel import Word, kernel
+from components.kernels.kernel import Word, cold_kernel
 from wire.enums import CommandKind, EventKind, Reason, Scope, Side, TimeInForce
 
 
-@kernel
+@cold_kernel
 def check_mass_cancel(s: int, command: np.void) -> Word:
     """The rows for a mass cancel."""
     scope = command["scope"]
@@ -56,7 +56,7 @@ def check_mass_cancel(s: int, command: np.void) -> Word:
     return Reason.NONE if Side.NONE <= command["side"] <= Side.SELL else Reason.INVALID_SIDE
 
 
-@kernel
+@cold_kernel
 def mass_cancel(s: int, command: np.void) -> Word:
     """Cancel every resting order that fits scope, symbol and side."""
     reason = check_mass_cancel(s, command)
@@ -78,7 +78,7 @@ def mass_cancel(s: int, command: np.void) -> Word:
     return go_on(s, command)
 
 
-@kernel
+@cold_kernel
 def end_of_day(s: int, command: np.void) -> Word:
     """Cancel the Day orders of a symbol, or of all."""
     if command["symbol"] != 0 and not instrument_exists(s, command["symbol"]):
@@ -89,7 +89,7 @@ def end_of_day(s: int, command: np.void) -> Word:
     return go_on(s, command)
 
 
-@kernel
+@cold_kernel
 def go_on(s: int, command: np.void) -> Word:
     """Carry on with whichever walk is in hand, to its end or until the event buffer is full."""
     stage = head_of(s)["stage"]
@@ -105,7 +105,7 @@ def go_on(s: int, command: np.void) -> Word:
     return status
 
 
-@kernel
+@cold_kernel
 def finish_sweep(s: int, command: np.void) -> None:
     """The last event: how many orders that were."""
     head = head_of(s)
@@ -120,7 +120,7 @@ def finish_sweep(s: int, command: np.void) -> None:
     event["qty"] = head["count"]
 
 
-@kernel
+@cold_kernel
 def sweep_if_fitting(s: int, command: np.void, slot: Word) -> None:
     """Cancel one order if the command means it."""
     order = order_at(s, slot)
@@ -141,7 +141,7 @@ def sweep_if_fitting(s: int, command: np.void, slot: Word) -> None:
 # ---------------------------------------------------------------------------------------- along threads
 
 
-@kernel
+@cold_kernel
 def follow_thread(s: int, command: np.void, of_account: bool) -> Word:
     """From `head.slot` along its account's or its session's orders, which stand in the order of their ids."""
     head = head_of(s)
@@ -155,7 +155,7 @@ def follow_thread(s: int, command: np.void, of_account: bool) -> Word:
     return DONE
 
 
-@kernel
+@cold_kernel
 def start_account(s: int, account: Word, last_account: Word) -> None:
     """Stand at an account's first order; `last_account` is the last to come."""
     head = head_of(s)
@@ -165,7 +165,7 @@ def start_account(s: int, account: Word, last_account: Word) -> None:
     head["slot"] = NONE if account > last_account else account_at(s, account)["first"]
 
 
-@kernel
+@cold_kernel
 def follow_accounts(s: int, command: np.void) -> Word:
     """The account in hand, then the further ones of the same firm. Looks at every account: a rare command."""
     head = head_of(s)
@@ -176,7 +176,7 @@ def follow_accounts(s: int, command: np.void) -> Word:
     return DONE
 
 
-@kernel
+@cold_kernel
 def in_scope(s: int, command: np.void, account: Word) -> bool:
     """Whether an account's orders are meant."""
     if command["scope"] == Scope.ACCOUNT:
@@ -187,7 +187,7 @@ def in_scope(s: int, command: np.void, account: Word) -> bool:
 # ---------------------------------------------------------------------------------------- through books
 
 
-@kernel
+@cold_kernel
 def start_walk(s: int, symbol: Word) -> None:
     """Stand before the first order of a symbol (0: of all symbols)."""
     head = head_of(s)
@@ -201,7 +201,7 @@ def start_walk(s: int, symbol: Word) -> None:
         next_side(s)
 
 
-@kernel
+@cold_kernel
 def next_side(s: int) -> None:
     """Go to the best level of the next side."""
     head = head_of(s)
@@ -214,7 +214,7 @@ def next_side(s: int) -> None:
         first_of_level(s)
 
 
-@kernel
+@cold_kernel
 def first_of_level(s: int) -> None:
     """Stand at the first order of the level at `head.position`."""
     head = head_of(s)
@@ -225,7 +225,7 @@ def first_of_level(s: int) -> None:
         head["position"] = NONE
 
 
-@kernel
+@cold_kernel
 def walk_books(s: int, command: np.void) -> Word:
     """Symbol by symbol, buy before sell, best price first, then priority.
 
@@ -250,7 +250,7 @@ def walk_books(s: int, command: np.void) -> Word:
 # ---------------------------------------------------------------------------------------- by time
 
 
-@kernel
+@cold_kernel
 def expire_orders(s: int) -> Word:
     """Cancel every GTD order whose time has come, by expiry and then by id."""
     head = head_of(s)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from components.engine.compiled.state import head_of, order_at, timer_at, timers_of
-from components.kernels.kernel import Word, kernel
+from components.kernels.kernel import Word, cold_kernel
 
 
-@kernel
+@cold_kernel
 def _earlier(timers: Any, a: Word, b: Word) -> bool:
     x = timers[a]
     y = timers[b]
     return x["expire_ns"] < y["expire_ns"] or (x["expire_ns"] == y["expire_ns"] and x["order_id"] < y["order_id"])
 
 
-@kernel
+@cold_kernel
 def _swap(timers: Any, a: Word, b: Word) -> None:
     x = timers[a]
     y = timers[b]
@@ -24,7 +24,7 @@ def _swap(timers: Any, a: Word, b: Word) -> None:
     y["expire_ns"], y["order_id"], y["slot"] = expire_ns, order_id, slot
 
 
-@kernel
+@cold_kernel
 def _sink(timers: Any, count: Word, i: Word) -> None:
     while True:
         least = i
@@ -38,7 +38,7 @@ def _sink(timers: Any, count: Word, i: Word) -> None:
         i = least
 
 
-@kernel
+@cold_kernel
 def add_timer(s: int, expire_ns: Word, order_id: Word, slot: Word) -> None:
     """Room was checked before the step."""
     head = head_of(s)
@@ -54,7 +54,7 @@ def add_timer(s: int, expire_ns: Word, order_id: Word, slot: Word) -> None:
         i = (i - 1) // 2
 
 
-@kernel
+@cold_kernel
 def timer_is_live(s: int, i: Word) -> bool:
     """Whether the entry's order still rests."""
     timer = timer_at(s, i)
@@ -62,7 +62,7 @@ def timer_is_live(s: int, i: Word) -> bool:
     return order["order_id"] == timer["order_id"] and order["indexed"] == 1
 
 
-@kernel
+@cold_kernel
 def pop_timer(s: int) -> None:
     """Remove the earliest entry."""
     head = head_of(s)
@@ -73,7 +73,7 @@ def pop_timer(s: int) -> None:
     _sink(timers, last, 0)
 
 
-@kernel
+@cold_kernel
 def next_deadline(s: int) -> Word:
     """The earliest expiry of a resting order, 0 if there is none. Entries of dead orders on the way are dropped."""
     head = head_of(s)
@@ -84,7 +84,7 @@ def next_deadline(s: int) -> Word:
     return 0
 
 
-@kernel
+@cold_kernel
 def compact_timers(s: int) -> None:
     """Drop the entries of all dead orders."""
     head = head_of(s)

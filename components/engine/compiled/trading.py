@@ -11,6 +11,7 @@ from components.engine.compiled.matching import (
     bound_price,
     crosses,
     match_taker,
+    rest,
     rests_by_nature,
     start_matching,
 )
@@ -34,7 +35,7 @@ from components.engine.compiled.state import (
     order_terms_at,
     price_key,
 )
-from components.kernels.kernel import Word, kernel
+from components.kernels.kernel import Word, cold_kernel, kernel
 from wire.constants import FROM_BOOK, FUNDS, RESTS
 from wire.enums import EventKind, Liquidity, Reason, TimeInForce
 
@@ -79,6 +80,9 @@ def new_order(s: int, command: np.void) -> Word:
     crossing = crosses(s, order["symbol"], side, bound_key)
     rests = rests_by_nature(order) and not crossing
     accept(s, command, slot, RESTS if rests else 0)
+    if rests:
+        rest(s, slot)
+        return DONE
     start_matching(s, slot, command["client_ref"], bound, command["qty"] if by_funds else 0)
     if min_qty > 0 and not available(s, order["symbol"], side, bound_key, min_qty):
         return refuse_minimum(s, slot, command["client_ref"])
@@ -98,7 +102,7 @@ def accept(s: int, command: np.void, slot: Word, flags: Word) -> None:
         event["match"] = terms["tag1"]
 
 
-@kernel
+@cold_kernel
 def refuse_minimum(s: int, slot: Word, request_ref: Word) -> Word:
     """Not enough was there for a FOK or a minimum quantity: the order ends, the book is untouched."""
     order = order_at(s, slot)
@@ -126,7 +130,7 @@ def find_target(s: int, command: np.void) -> Word:
     return slot
 
 
-@kernel
+@cold_kernel
 def reject_about(s: int, command: np.void, reason: Word, slot: Word) -> Word:
     """A rejection that names the order it is about; its ref only to the session that knows it."""
     order = order_at(s, slot)
@@ -217,7 +221,7 @@ def replace(s: int, command: np.void) -> Word:
     return DONE
 
 
-@kernel
+@cold_kernel
 def replaced_event(
     s: int, command: np.void, slot: Word, previous_price: Word, previous_leaves: Word, flags: Word
 ) -> None:

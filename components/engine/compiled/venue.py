@@ -22,7 +22,7 @@ from components.engine.compiled.state import (
     price_bands_at,
     session_at,
 )
-from components.kernels.kernel import Word, kernel
+from components.kernels.kernel import Word, cold_kernel
 from components.kernels.wide import (
     LIMB,
     ceil_over_power_of_ten,
@@ -40,7 +40,7 @@ _BANDS_PER_RECORD = 2
 # ---------------------------------------------------------------------------------------- sessions
 
 
-@kernel
+@cold_kernel
 def session_event(s: int, kind: Word, command: np.void) -> None:
     """Opened or closed: the ref is the last the engine saw, the report number the last it gave."""
     event = event_at(s, new_event(s, kind, 0, command["session"], False))
@@ -48,7 +48,7 @@ def session_event(s: int, kind: Word, command: np.void) -> None:
     event["request_ref"] = command["client_ref"]
 
 
-@kernel
+@cold_kernel
 def open_session(s: int, command: np.void) -> Word:
     """Log on, or take over from wherever the session was open."""
     if not only_session(command):
@@ -61,7 +61,7 @@ def open_session(s: int, command: np.void) -> Word:
     return DONE
 
 
-@kernel
+@cold_kernel
 def close_session(s: int, command: np.void) -> Word:
     """Log off, from the gateway where the session is open."""
     session = session_at(s, command["session"])
@@ -80,7 +80,7 @@ def close_session(s: int, command: np.void) -> Word:
     return DONE
 
 
-@kernel
+@cold_kernel
 def gateway_lost(s: int, command: np.void) -> Word:
     """Fence off every session that is open at a gateway."""
     if command["gateway"] <= 0:
@@ -100,7 +100,7 @@ def gateway_lost(s: int, command: np.void) -> Word:
 # ---------------------------------------------------------------------------------------- parties
 
 
-@kernel
+@cold_kernel
 def check_party(s: int, command: np.void, party: Word, most: Word, taken: bool) -> Word:
     """The rows for a new account or session."""
     if not 0 < party <= most:
@@ -115,7 +115,7 @@ def check_party(s: int, command: np.void, party: Word, most: Word, taken: bool) 
     return Reason.NONE if terms["firm"] > 0 else Reason.PARTY_MISSING
 
 
-@kernel
+@cold_kernel
 def party_reserved_is_zero(terms: np.void) -> bool:
     """Whether nothing stands where nothing has a meaning."""
     return (
@@ -128,7 +128,7 @@ def party_reserved_is_zero(terms: np.void) -> bool:
     )
 
 
-@kernel
+@cold_kernel
 def party_event(s: int, kind: Word, party: Word) -> None:
     """accountAdded, sessionAdded."""
     terms = party_terms_at(s, head_of(s)["extension"])
@@ -139,7 +139,7 @@ def party_event(s: int, kind: Word, party: Word) -> None:
     event["firm"] = terms["firm"]
 
 
-@kernel
+@cold_kernel
 def add_account(s: int, command: np.void) -> Word:
     """An account of a firm."""
     account = np.int64(command["account"])
@@ -160,7 +160,7 @@ def add_account(s: int, command: np.void) -> Word:
     return DONE
 
 
-@kernel
+@cold_kernel
 def add_session(s: int, command: np.void) -> Word:
     """A session of a firm, not open yet."""
     session = command["price"]
@@ -184,7 +184,7 @@ def add_session(s: int, command: np.void) -> Word:
 # ---------------------------------------------------------------------------------------- instruments
 
 
-@kernel
+@cold_kernel
 def band_of_record(s: int, first: Word, i: Word) -> tuple[Word, Word, Word]:
     """from_price, tick and lot of the i-th band of the records that begin at `first`."""
     record = price_bands_at(s, first + i // _BANDS_PER_RECORD)
@@ -193,7 +193,7 @@ def band_of_record(s: int, first: Word, i: Word) -> tuple[Word, Word, Word]:
     return record["from_price1"], record["tick1"], record["lot1"]
 
 
-@kernel
+@cold_kernel
 def count_bands(s: int, first: Word, records: Word, max_price: Word) -> Word:
     """How many bands the records hold; 0 where they contradict themselves."""
     count = 0
@@ -219,7 +219,7 @@ def count_bands(s: int, first: Word, records: Word, max_price: Word) -> Word:
     return count
 
 
-@kernel
+@cold_kernel
 def terms_hold(terms: np.void, min_notional: Word) -> bool:
     """Whether the terms lie in their ranges."""
     max_notional = terms["max_notional"]
@@ -238,7 +238,7 @@ def terms_hold(terms: np.void, min_notional: Word) -> bool:
     )
 
 
-@kernel
+@cold_kernel
 def notional_fits(terms: np.void) -> bool:
     """Whether the largest notional is at most MAX_UNITS: largest product <= MAX_UNITS scaled to products."""
     if terms["max_notional"] != 0:
@@ -248,7 +248,7 @@ def notional_fits(terms: np.void) -> bool:
     return not wide_less(most_high, most_low, high, low)
 
 
-@kernel
+@cold_kernel
 def notional_as_product(terms: np.void, notional: Word, round_up: bool) -> tuple[Word, Word]:
     """A notional in quote units as a bare product of price and quantity units."""
     exponent = np.int64(terms["price_scale"]) + terms["qty_scale"] - terms["quote_scale"]
@@ -259,7 +259,7 @@ def notional_as_product(terms: np.void, notional: Word, round_up: bool) -> tuple
     return np.int64(0), floor_over_power_of_ten(notional, -exponent)
 
 
-@kernel
+@cold_kernel
 def name_taken(s: int, name0: Word, name1: Word) -> bool:
     """Whether an instrument has that name."""
     for symbol in range(1, head_of(s)["symbols"] + 1):
@@ -272,7 +272,7 @@ def name_taken(s: int, name0: Word, name1: Word) -> bool:
     return False
 
 
-@kernel
+@cold_kernel
 def check_instrument(s: int, command: np.void) -> Word:
     """The rows for a new instrument."""
     symbol = command["symbol"]
@@ -299,7 +299,7 @@ def check_instrument(s: int, command: np.void) -> Word:
     return Reason.NONE if notional_fits(terms) else Reason.NOTIONAL_OVERFLOW
 
 
-@kernel
+@cold_kernel
 def add_instrument(s: int, command: np.void) -> Word:
     """An instrument with its ticks and lots."""
     reason = check_instrument(s, command)
@@ -344,7 +344,7 @@ def add_instrument(s: int, command: np.void) -> Word:
     return DONE
 
 
-@kernel
+@cold_kernel
 def instrument_event(s: int, symbol: Word) -> None:
     """instrumentAdded, from the book's terms."""
     book = book_at(s, symbol)
@@ -364,7 +364,7 @@ def instrument_event(s: int, symbol: Word) -> None:
     event["bands"] = book["bands"]
 
 
-@kernel
+@cold_kernel
 def set_rules(s: int, command: np.void) -> Word:
     """The rules that hold from here on; this engine has one set."""
     if command["qty"] != RULES_VERSION:
