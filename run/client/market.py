@@ -7,7 +7,7 @@ What is missing, and when to ask again, is decided in components/client/market.p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -60,6 +60,7 @@ class _Link:
 
     def open(self, make: Callable[[str], AnyFeed], symbol: str) -> AnyFeed:
         """The symbol's feed, subscribed to and asked for if it is new."""
+        self._must_be_open()
         feed = make(symbol)
         if feed.topic not in self._subscribed:
             self._subscribed.add(feed.topic)
@@ -76,6 +77,7 @@ class _Link:
 
     def ask(self) -> None:
         """Send what has to be asked now; a question that finds no room is asked again later."""
+        self._must_be_open()
         for request in self.feeds.requests(self._clock.monotonic_ns()):
             try:
                 self._plain_dealer.send(request, zmq.NOBLOCK)
@@ -84,6 +86,7 @@ class _Link:
 
     def take(self) -> bool:
         """Take what waits, a slice of it. Returns whether anything changed."""
+        self._must_be_open()
         changed = False
         for socket in (self._plain_sub, self._plain_dealer):
             for _ in range(_SLICE):
@@ -94,6 +97,11 @@ class _Link:
                 changed |= self.feeds.on_message(parts)
         self.ask()
         return changed
+
+    def _must_be_open(self) -> None:
+        """The plain sockets do not know when the others are closed, and must not be used then."""
+        if self.sub.closed:
+            raise RuntimeError("this MarketData is closed")
 
     def close(self) -> None:
         """Close both sockets."""
@@ -134,13 +142,13 @@ class MarketData:
         self._timeout_s = timeout_s
         self._clock = clock or SystemClock()
         self._context: zmq.asyncio.Context | None = None
-        self._link: _Link
+        self._sockets: _Link | None = None
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._context = zmq.asyncio.Context()
-        self._link = _Link(self._context, *self._endpoints, self._clock)
+        self._sockets = _Link(self._context, *self._endpoints, self._clock)
         self._changed = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name="market data")
         return self
@@ -161,6 +169,12 @@ class MarketData:
         self._task = self._context = None
 
     @property
+    def _link(self) -> _Link:
+        if self._sockets is None:
+            raise RuntimeError("open this MarketData first: async with MarketData() as md")
+        return self._sockets
+
+    @property
     def feeds(self) -> MarketFeeds:
         """What is held, with counters of what was mended: `md.feeds.book("AAPL").gaps`."""
         return self._link.feeds
@@ -172,7 +186,7 @@ class MarketData:
         """
         return await self._opened(self.feeds.book, symbol)
 
-    async def updates(self, symbol: str) -> AsyncIterator[Book]:
+    async def updates(self, symbol: str) -> AsyncGenerator[Book, None]:
         """The book now, and again whenever it has changed; changes that come while the caller is busy are one."""
         book = await self.book(symbol)
         seen: tuple[int, int] | None = None
@@ -189,7 +203,7 @@ class MarketData:
         """Level 1 as it is now. Raises UnknownSymbol, TimeoutError."""
         return (await self._opened(self.feeds.top, symbol)).top
 
-    async def trades(self, symbol: str, recent: int = 0) -> AsyncIterator[Trade]:
+    async def trades(self, symbol: str, recent: int = 0) -> AsyncGenerator[Trade, None]:
         """Every trade from now on, each once and in order; before them up to `recent` (at most 100) past ones.
 
         Raises UnknownSymbol, TimeoutError.
