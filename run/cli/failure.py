@@ -21,6 +21,7 @@ EXPECTED: dict[str, int] = {
     "run.journal.JournalFailed": FAILED,
     "run.journal.JournalFull": FAILED,
     "run.kernels.KernelsFailed": FAILED,
+    "run.parts.gateway.HistoryChanged": FAILED,
     "run.sockets.RuntimeDirInUse": CANNOT,
     "run.supervisor.ExchangeFailed": CANNOT,
 }
