@@ -291,7 +291,7 @@ def _add_up(commands: np.ndarray, extensions: np.ndarray) -> bool:
 
 
 def _join(arrays: list[np.ndarray], dtype: np.dtype[np.void]) -> np.ndarray:
-    """The rows of all `arrays`; raw bytes, since NumPy joins structured arrays field by field."""
+    """The rows of all `arrays`: as bytes, since NumPy joins structured arrays field by field (60 times slower)."""
     if len(arrays) == 1:
         return arrays[0]
-    return np.frombuffer(b"".join(array.data for array in arrays), dtype)
+    return np.frombuffer(b"".join([array.tobytes() for array in arrays]), dtype)

@@ -121,7 +121,7 @@ class MemoryFile:
     def pwrite(self, data: Data, offset: int) -> int:
         part = bytes(data)
         if self._disk._fail("pwrite", self._name):
-            part = part[: self._disk.random.randrange(len(part))]
+            part = part[: self._disk.random.randint(1, len(part))]
         inode, end = self._inode, offset + len(part)
         if end > len(inode.cache):
             self._grow(end)

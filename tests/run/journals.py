@@ -16,13 +16,13 @@ NOW = 1_700_000_000_000_000_000
 SEGMENT = 16 << 10
 
 
-def rows(first_ref: int, count: int, extended: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def rows(first_ref: int, count: int, extended: bool = False, qty: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """`count` commands with the refs from `first_ref` on; every third has an extension if `extended`."""
     commands = np.zeros(count, COMMAND)
     commands["kind"] = 1
     commands["session"] = 1
     commands["client_ref"] = np.arange(first_ref, first_ref + count)
-    commands["qty"] = commands["client_ref"] * 3
+    commands["qty"] = qty
     if extended:
         commands["extensions"][::3] = 1
     extensions = np.zeros(int(commands["extensions"].sum()), EXTENSION)
@@ -63,8 +63,8 @@ class Journalled:
         self.acked = self.sequencer.next_seq - 1
 
     def add(self, count: int, extended: bool = False) -> None:
-        """One group of `count` commands, whose refs are their numbers."""
-        self.sequencer.inject(*rows(self.sequencer.next_seq, count, extended))
+        """One group of `count` commands, whose refs are their numbers, and whose quantities are the epoch."""
+        self.sequencer.inject(*rows(self.sequencer.next_seq, count, extended, self.sequencer.epoch))
         self.now += 1_000
         record = self.sequencer.take_group(self.now, self.journal.synced_seq)
         assert record is not None
@@ -81,3 +81,11 @@ def refs(storage: Storage, first_seq: int = 1, limit_seq: int | None = None) -> 
     groups: list[JournalGroup] = list(reader.groups(first_seq, limit_seq))
     reader.close()
     return [ref for group in groups for ref in group.commands["client_ref"].tolist()]
+
+
+def contents(storage: Storage) -> list[tuple[int, int]]:
+    """(number, epoch) of every command, as `Journalled` wrote them into refs and quantities."""
+    reader = JournalReader(storage)
+    found = [pair for group in reader.groups() for pair in group.commands[["client_ref", "qty"]].tolist()]
+    reader.close()
+    return found
