@@ -1,5 +1,6 @@
 """The client library for programs without asyncio: the same names, the same methods, plain calls."""
 
+from run.client.broker import BrokerSync as Broker
 from run.client.market import MarketDataSync as MarketData
 
-__all__ = ["MarketData"]
+__all__ = ["Broker", "MarketData"]

@@ -1,0 +1,710 @@
+"""Orders over a socket: `Broker` for asyncio (and uvloop), `BrokerSync` without. Both offer the same.
+
+A broker has one DEALER to a gateway, of which ZeroMQ keeps the connection; what was answered, what is missing and what
+has to be said again is decided in components/client/orders.py.
+
+Prices and quantities are whole numbers of the instrument's units, or text and Decimals where the instrument is known:
+give `instruments`, as `MarketData.instruments()` returns them. Floats are refused: 0.1 is not a price.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Generic, Protocol, Self
+
+import numpy as np
+import zmq
+import zmq.asyncio
+
+from components.client.orders import Answer, AnyOrder, Link, Order, Report, Session, SessionLost
+from run.clock import Clock, SystemClock
+from run.config import default_runtime_dir
+from run.topology import ORDERS
+from wire.enums import OrderType, Scope, Side, TimeInForce
+from wire.units import to_units
+
+_TICK_MS: Final = 50  # the longest sleep: heartbeats and log-ons are due that exactly
+_QUEUE: Final = 10_000  # frames that wait in the socket
+_SLICE: Final = 256  # frames taken at once, so that others have their turn
+_LINGER_MS: Final = 500  # at the end, for what was sent last
+
+Number = int | str | Decimal
+
+
+class Terms(Protocol):
+    """What a broker must know of an instrument to read decimal numbers; `Instrument` has it."""
+
+    @property
+    def symbol(self) -> int:
+        """Its number."""
+
+    @property
+    def price_scale(self) -> int:
+        """Decimals of a price."""
+
+    @property
+    def qty_scale(self) -> int:
+        """Decimals of a quantity."""
+
+
+class _Wire:
+    """The socket, and the bytes between it and the session; waits for nothing."""
+
+    def __init__(self, context: zmq.Context[Any], endpoint: str, session: Session[Any], clock: Clock) -> None:
+        self._session = session
+        self._clock = clock
+        self._waiting: list[bytes] = []  # found no room in the socket yet
+        self.dealer: zmq.Socket[Any] = context.socket(zmq.DEALER)
+        self.dealer.linger = _LINGER_MS
+        self.dealer.rcvhwm = self.dealer.sndhwm = _QUEUE
+        self.dealer.connect(endpoint)
+        # asyncio's sockets give futures; what waits is taken at once through a plain one over the same handle.
+        self._plain: zmq.Socket[bytes] = zmq.Socket.shadow(self.dealer.underlying)
+
+    def pump(self) -> bool:
+        """Take what has come, a slice of it, and send what is due. Returns whether anything came."""
+        came = False
+        for _ in range(_SLICE):
+            try:
+                frame = self._plain.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            came = True
+            self._session.on_frame(frame, self._clock.monotonic_ns())
+        self._session.on_time(self._clock.monotonic_ns())
+        self.flush()
+        return came
+
+    def flush(self) -> None:
+        """Send what the session has to say."""
+        self._waiting += self._session.take_frames()
+        while self._waiting:
+            try:
+                self._plain.send(self._waiting[0], zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            del self._waiting[0]
+
+
+class _Desk(Generic[AnyOrder]):
+    """What both brokers share: what people write, turned into what the exchange counts."""
+
+    def __init__(
+        self,
+        make_order: Callable[[int], AnyOrder],
+        endpoint: str,
+        session: int,
+        account: int,
+        instruments: Mapping[str, Terms] | None,
+        resume_from: int,
+        resend: bool,
+        timeout_s: float,
+        window: int,
+        clock: Clock | None,
+    ) -> None:
+        self.endpoint = endpoint or ORDERS.endpoint(Path(default_runtime_dir()))
+        self.instruments = instruments or {}
+        self.core = Session(session, make_order, account=account, resume_from=resume_from, resend=resend)
+        self._timeout_s = timeout_s
+        self._window = window
+        self._clock = clock or SystemClock()
+        self._wire: _Wire | None = None
+
+    @property
+    def next_ref(self) -> int:
+        """The ref that the next command will have."""
+        return self.core.next_ref
+
+    @property
+    def last_report(self) -> int:
+        """Number of the last report that came: resume from the next one."""
+        return self.core.last_report
+
+    @property
+    def in_flight(self) -> int:
+        """Commands that are not answered yet."""
+        return self.core.in_flight
+
+    def log_off(self) -> None:
+        """Close the session at the exchange; its orders stay. Leaving `with` alone keeps it open, to be resumed."""
+        self.core.log_off()
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._wire is None:
+            raise RuntimeError("this broker is closed")
+        self._wire.flush()
+
+    def _enter(
+        self,
+        symbol: int | str,
+        side: Side | str,
+        qty: Number,
+        price: Number,
+        order_type: OrderType,
+        tif: TimeInForce | str,
+        *,
+        min_qty: Number = 0,
+        **more: Any,
+    ) -> AnyOrder:
+        price_scale, qty_scale = self._scales(symbol)
+        return self.core.new_order(
+            symbol if isinstance(symbol, int) else self._named(symbol).symbol,
+            Side[side.upper()] if isinstance(side, str) else side,
+            _units(qty, qty_scale),
+            price=_units(price, price_scale),
+            order_type=order_type,
+            tif=TimeInForce[tif.upper()] if isinstance(tif, str) else tif,
+            min_qty=_units(min_qty, qty_scale),
+            **more,
+        )
+
+    def _replace(self, target: Order | int, price: Number, qty: Number) -> Answer:
+        price_scale, qty_scale = self._scales(target.symbol if isinstance(target, Order) else 0)
+        return self.core.replace(target, _units(price, price_scale), _units(qty, qty_scale))
+
+    def _cancel(self, target: Order | int, total: Number, order_id: int) -> Answer:
+        _, qty_scale = self._scales(target.symbol if isinstance(target, Order) else 0)
+        return self.core.cancel(target, _units(total, qty_scale), order_id=order_id)
+
+    def _mass_cancel(self, scope: Scope | str, symbol: int | str, side: Side | str, account: int) -> Answer:
+        return self.core.mass_cancel(
+            Scope[scope.upper()] if isinstance(scope, str) else scope,
+            symbol if isinstance(symbol, int) else self._named(symbol).symbol,
+            Side[side.upper()] if isinstance(side, str) else side,
+            account,
+        )
+
+    def _scales(self, symbol: int | str) -> tuple[int | None, int | None]:
+        """Decimals of a price and of a quantity; None where the instrument is not known."""
+        if isinstance(symbol, str):
+            terms: Terms | None = self._named(symbol)
+        else:
+            terms = next((terms for terms in self.instruments.values() if terms.symbol == symbol), None)
+        return (terms.price_scale, terms.qty_scale) if terms else (None, None)
+
+    def _named(self, symbol: str) -> Terms:
+        try:
+            return self.instruments[symbol]
+        except KeyError:
+            known = ", ".join(self.instruments) or "none; give instruments=, as MarketData.instruments() returns them"
+            raise LookupError(f"no instrument {symbol!r} is known to this broker (known: {known})") from None
+
+    def _late(self) -> TimeoutError:
+        return TimeoutError(
+            f"session {self.core.session} could not log on at {self.endpoint} within {self._timeout_s:g} s: is the"
+            " exchange running there? `zmx up` starts one; the first argument says where to look."
+        )
+
+
+def _units(number: Number, scale: int | None) -> int:
+    if isinstance(number, int):
+        return int(number)
+    if not isinstance(number, str | Decimal):
+        raise TypeError(f"{number!r} is neither a whole number of units, nor text, nor a Decimal")
+    if scale is None:
+        raise LookupError(f"{number!r} cannot be read: this broker does not know the instrument. Give instruments=.")
+    return to_units(number, scale)
+
+
+# ------------------------------------------------------------------------------------------------ asyncio
+
+
+class LiveOrder(Order):
+    """An order of a `Broker`: as it stands, and to wait for."""
+
+    broker: Broker
+
+    async def accepted(self, timeout_s: float | None = None) -> Self:
+        """Wait until the exchange has answered; raises Rejected, TimedOut."""
+        await self.broker._answered(self.entry, timeout_s)
+        self.raise_for_reject()
+        return self
+
+    async def done(self, timeout_s: float | None = None) -> Self:
+        """Wait until nothing can happen to it any more: filled, cancelled or rejected. For ever without a timeout.
+
+        After the timeout it returns too: look at `state`.
+        """
+        await self.broker._wait(self.listeners, lambda: self.state.final, timeout_s)
+        return self
+
+
+class Broker(_Desk[LiveOrder]):
+    """A broker's session at the exchange, under asyncio. It logs on when entered, and again whenever it must.
+
+    `endpoint` is a gateway's; left out, that of the exchange on this machine. `account` is that of its orders unless
+    they name another. `resume_from` is the first report wanted (0: only new ones). `timeout_s` bounds the wait for any
+    answer; when it passes the outcome is not known (`answer.reason` is TIMED_OUT), and the answer may still come.
+    `window` bounds how many commands `send` has under way.
+
+        import asyncio
+        from run.client import Broker, MarketData
+
+        async def main():
+            async with MarketData() as md, Broker(session=1, account=1) as broker:
+                broker.instruments = await md.instruments()
+                order = await broker.limit("AAPL", "buy", "101.25", 100)
+                print(order.raise_for_reject())       # <Order ref 1 buy 100 at 10125: live, 0 done, 100 open>
+                answer = await broker.cancel(order)
+                print(answer.ok or answer.sentence, order.state)
+
+        asyncio.run(main())
+    """
+
+    def __init__(
+        self,
+        endpoint: str = "",
+        *,
+        session: int,
+        account: int = 0,
+        instruments: Mapping[str, Terms] | None = None,
+        resume_from: int = 0,
+        resend: bool = True,
+        timeout_s: float = 5.0,
+        window: int = 16_384,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(
+            self._make_order, endpoint, session, account, instruments, resume_from, resend, timeout_s, window, clock
+        )
+        self._context: zmq.asyncio.Context | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+
+    def _make_order(self, ref: int) -> LiveOrder:
+        order = LiveOrder(ref)
+        order.broker = self
+        return order
+
+    async def __aenter__(self) -> Self:
+        self._context = zmq.asyncio.Context()
+        self._wire = _Wire(self._context, self.endpoint, self.core, self._clock)
+        self._task = asyncio.create_task(self._run(self._wire), name="broker")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._until(lambda: self.core.link is Link.OPEN)
+        except TimeoutError:
+            await self.close()
+            raise self._late() from None
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End it; leaving `async with` does. The session stays open at the exchange, to be resumed."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._wire is not None:
+            self._wire.dealer.close()
+        if self._context is not None:
+            self._context.term()
+        self._task = self._context = self._wire = None
+
+    # -------------------------------------------------------------------------------------------- orders
+
+    async def limit(
+        self,
+        symbol: int | str,
+        side: Side | str,
+        price: Number,
+        qty: Number,
+        tif: TimeInForce | str = TimeInForce.GTC,
+        *,
+        min_qty: Number = 0,
+        expire_ns: int = 0,
+        account: int = 0,
+        tag: bytes = b"",
+        wait: bool = True,
+    ) -> LiveOrder:
+        """Enter a limit order; returns it when the exchange has answered, or at once with `wait=False`.
+
+        A rejection is no exception: look at `order.state` and `order.sentence`, or call `order.raise_for_reject()`.
+        """
+        more: dict[str, Any] = {"min_qty": min_qty, "expire_ns": expire_ns, "account": account, "tag": tag}
+        return await self._entered(self._enter(symbol, side, qty, price, OrderType.LIMIT, tif, **more), wait)
+
+    async def market(
+        self,
+        symbol: int | str,
+        side: Side | str,
+        qty: Number,
+        tif: TimeInForce | str = TimeInForce.IOC,
+        *,
+        worst_price: Number = 0,
+        funds: bool = False,
+        account: int = 0,
+        tag: bytes = b"",
+        wait: bool = True,
+    ) -> LiveOrder:
+        """Enter a market order; with `funds`, qty is a budget in units of the quote asset."""
+        more: dict[str, Any] = {"funds": funds, "account": account, "tag": tag}
+        return await self._entered(self._enter(symbol, side, qty, worst_price, OrderType.MARKET, tif, **more), wait)
+
+    async def cancel(self, target: Order | int = 0, *, order_id: int = 0) -> Answer:
+        """Cancel an order: by itself, by its ref, or by the exchange's id."""
+        return await self._answered(self._cancel(target, 0, order_id))
+
+    async def reduce(self, target: Order | int, to_total: Number) -> Answer:
+        """Cancel down to an intended total, executed quantity included; the order keeps its place."""
+        return await self._answered(self._cancel(target, to_total, 0))
+
+    async def replace(self, target: Order | int, price: Number, qty: Number) -> Answer:
+        """Change price and total quantity, executed quantity included."""
+        return await self._answered(self._replace(target, price, qty))
+
+    async def mass_cancel(
+        self,
+        scope: Scope | str = Scope.SESSION,
+        *,
+        symbol: int | str = 0,
+        side: Side | str = Side.NONE,
+        account: int = 0,
+    ) -> Answer:
+        """Cancel all orders of this session, of an account, or of the firm; `answer.report.qty` says how many."""
+        return await self._answered(self._mass_cancel(scope, symbol, side, account))
+
+    async def status(self, ref: int) -> Answer:
+        """What became of a ref, from the exchange's records: `answer.order`; UNKNOWN_REF if it was never sequenced."""
+        return await self._answered(self.core.status(ref))
+
+    # -------------------------------------------------------------------------------------------- reports and batches
+
+    async def reports(self) -> AsyncIterator[Report]:
+        """Every report of this session, each once and in order, and every refusal."""
+        while True:
+            for row in (await self.receive()).tolist():
+                yield Report._make(row)
+
+    async def receive(self, timeout_s: float | None = None) -> np.ndarray:
+        """What came since the last call, as EVENT rows; waits for some, and is empty after `timeout_s` without.
+
+        Raises ReportsDropped when nobody received for a million reports. A program that receives only ever sees
+        arrays: 1,000 reports cost no more than one.
+        """
+        while not (events := self.core.take_reports()).size:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._change()
+            except TimeoutError:
+                break
+        return events
+
+    async def send(self, commands: np.ndarray, extensions: np.ndarray | None = None) -> np.ndarray:
+        """Send COMMAND rows as they are, any number at once; returns their refs. Answers come by `receive`.
+
+        Refs that are all 0 are given out here. Waits while `window` commands are under way.
+        """
+        await self._until(lambda: self.core.in_flight == 0 or self.core.in_flight + len(commands) <= self._window)
+        refs = self.core.send(commands, extensions)
+        self._flush()
+        return refs
+
+    async def drained(self, timeout_s: float | None = None) -> bool:
+        """Wait until every command is answered; False when some are not after `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._until(lambda: not self.core.in_flight)
+        except TimeoutError:
+            return False
+        return True
+
+    # -------------------------------------------------------------------------------------------- waiting
+
+    async def _entered(self, order: LiveOrder, wait: bool) -> LiveOrder:
+        if wait:
+            await self._answered(order.entry)
+        else:
+            self._flush()
+        return order
+
+    async def _answered(self, answer: Answer, timeout_s: float | None = None) -> Answer:
+        self._flush()
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        await self._wait(answer.listeners, lambda: answer.answered, timeout_s)
+        return answer
+
+    async def _wait(
+        self, listeners: list[Callable[[], None]], there: Callable[[], bool], timeout_s: float | None
+    ) -> None:
+        """Wait for one answer or order, without looking at every change; returns after the timeout as well."""
+        if there():
+            return
+        self._check()
+        told = asyncio.get_running_loop().create_future()
+
+        def tell() -> None:
+            if not told.done():
+                told.set_result(None)
+
+        listeners.append(tell)
+        running = [self._task] if self._task else []
+        await asyncio.wait([told, *running], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if not there():
+            self._check()
+
+    async def _until(self, there: Callable[[], bool]) -> None:
+        while not there():
+            await self._change()
+
+    async def _change(self) -> None:
+        self._check()
+        await self._changed.wait()
+
+    def _check(self) -> None:
+        if self._task is None:
+            raise RuntimeError("this broker is closed")
+        if self._task.done() and not self._task.cancelled() and (error := self._task.exception()) is not None:
+            raise error
+
+    async def _run(self, wire: _Wire) -> None:
+        """Take what comes, as long as this lasts; ends by SessionLost."""
+        poller = zmq.asyncio.Poller()
+        poller.register(wire.dealer, zmq.POLLIN)
+        try:
+            while True:
+                if wire.pump():
+                    self._wake()
+                if self.core.link is Link.LOST:
+                    raise SessionLost(self.core.session, self.core.lost)
+                await poller.poll(_TICK_MS)
+                await asyncio.sleep(0)  # a busy exchange must not keep the loop to itself
+        finally:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+# ------------------------------------------------------------------------------------------------ without asyncio
+
+
+class LiveOrderSync(Order):
+    """An order of a `BrokerSync`: as it stands, and to wait for."""
+
+    broker: BrokerSync
+
+    def accepted(self, timeout_s: float | None = None) -> Self:
+        """Wait until the exchange has answered; raises Rejected, TimedOut."""
+        self.broker._answered(self.entry, timeout_s)
+        self.raise_for_reject()
+        return self
+
+    def done(self, timeout_s: float | None = None) -> Self:
+        """Wait until nothing can happen to it any more: filled, cancelled or rejected. For ever without a timeout.
+
+        After the timeout it returns too: look at `state`.
+        """
+        self.broker._until(lambda: self.state.final, timeout_s)
+        return self
+
+
+class BrokerSync(_Desk[LiveOrderSync]):
+    """A broker's session at the exchange, without asyncio: it takes what comes while one of its methods is called.
+
+    Everything is as in `Broker`. `poll` is for whoever only holds orders and wants them to be of this moment.
+
+        from run.client.sync import Broker, MarketData
+
+        with MarketData() as md, Broker(session=1, account=1) as broker:
+            broker.instruments = md.instruments()
+            order = broker.limit("AAPL", "buy", "101.25", 100)
+            print(order.raise_for_reject())
+            print(broker.cancel(order).sentence)
+    """
+
+    def __init__(
+        self,
+        endpoint: str = "",
+        *,
+        session: int,
+        account: int = 0,
+        instruments: Mapping[str, Terms] | None = None,
+        resume_from: int = 0,
+        resend: bool = True,
+        timeout_s: float = 5.0,
+        window: int = 16_384,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(
+            self._make_order, endpoint, session, account, instruments, resume_from, resend, timeout_s, window, clock
+        )
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+
+    def _make_order(self, ref: int) -> LiveOrderSync:
+        order = LiveOrderSync(ref)
+        order.broker = self
+        return order
+
+    def __enter__(self) -> Self:
+        self._context = zmq.Context()
+        self._wire = _Wire(self._context, self.endpoint, self.core, self._clock)
+        try:
+            if not self._until(lambda: self.core.link is Link.OPEN, self._timeout_s):
+                raise self._late()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it; leaving `with` does. The session stays open at the exchange, to be resumed."""
+        if self._wire is not None:
+            self._wire.dealer.close()
+        if self._context is not None:
+            self._context.term()
+        self._context = self._wire = None
+
+    # -------------------------------------------------------------------------------------------- orders
+
+    def limit(
+        self,
+        symbol: int | str,
+        side: Side | str,
+        price: Number,
+        qty: Number,
+        tif: TimeInForce | str = TimeInForce.GTC,
+        *,
+        min_qty: Number = 0,
+        expire_ns: int = 0,
+        account: int = 0,
+        tag: bytes = b"",
+        wait: bool = True,
+    ) -> LiveOrderSync:
+        """Enter a limit order; returns it when the exchange has answered, or at once with `wait=False`.
+
+        A rejection is no exception: look at `order.state` and `order.sentence`, or call `order.raise_for_reject()`.
+        """
+        more: dict[str, Any] = {"min_qty": min_qty, "expire_ns": expire_ns, "account": account, "tag": tag}
+        return self._entered(self._enter(symbol, side, qty, price, OrderType.LIMIT, tif, **more), wait)
+
+    def market(
+        self,
+        symbol: int | str,
+        side: Side | str,
+        qty: Number,
+        tif: TimeInForce | str = TimeInForce.IOC,
+        *,
+        worst_price: Number = 0,
+        funds: bool = False,
+        account: int = 0,
+        tag: bytes = b"",
+        wait: bool = True,
+    ) -> LiveOrderSync:
+        """Enter a market order; with `funds`, qty is a budget in units of the quote asset."""
+        more: dict[str, Any] = {"funds": funds, "account": account, "tag": tag}
+        return self._entered(self._enter(symbol, side, qty, worst_price, OrderType.MARKET, tif, **more), wait)
+
+    def cancel(self, target: Order | int = 0, *, order_id: int = 0) -> Answer:
+        """Cancel an order: by itself, by its ref, or by the exchange's id."""
+        return self._answered(self._cancel(target, 0, order_id))
+
+    def reduce(self, target: Order | int, to_total: Number) -> Answer:
+        """Cancel down to an intended total, executed quantity included; the order keeps its place."""
+        return self._answered(self._cancel(target, to_total, 0))
+
+    def replace(self, target: Order | int, price: Number, qty: Number) -> Answer:
+        """Change price and total quantity, executed quantity included."""
+        return self._answered(self._replace(target, price, qty))
+
+    def mass_cancel(
+        self,
+        scope: Scope | str = Scope.SESSION,
+        *,
+        symbol: int | str = 0,
+        side: Side | str = Side.NONE,
+        account: int = 0,
+    ) -> Answer:
+        """Cancel all orders of this session, of an account, or of the firm; `answer.report.qty` says how many."""
+        return self._answered(self._mass_cancel(scope, symbol, side, account))
+
+    def status(self, ref: int) -> Answer:
+        """What became of a ref, from the exchange's records: `answer.order`; UNKNOWN_REF if it was never sequenced."""
+        return self._answered(self.core.status(ref))
+
+    # -------------------------------------------------------------------------------------------- reports and batches
+
+    def reports(self, timeout_s: float | None = None) -> Iterator[Report]:
+        """Every report of this session, each once and in order, and every refusal; ends after `timeout_s` without."""
+        while (events := self.receive(timeout_s)).size:
+            yield from map(Report._make, events.tolist())
+
+    def receive(self, timeout_s: float | None = None) -> np.ndarray:
+        """What came since the last call, as EVENT rows; waits for some, and is empty after `timeout_s` without.
+
+        Raises ReportsDropped when nobody received for a million reports.
+        """
+        events = self.core.take_reports()
+        if not events.size:
+            self._until(lambda: self.core.has_reports, timeout_s)
+            events = self.core.take_reports()
+        return events
+
+    def send(self, commands: np.ndarray, extensions: np.ndarray | None = None) -> np.ndarray:
+        """Send COMMAND rows as they are, any number at once; returns their refs. Answers come by `receive`.
+
+        Refs that are all 0 are given out here. Waits while `window` commands are under way.
+        """
+        self._until(lambda: self.core.in_flight == 0 or self.core.in_flight + len(commands) <= self._window)
+        refs = self.core.send(commands, extensions)
+        self._flush()
+        return refs
+
+    def drained(self, timeout_s: float | None = None) -> bool:
+        """Wait until every command is answered; False when some are not after `timeout_s`."""
+        return self._until(lambda: not self.core.in_flight, timeout_s)
+
+    def poll(self, timeout_s: float = 0.0) -> bool:
+        """Take what has come, or wait up to `timeout_s` for something. Returns whether anything came."""
+        if self._wire is None:
+            raise RuntimeError("this broker is closed")
+        end_ns = self._clock.monotonic_ns() + int(timeout_s * 1e9)
+        while not (came := self._wire.pump()):
+            if self.core.link is Link.LOST:
+                raise SessionLost(self.core.session, self.core.lost)
+            left_ms = (end_ns - self._clock.monotonic_ns()) // 1_000_000
+            if left_ms <= 0:
+                break
+            self._wire.dealer.poll(min(left_ms, _TICK_MS))
+        return came
+
+    # -------------------------------------------------------------------------------------------- waiting
+
+    def _entered(self, order: LiveOrderSync, wait: bool) -> LiveOrderSync:
+        if wait:
+            self._answered(order.entry)
+        else:
+            self._flush()
+        return order
+
+    def _answered(self, answer: Answer, timeout_s: float | None = None) -> Answer:
+        self._flush()
+        self._until(lambda: answer.answered, self._timeout_s if timeout_s is None else timeout_s)
+        return answer
+
+    def _until(self, there: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """Take what comes until something is there; False when it is not after so long (None: wait for ever)."""
+        end_ns = None if timeout_s is None else self._clock.monotonic_ns() + int(timeout_s * 1e9)
+        while not there():
+            left_ns = 1_000_000_000 if end_ns is None else end_ns - self._clock.monotonic_ns()
+            if left_ns <= 0:
+                return False
+            self.poll(left_ns / 1e9)
+        return True
