@@ -139,8 +139,6 @@ class Book:
 class Terms:
     """What `instrumentAdded` and its `bandAdded` events say of an instrument."""
 
-    __slots__ = ("bands", "max_price", "max_qty", "min_qty", "name", "name_bytes", "price_scale", "qty_scale", "quote_scale")
-
     def __init__(self, event: np.void) -> None:
         self.name = unpack_name(event["name0"], event["name1"])
         words: bytes = event["name0"].tobytes() + event["name1"].tobytes()
@@ -153,7 +151,7 @@ class Terms:
 
 
 def _rows(words: list[int], dtype: np.dtype[np.void]) -> np.ndarray:
-    """Flat words as rows. Three orders of the largest quantity do not fit one word together: such a sum is cut to it."""
+    """Flat words as rows. Three orders of the largest quantity do not fit a word together: such a sum is cut to it."""
     try:
         return np.array(words, np.int64).view(dtype)
     except OverflowError:

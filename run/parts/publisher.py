@@ -57,16 +57,11 @@ class PublisherAgent:
         self._log = EventLogReader(self._config.events_dir)
         opened.callback(self._close_log)
         self._rebuild(0)
-        tcp, snapshots_tcp = (
-            [settings.tcp] * bool(settings.tcp),
-            [settings.snapshots_tcp] * bool(settings.snapshots_tcp),
-        )
-        self._market = bind(self._context, MARKET, runtime_dir, settings.queue, tcp)
+        self._market = bind(self._context, MARKET, runtime_dir, settings.queue, _given(settings.tcp))
         opened.callback(self._market.close)
-        self._market.xpub_verbose = (
-            1  # every subscription is seen, so that every subscriber hears where its topic stands
-        )
-        self._snapshots = bind(self._context, SNAPSHOTS, runtime_dir, settings.queue, snapshots_tcp)
+        self._market.xpub_verbose = 1  # all subscriptions are seen, so that each is told where its topic stands
+        also = _given(settings.snapshots_tcp)
+        self._snapshots = bind(self._context, SNAPSHOTS, runtime_dir, settings.queue, also)
         opened.callback(self._snapshots.close)
 
     def do_work(self) -> int:
@@ -198,6 +193,10 @@ class PublisherAgent:
             for message in self.publisher.answer(request):
                 self.dropped += not try_send(self._snapshots, (peer, *message))
         return work
+
+
+def _given(endpoint: str) -> tuple[str, ...]:
+    return (endpoint,) if endpoint else ()
 
 
 def make(config: Config, context: zmq.Context[zmq.Socket[bytes]], clock: Clock) -> PublisherAgent:

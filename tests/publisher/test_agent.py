@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -292,3 +293,24 @@ def test_a_slow_subscriber_disturbs_nobody(set_up: Stage) -> None:
     assert len(missed) < last, "its queues held everything: the test proves nothing"
     slow.close()
     quick.close()
+
+
+def test_it_listens_on_tcp_too(tmp_path: Path) -> None:
+    with stage(tmp_path) as set_up:
+        settings = dataclasses.replace(
+            set_up.config.publisher, tcp="tcp://127.0.0.1:*", snapshots_tcp="tcp://127.0.0.1:*"
+        )
+        set_up.config = dataclasses.replace(set_up.config, publisher=settings)
+        set_up.start()
+        set_up.said(np.concatenate(list(Market(1).events(10))))
+        set_up.caught_up()
+        _, market, snapshots = set_up.agent.inputs()
+        set_up.market_endpoint, set_up.snapshots_endpoint = (
+            socket.getsockopt_string(zmq.LAST_ENDPOINT) for socket in (market, snapshots)
+        )
+        assert set_up.market_endpoint.startswith("tcp://")
+        subscriber, asker = set_up.subscriber("l2.AAPL"), set_up.asker()
+        _, frame = set_up.ask(asker, request("l2.AAPL", Need.SNAPSHOT))
+        assert head(frame)["kind"] == MarketKind.SNAPSHOT
+        subscriber.close()
+        asker.close()
