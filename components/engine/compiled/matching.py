@@ -14,6 +14,7 @@ from components.engine.compiled.state import (
     EVENTS_FULL,
     FRESH,
     MATCHING,
+    NONE,
     band_at,
     best_rung,
     book_at,
@@ -82,12 +83,23 @@ def crosses(s: int, symbol: Word, side: Word, bound_key: Word) -> bool:
 
 @cold_kernel
 def available(s: int, symbol: Word, side: Word, bound_key: Word, wanted: Word) -> bool:
-    """Whether at least `wanted` stands within the bound."""
+    """Whether at least `wanted` stands within the bound.
+
+    Where orders may be so large that a level's sum can wrap around, its orders are asked one by one.
+    """
     row = opposite_row(symbol, side)
     first = side_at(s, row)["start"]
     rung = best_rung(s, row)
+    exact_orders = MAX_UNITS // book_at(s, symbol)["max_qty"]  # so many at most, and the sum is no wider than 62 bits
     while rung >= first and rung_at(s, rung)["key"] >= bound_key:
-        wanted -= level_at(s, rung_at(s, rung)["level"])["qty"]
+        level = level_at(s, rung_at(s, rung)["level"])
+        if level["orders"] <= exact_orders:
+            wanted -= level["qty"]
+        else:
+            slot = level["first"]
+            while slot != NONE and wanted > 0:
+                wanted -= order_at(s, slot)["leaves"]
+                slot = order_at(s, slot)["next"]
         if wanted <= 0:
             return True
         rung -= 1
