@@ -336,9 +336,10 @@ class Crowd:
             return self.chance.choice(
                 (0, -1, 1, instrument.min_qty, instrument.max_qty, instrument.max_qty + 1, lot + 1)
             )
-        if what < 0.05:
+        many = 0.05 if instrument.max_qty < MAX_UNITS else 0.4  # there a few of them overflow a level's sum
+        if what < many:
             return instrument.max_qty - self.chance.randint(0, 3) * lot
-        if what < 0.07 and instrument.max_notional and price > 0:
+        if what < many + 0.02 and instrument.max_notional and price > 0:
             largest = instrument.max_notional * instrument.amount_divisor // instrument.price_times_qty(price, 1)
             return min(max(largest - largest % lot + self.chance.choice((0, 0, lot)), 1), INT64_MAX)
         floor = -(-instrument.min_qty // lot)

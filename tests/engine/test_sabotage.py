@@ -43,7 +43,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {  # what is wrong: (module, the rig
     "a refused order leaves its ref free": (
         "engine",
         "handler(self, step)\n        except Refused as refused:",
-        "handler(self, step)\n        except Refused as refused:\n            step.session.client_ref -= step.command.kind == 1",
+        "handler(self, step)\n        except Refused as refused:\n            step.session.client_ref -= 1",
     ),
     "an order lives through its expiry": (
         "engine",

@@ -1,0 +1,220 @@
+"""A small language for stories: brokers act, and what everyone is told comes back as lines.
+
+    alice.sell(10, at=101)      ["alice 1 accepted 10 @ 101, leaves 10, rests"]
+    bob.buy(4, at=105)          ["bob 1 accepted 4 @ 105, leaves 4",
+                                 "alice 1 executed 4 @ 101, leaves 6, cum 4, maker, from book, rests",
+                                 "bob 1 executed 4 @ 101, cum 4, taker"]
+
+A line begins with who is told and the client_ref of the order; `by 7` follows where another request (with ref 7) did
+it. Zeros are left out. Every action is a group of its own, and the engine's invariants are checked after each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.engine.contract import Engine
+from tests.engine.groups import Draft, apply, draft, event_fields, extension, group_of, named
+from wire.constants import FROM_BOOK, FUNDS, RESTS
+from wire.dtypes import INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS
+from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Reason, Scope, Side, TimeInForce
+from wire.units import pack_name
+
+Lines = list[str]
+GTC, DAY, GTD, IOC, FOK = TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD, TimeInForce.IOC, TimeInForce.FOK
+LIMIT, MARKET = OrderType.LIMIT, OrderType.MARKET
+
+ABOUT_ORDERS = (EventKind.ACCEPTED, EventKind.EXECUTED, EventKind.CANCELLED, EventKind.REPLACED)
+
+
+class Venue:
+    """An engine, and the names of those who trade on it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.time_ns = 1000
+        self.brokers: dict[int, Broker] = {}
+        self.events: list[dict[str, int]] = []  # of the last action
+        self.list_instrument(1)
+
+    def act(self, *drafts: Draft) -> Lines:
+        """One group."""
+        events = apply(self.engine, group_of(list(drafts), self.engine.command_seq + 1))
+        self.engine.check()
+        self.events = [event_fields(event) for event in events]
+        return [self.line(event) for event in self.events]
+
+    def drafted(self, extensions: tuple[bytes, ...] = (), **fields: int) -> Draft:
+        """A command at the venue's time, to be part of a group."""
+        return draft(0, self.time_ns, fields, extensions)
+
+    def command(self, *extensions: bytes, **fields: int) -> Lines:
+        """Any command, as it is."""
+        return self.act(self.drafted(extensions, **fields))
+
+    def operator(self, kind: CommandKind, *extensions: bytes, **fields: int) -> Lines:
+        """A command of the exchange itself."""
+        return self.command(*extensions, kind=kind, **fields)
+
+    def line(self, event: dict[str, int]) -> str:
+        """What one event tells, and whom."""
+        kind = event["kind"]
+        session = event["session"]
+        who = self.brokers[session].name if session in self.brokers else f"session {session}" if session else "exchange"
+        line = who
+        if kind in ABOUT_ORDERS:
+            line += f" {event['client_ref']}"
+        line += f" {named(EventKind, kind)}"
+        if event["reason"]:
+            line += f" {Reason(event['reason']).name}"
+        if kind in ABOUT_ORDERS:
+            line += f" {event['qty']} @ {event['price']}"
+            line += "".join(f", {word} {event[f'{word}_qty']}" for word in ("leaves", "cum") if event[f"{word}_qty"])
+            if event["request_ref"] not in (0, event["client_ref"]):
+                line += f", by {event['request_ref']}"
+            if kind == EventKind.EXECUTED:
+                line += f", {named(Liquidity, event['liquidity'])}"
+            line += ", from book" if event["flags"] & FROM_BOOK else ""
+            line += ", rests" if event["flags"] & RESTS else ""
+        elif event.get("qty") and kind != EventKind.REJECTED:
+            line += f" {event['qty']}"
+        return line
+
+    def list_instrument(
+        self,
+        symbol: int,
+        bands: list[tuple[int, int, int]] | None = None,
+        /,
+        **terms: int,
+    ) -> Lines:
+        """addInstrument: prices 1 to 1,000, quantities 1 to 1,000, whole numbers, protection 10, unless told else."""
+        name0, name1 = pack_name(f"SYMBOL-{symbol}")
+        min_notional = terms.pop("min_notional", 0)
+        usual = {"max_price": 1000, "min_qty": 1, "max_qty": 1000, "protection_points": 10}
+        records = [extension(INSTRUMENT_TERMS, **{"name0": name0, "name1": name1, **usual, **terms})]
+        table = bands or [(0, 1, 1)]
+        for index in range(0, len(table), 2):
+            words: dict[str, int] = {"min_notional": min_notional} if index == 0 else {}
+            for place, (from_price, tick, lot) in enumerate(table[index : index + 2]):
+                words |= {f"from_price{place}": from_price, f"tick{place}": tick, f"lot{place}": lot}
+            records.append(extension(PRICE_BANDS, **words))
+        return self.operator(CommandKind.ADD_INSTRUMENT, *records, symbol=symbol)
+
+    def broker(self, name: str, firm: int = 1, gateway: int = 1) -> Broker:
+        """A new session, open at that gateway, with an account of its own; both have the same number."""
+        number = len(self.brokers) + 1
+        terms = extension(PARTY_TERMS, firm=firm)
+        self.brokers[number] = broker = Broker(self, name, number, gateway)
+        assert self.operator(CommandKind.ADD_ACCOUNT, terms, account=number) == ["exchange account_added"]
+        assert self.operator(CommandKind.ADD_SESSION, terms, price=number) == ["exchange session_added"]
+        assert broker.log_on() == [f"{name} session_opened"]
+        return broker
+
+    def passes(self, time_ns: int) -> Lines:
+        """Time goes on to that moment, and someone notices."""
+        self.time_ns = time_ns
+        return self.operator(CommandKind.TICK)
+
+    def book(self, symbol: int = 1) -> tuple[list[tuple[str, int, int]], list[tuple[str, int, int]]]:
+        """Bids and asks in priority: (who, price, leaves)."""
+        rows = self.engine.canonical().orders
+        sides: list[list[tuple[str, int, int]]] = []
+        for side in (Side.BUY, Side.SELL):
+            own = rows[(rows["symbol"] == symbol) & (rows["side"] == side)]
+            sides.append([(self.who(row), int(row["price"]), int(row["leaves_qty"])) for row in own])
+        return sides[0], sides[1]
+
+    def who(self, row: np.void) -> str:
+        """Whose order, and which."""
+        return f"{self.brokers[int(row['session'])].name} {int(row['client_ref'])}"
+
+
+@dataclass
+class Broker:
+    """One session and its account. Refs count up from 1, one for each request."""
+
+    venue: Venue
+    name: str
+    number: int
+    gateway: int
+    ref: int = 0
+
+    def draft(self, kind: CommandKind, *extensions: bytes, **fields: int) -> Draft:
+        """A request with the next ref, to be part of a group."""
+        if "client_ref" not in fields:
+            self.ref += 1
+        usual = {"session": self.number, "kind": kind, "client_ref": self.ref, "gateway": self.gateway}
+        return self.venue.drafted(extensions, **{**usual, **fields})
+
+    def request(self, kind: CommandKind, *extensions: bytes, **fields: int) -> Lines:
+        """A request with the next ref."""
+        return self.venue.act(self.draft(kind, *extensions, **fields))
+
+    def new(self, side: Side, qty: int, at: int, **fields: int) -> Lines:
+        """A new order; words of the terms (`min_qty`, `expire_ns`, ...) go where they belong."""
+        return self.order(**{"side": side, "price": at, "qty": qty, **fields})
+
+    def order(self, **fields: int) -> Lines:
+        """A new order by the fields of its command, GTC and limit unless told else."""
+        terms = {name: fields.pop(name) for name in ORDER_TERMS.names or () if name in fields and name != "kind"}
+        records = [extension(ORDER_TERMS, **terms)] if terms else []
+        usual = {"symbol": 1, "account": self.number, "order_type": LIMIT, "tif": GTC}
+        return self.request(CommandKind.NEW_ORDER, *records, **{**usual, **fields})
+
+    def buy(self, qty: int, at: int, **fields: int) -> Lines:
+        """A limit order to buy, GTC unless told else."""
+        return self.new(Side.BUY, qty, at, **fields)
+
+    def sell(self, qty: int, at: int, **fields: int) -> Lines:
+        """A limit order to sell, GTC unless told else."""
+        return self.new(Side.SELL, qty, at, **fields)
+
+    def buy_market(self, qty: int, worst: int = 0, **fields: int) -> Lines:
+        """A market order to buy, IOC unless told else."""
+        return self.new(Side.BUY, qty, worst, **{"order_type": MARKET, "tif": IOC, **fields})
+
+    def sell_market(self, qty: int, worst: int = 0, **fields: int) -> Lines:
+        """A market order to sell, IOC unless told else."""
+        return self.new(Side.SELL, qty, worst, **{"order_type": MARKET, "tif": IOC, **fields})
+
+    def spend(self, funds: int, **fields: int) -> Lines:
+        """Buy for that much money."""
+        return self.buy_market(funds, flags=FUNDS, **fields)
+
+    def raise_funds(self, funds: int, **fields: int) -> Lines:
+        """Sell for that much money."""
+        return self.sell_market(funds, flags=FUNDS, **fields)
+
+    def cancel(self, ref: int, down_to: int = 0, **fields: int) -> Lines:
+        """Cancel the order that entered with `ref`."""
+        return self.request(CommandKind.CANCEL, **{"target_ref": ref, "qty": down_to, **fields})
+
+    def replace(self, ref: int, total: int, at: int, **fields: int) -> Lines:
+        """Replace price and total of the order that entered with `ref`."""
+        return self.request(CommandKind.REPLACE, **{"target_ref": ref, "qty": total, "price": at, **fields})
+
+    def mass_cancel(self, scope: int = Scope.SESSION, **fields: int) -> Lines:
+        """Cancel many."""
+        return self.request(CommandKind.MASS_CANCEL, **{"scope": scope, **fields})
+
+    def log_on(self, gateway: int | None = None) -> Lines:
+        """Open the session, here or elsewhere."""
+        self.gateway = gateway if gateway is not None else self.gateway
+        return self.request(CommandKind.OPEN_SESSION, client_ref=0)
+
+    def log_off(self, **fields: int) -> Lines:
+        """Close the session."""
+        return self.request(CommandKind.CLOSE_SESSION, **{"client_ref": 0, **fields})
+
+    def order_id(self, ref: int) -> int:
+        """The exchange's id of the resting order that entered with `ref`."""
+        rows = self.venue.engine.canonical().orders
+        (row,) = rows[(rows["session"] == self.number) & (rows["client_ref"] == ref)]
+        return int(row["order_id"])
+
+    def report_seq(self) -> int:
+        """The last report's number."""
+        rows = self.venue.engine.canonical().sessions
+        return int(rows["report_seq"][rows["session"] == self.number][0])
