@@ -232,7 +232,7 @@ def running(set_up: Stage) -> Iterator[None]:
     def turn() -> None:
         run_agent(set_up.agent, lambda agent: PollIdle(agent.inputs(), 10), lambda: None, stopping.is_set)
 
-    set_up.agent.on_close()
+    set_up.stop()
     set_up.agent = type(set_up.agent)(set_up.config, set_up.context, set_up.clock)
     thread = threading.Thread(target=turn)
     thread.start()
@@ -247,7 +247,7 @@ def test_the_same_without_asyncio(set_up: Stage) -> None:
     market = opened(set_up, 6, 50)
     later = list(market.more(50))
     with running(set_up), run.client.sync.MarketData(set_up.market_endpoint, set_up.snapshots_endpoint) as md:
-        for _ in range(4):  # the first publisher goes, the second one comes
+        for _ in range(2):  # the second publisher hears both of the stream's topics
             set_up.receive(set_up.stream)
         set_up.pulse()
         book = md.book("AAPL")
