@@ -1,0 +1,182 @@
+"""A gateway's process on real ipc sockets, sequencer and engine behind it, all driven by hand on a clock to turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import zmq
+
+from components.engine.readable import ReadableEngine
+from components.sequencer import Position, Sequencer
+from run.config import Config, Gateway, Place
+from run.eventlog import EventLogWriter
+from run.parts.gateway import GatewayAgent
+from run.sockets import bind, try_receive
+from run.topology import ACKS, EVENTS, EVENTS_TOPIC, INTAKE, ORDERS, PULSE_TOPIC
+from tests.gateway.pipe import MS, START_NS, reference_data
+from wire.constants import HEARTBEAT
+from wire.frames import BROKER_FRAME, EVENT_FRAME, GATEWAY_FRAME, GROUP, REPORT_FRAME, Batch
+
+
+class HandClock:
+    """Stands still until it is turned."""
+
+    def __init__(self) -> None:
+        self.now_ns = START_NS
+
+    def time_ns(self) -> int:
+        return self.now_ns
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+
+class Stage:
+    """Everything but the brokers. `turn` moves all once and the clock by 1 ms."""
+
+    def __init__(self, folder: Path, **gateway: int | str) -> None:
+        self.clock = HandClock()
+        settings = replace(Gateway(tcp=""), **gateway)  # type: ignore[arg-type]
+        self.config = Config(place=Place(str(folder / "run"), str(folder / "data")), gateway=settings)
+        self.config.runtime_dir.mkdir(parents=True)
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.intake = bind(self.context, INTAKE, self.config.runtime_dir, 1_000)
+        self.acks = bind(self.context, ACKS, self.config.runtime_dir, 1_000)
+        self.events = bind(self.context, EVENTS, self.config.runtime_dir, 1_000)
+        self.sequencer = Sequencer(Position(), 8_192, 1 << 24, 1_000_000, 60_000 * MS)
+        self.engine = ReadableEngine()
+        self.log = EventLogWriter(self.config.events_dir, 1 << 20)
+        self.publishing = True
+        self.records: list[Batch] = []
+        self.sequencer.inject(*reference_data())
+        self._sockets: list[zmq.Socket[bytes]] = [self.intake, self.acks, self.events]
+        self._work_behind()
+        self.start()
+
+    @property
+    def endpoint(self) -> str:
+        return ORDERS.endpoint(self.config.runtime_dir)
+
+    def start(self) -> None:
+        """The gateway's process starts."""
+        self.agent = GatewayAgent(self.config, self.context, self.clock)
+        self.agent.on_start()
+
+    def kill(self) -> None:
+        """The gateway's process is gone."""
+        self.agent.on_close()
+
+    def close(self) -> None:
+        self.agent.on_close()
+        for socket in self._sockets:
+            socket.close(0)
+        self.log.close()
+        self.context.destroy(0)
+
+    def turn(self) -> int:
+        """Everything moves once."""
+        self.clock.now_ns += MS
+        return self.agent.do_work() + self._work_behind()
+
+    def until(self, there: Callable[[], object], turns: int = 5_000) -> None:
+        """Turn until `there()` is true; waits for sockets, never for time."""
+        poller = zmq.Poller()
+        for socket in (*self.agent.inputs(), self.intake, *self._sockets[3:]):
+            poller.register(socket, zmq.POLLIN)
+        for _ in range(turns):
+            if there():
+                return
+            if not self.turn():
+                poller.poll(1)
+        raise AssertionError("it did not happen")
+
+    def applied_more_than(self, seq: int) -> bool:
+        """Whether the engine has applied a command behind this one."""
+        return self.engine.command_seq > seq
+
+    def dealer(self, hwm: int = 1_000) -> Dealer:
+        """A broker's plain connection."""
+        socket = self.context.socket(zmq.DEALER)
+        socket.rcvhwm = socket.sndhwm = hwm
+        socket.connect(self.endpoint)
+        self._sockets.append(socket)
+        return Dealer(self, socket)
+
+    def _work_behind(self) -> int:
+        work = 0
+        while (parts := try_receive(self.intake)) is not None:
+            self.sequencer.offer(GATEWAY_FRAME.decode(parts[0]))
+            work += 1
+        while (record := self.sequencer.take_group(self.clock.now_ns, 0)) is not None:
+            self.sequencer.committed()
+            group = GROUP.decode(record)
+            self.records.append(group)
+            first_seq, time_ns = int(group.head["first_seq"][0]), int(group.head["time_ns"][0])
+            for events in self.engine.apply(first_seq, time_ns, group["commands"], group["extensions"]):
+                self.log.append(events)
+                if self.publishing:
+                    head = {"epoch": self.sequencer.epoch, "first_seq": int(events["seq"][0])}
+                    self.events.send_multipart([EVENTS_TOPIC, EVENT_FRAME.encode(head, events=events), b"stamps"])
+            work += 1
+        self.sequencer.matcher_at(self.engine.command_seq, 0, self.clock.now_ns)
+        if work or self.clock.now_ns // MS % 20 == 0:
+            for ack in self.sequencer.acks(everyone=True):
+                self.acks.send_multipart(ack)
+            head = {"flags": HEARTBEAT, "epoch": self.sequencer.epoch, "first_seq": self.engine.event_seq + 1}
+            self.events.send_multipart([PULSE_TOPIC, EVENT_FRAME.encode(head)])
+        return work
+
+
+class Dealer:
+    """A broker that speaks bytes."""
+
+    def __init__(self, stage: Stage, socket: zmq.Socket[bytes]) -> None:
+        self._stage = stage
+        self.socket = socket
+
+    def send(self, data: bytes) -> None:
+        self.socket.send(data)
+
+    def receive(self) -> Batch:
+        """The next frame that is no heartbeat."""
+        found: list[Batch] = []
+
+        def came() -> bool:
+            while (parts := try_receive(self.socket)) is not None:
+                batch = REPORT_FRAME.decode(parts[0])
+                if not batch.head["flags"][0] & HEARTBEAT:
+                    found.append(batch)
+                    return True
+            return False
+
+        self._stage.until(came)
+        return found[0]
+
+    def ask(self, data: bytes) -> np.ndarray:
+        """Send and return the next frame's events."""
+        self.send(data)
+        return self.receive()["events"]
+
+
+class TurningClock:
+    """A client's clock: each look at it moves the stage, so that waiting clients need no thread beside them."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.stopped = False
+
+    def time_ns(self) -> int:
+        return self._stage.clock.now_ns
+
+    def monotonic_ns(self) -> int:
+        if self.stopped:
+            self._stage.clock.now_ns += MS
+        else:
+            self._stage.turn()
+        return self._stage.clock.now_ns
+
+
+EMPTY = BROKER_FRAME.encode({})

@@ -1,0 +1,172 @@
+"""The gateway's process over real sockets, its do_work called by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zmq
+
+from run.parts.gateway import GatewayAgent, HistoryChanged
+from run.sockets import RuntimeDirInUse
+from tests.gateway.pipe import frame, limit, log_on, status
+from tests.gateway.stage import EMPTY, Stage
+from wire.constants import HEARTBEAT, MAX_BATCH
+from wire.enums import EventKind, Reason
+from wire.frames import BROKER_FRAME, EVENT_FRAME
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    stage = Stage(tmp_path)
+    yield stage
+    stage.close()
+
+
+def test_an_orders_whole_way(stage: Stage) -> None:
+    broker = stage.dealer()
+    assert broker.ask(log_on(1))["kind"].tolist() == [EventKind.SESSION_OPENED]
+    assert broker.ask(frame(1, limit(1), limit(2)))["report_seq"].tolist() == [1, 2]
+    assert broker.ask(b"nonsense")["reason"].tolist() == [Reason.MALFORMED_FRAME]
+    assert broker.ask(frame(1, status(2)))["client_ref"].tolist() == [2]
+
+
+def test_only_one_gateway_of_a_number_runs_in_a_place(stage: Stage) -> None:
+    with pytest.raises(RuntimeDirInUse):
+        GatewayAgent(stage.config, stage.context, stage.clock).on_start()
+
+
+def test_events_that_the_stream_lost_are_read_from_the_log(stage: Stage) -> None:
+    broker = stage.dealer()
+    broker.ask(log_on(1))
+    stage.publishing = False
+    assert broker.ask(frame(1, limit(1)))["report_seq"].tolist() == [1]
+    assert broker.ask(frame(1, limit(2)))["report_seq"].tolist() == [2]
+    stage.publishing = True
+    assert broker.ask(frame(1, limit(3)))["report_seq"].tolist() == [3]
+
+
+def test_after_a_restart_everything_is_found_in_the_log(stage: Stage) -> None:
+    broker = stage.dealer()
+    broker.ask(log_on(1))
+    broker.ask(frame(1, *(limit(ref, price=5 * ref) for ref in range(1, 101))))
+    stage.kill()
+    stage.clock.now_ns += 1
+    stage.start()
+    assert broker.ask(EMPTY)["reason"].tolist() == [Reason.NOT_LOGGED_ON]
+    opened = broker.ask(log_on(1, 40))
+    assert (opened["client_ref"][0], opened["report_seq"][0]) == (100, 100)
+    assert broker.receive()["events"]["report_seq"].tolist() == list(range(40, 101))
+    repeats = broker.ask(frame(1, limit(7), limit(101)))
+    assert repeats["client_ref"].tolist() == [7]
+    assert broker.receive()["events"]["client_ref"].tolist() == [101]
+
+
+def test_scattered_reports_are_found_in_the_log(stage: Stage) -> None:
+    a, b = stage.dealer(), stage.dealer()
+    a.ask(log_on(1))
+    b.ask(log_on(2))
+    for ref in range(1, 5):
+        a.ask(frame(1, limit(ref)))
+        b.ask(frame(2, *(limit(50 * ref + i) for i in range(50))))
+    kept = stage.agent.gateway.index.reports_from(1, 1, 10)
+    events = stage.agent.read_events(kept)
+    assert events["seq"].tolist() == kept.tolist()
+    assert events["client_ref"].tolist() == [1, 2, 3, 4]
+    beyond = np.array([int(kept[-1]), 10_000_000])
+    assert stage.agent.read_events(beyond)["client_ref"].tolist() == [4]
+
+
+def test_a_routing_id_that_anyone_may_choose_is_nobody(stage: Stage) -> None:
+    broker = stage.dealer()
+    broker.ask(log_on(1))
+    thief = stage.context.socket(zmq.DEALER)
+    thief.routing_id = b"broker one"
+    thief.connect(stage.endpoint)
+    stage._sockets.append(thief)
+    thief.send(log_on(1))
+    stage.until(lambda: stage.agent.gateway.refused[Reason.NOT_PERMITTED])
+    assert broker.ask(frame(1, limit(1)))["kind"].tolist() == [EventKind.ACCEPTED]
+
+
+def test_a_frame_in_parts_is_malformed(stage: Stage) -> None:
+    broker = stage.dealer()
+    broker.socket.send_multipart([b"", log_on(1)])
+    assert broker.receive()["events"]["reason"].tolist() == [Reason.MALFORMED_FRAME]
+
+
+def test_one_that_floods_waits_his_turn(stage: Stage) -> None:
+    """Over inproc, where a frame has arrived when it was sent."""
+    stage.agent._orders.bind("inproc://orders")
+    sockets = []
+    for session in (1, 2):
+        socket = stage.context.socket(zmq.DEALER)
+        socket.connect("inproc://orders")
+        stage._sockets.append(socket)
+        sockets.append(socket)
+        socket.send(log_on(session))
+    stage.until(lambda: stage.agent.gateway.sessions == 2)
+    for ref in range(1, 201):
+        sockets[0].send(frame(1, limit(ref)))
+    sockets[1].send(frame(2, limit(1)))
+    stage.turn()
+    stage.until(lambda: any((record["commands"]["session"] == 2).any() for record in stage.records[2:]))
+    commands = np.concatenate([record["commands"]["session"] for record in stage.records])
+    orders = commands[-stage.config.gateway.slice :]
+    assert orders.tolist().index(2) <= 1
+
+
+def test_a_broker_that_does_not_read_is_dropped_and_resumes_and_the_others_go_on(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, queue=2)
+    slow, quick = stage.dealer(hwm=1), stage.dealer()
+    slow.ask(log_on(1))
+    quick.ask(log_on(2))
+    count = 0
+    while stage.agent.gateway.sessions == 2:
+        assert count < 40 * MAX_BATCH, "it should have been dropped long ago"
+        slow.send(frame(1, *(limit(ref, price=1) for ref in range(count + 1, count + 1_001))))  # off tick: cheap
+        count += 1_000
+        seen = stage.engine.command_seq
+        stage.until(partial(stage.applied_more_than, seen))
+        assert quick.ask(frame(2, limit(count)))["kind"].tolist() == [EventKind.ACCEPTED]
+    numbers: list[int] = []
+    slow.send(EMPTY)
+    while True:
+        events = slow.receive()["events"]
+        if events["reason"][0] == Reason.NOT_LOGGED_ON:
+            break
+        numbers += events["report_seq"].tolist()
+    assert numbers == list(range(1, len(numbers) + 1))
+    slow.send(log_on(1, len(numbers) + 1))
+    last = int(slow.receive()["events"]["report_seq"][0])
+    while len(numbers) < last:
+        numbers += slow.receive()["events"]["report_seq"].tolist()
+    assert numbers == list(range(1, last + 1))
+    stage.close()
+
+
+def test_an_exchange_that_lost_what_it_had_reported_stops_the_gateway(stage: Stage) -> None:
+    broker = stage.dealer()
+    broker.ask(log_on(1))
+    broker.ask(frame(1, limit(1)))
+    stage.log.truncate_after(stage.log.last_seq - 1)
+    head = {"flags": HEARTBEAT, "epoch": 2, "first_seq": stage.log.last_seq + 1}
+    stage.events.send_multipart([b"P", EVENT_FRAME.encode(head)])
+    with pytest.raises(HistoryChanged):
+        stage.until(lambda: False, turns=200)
+
+
+def test_tcp_too(stage: Stage, tmp_path: Path) -> None:
+    stage.kill()
+    other = Stage(tmp_path / "tcp", tcp="tcp://127.0.0.1:*")
+    endpoint = other.agent._orders.last_endpoint
+    assert isinstance(endpoint, bytes)
+    socket = other.context.socket(zmq.DEALER)
+    socket.connect(endpoint.decode())
+    other._sockets.append(socket)
+    socket.send(BROKER_FRAME.encode({}))
+    other.until(lambda: socket.poll(0))
+    other.close()
