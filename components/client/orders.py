@@ -271,7 +271,7 @@ class Order:
             raise LifeCycleBroken(f"{self!r} cannot be {step.value}: report {report.report_seq}")
         self.state = after
         self.leaves_qty, self.cum_qty = report.leaves_qty, report.cum_qty
-        if step is Step.ACCEPTED or step is Step.REJECTED:
+        if step is Step.ACCEPTED:
             self.order_id, self.symbol, self.account = report.order_id, report.symbol, report.account
             self.side, self.price, self.qty = report.side, report.price, report.qty
         elif step is Step.REPLACED:
@@ -578,7 +578,7 @@ class Session(Generic[AnyOrder]):
             return
         numbers = events["report_seq"]
         if (
-            numbers[0] == self.last_report + 1
+            numbers[0] == self.last_report + 1 > 0
             and numbers[-1] - numbers[0] == events.size - 1
             and not np.count_nonzero(events["kind"] > EventKind.MASS_CANCELLED)
         ):
@@ -634,6 +634,7 @@ class Session(Generic[AnyOrder]):
         if self._orders or self._answers:
             for row in events.tolist():
                 self._track(Report._make(row))
+            self._give_up()
         if self._asked:
             self._on_status(events, live=True)
         for ref in [ref for ref in self._by_funds if ref < self._answered]:
@@ -653,6 +654,13 @@ class Session(Generic[AnyOrder]):
         ):
             del self._answers[report.request_ref]
             answer.give(report)
+
+    def _give_up(self) -> None:
+        """Commands act in the order of their refs: one without an answer, before one that has its own, was lost."""
+        while self._answers and (ref := next(iter(self._answers))) < self._answered:
+            row = np.zeros(1, EVENT)
+            row["kind"], row["reason"], row["request_ref"] = EventKind.REJECTED, Reason.STALE_REF, ref
+            self._refused(Report._make(row[0].item()))
 
     def _keep(self, events: np.ndarray) -> None:
         self._reports.append(events)
@@ -713,15 +721,19 @@ class Session(Generic[AnyOrder]):
         self._keep(events)
         self._forget(events["request_ref"][events["request_ref"] > 0])
         for report in map(Report._make, events.tolist()):
-            order = self._orders.get(report.request_ref)
-            if order is not None and order.state is OrderState.PENDING:
-                order.apply(report)
-                del self._orders[order.ref]
-            if (answer := self._answers.pop(report.request_ref, None)) is not None:
-                answer.give(report)
-            if report.request_ref == 0 and report.client_ref in self._asked:
-                for question in self._asked.pop(report.client_ref):
-                    question.give(report)
+            self._refused(report)
+
+    def _refused(self, report: Report) -> None:
+        """A command that was not sequenced: its order never was, and its question is answered."""
+        order = self._orders.get(report.request_ref)
+        if order is not None and order.state is OrderState.PENDING:
+            order.apply(report)
+            del self._orders[order.ref]
+        if (answer := self._answers.pop(report.request_ref, None)) is not None:
+            answer.give(report)
+        if report.request_ref == 0 and report.client_ref in self._asked:
+            for question in self._asked.pop(report.client_ref):
+                question.give(report)
 
     def _lose(self, reason: Reason) -> None:
         self.link, self.lost = Link.LOST, reason

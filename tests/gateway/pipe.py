@@ -182,7 +182,7 @@ class Exchange:
             first_seq, time_ns = int(record_.head["first_seq"][0]), int(record_.head["time_ns"][0])
             for events in self.engine.apply(first_seq, time_ns, record_["commands"], record_["extensions"]):
                 self.log = np.frombuffer(self.log.tobytes() + events.tobytes(), EVENT)
-        self.sequencer.matcher_at(self.engine.command_seq, 0, self.now_ns)
+        self.sequencer.matcher_at(self.engine.command_seq, 0)
         for number, gateway in self.gateways.items():
             if self._told[number] < self.log.size:
                 gateway.on_events(self.log[self._told[number] :], self.sequencer.epoch)

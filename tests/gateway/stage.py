@@ -121,7 +121,7 @@ class Stage:
                     head = {"epoch": self.sequencer.epoch, "first_seq": int(events["seq"][0])}
                     self.events.send_multipart([EVENTS_TOPIC, EVENT_FRAME.encode(head, events=events), b"stamps"])
             work += 1
-        self.sequencer.matcher_at(self.engine.command_seq, 0, self.clock.now_ns)
+        self.sequencer.matcher_at(self.engine.command_seq, 0)
         if work or self.clock.now_ns // MS % 20 == 0:
             for ack in self.sequencer.acks(everyone=True):
                 self.acks.send_multipart(ack)
