@@ -98,6 +98,7 @@ class Sequencer:
         self._observed: tuple[int, int] | None = None
         self._gateways = {number: _Gateway(inc, frame, frame, frame) for number, inc, frame in position.gateways}
         self._parts: deque[_Part] = deque()
+        self._deadline_ns = 0  # of the engine
         self._under_way = False
         self._committed = (self.next_seq, self.last_hash)  # behind the last record that is synced
 
@@ -147,21 +148,22 @@ class Sequencer:
             raise ValueError("the commands' extensions do not add up")
         self._append(part)
 
-    def matcher_at(self, command_seq: int, next_deadline_ns: int, now_ns: int) -> None:
-        """What the matcher published of itself: how far it is, and when time alone will change something.
-
-        When that time has come and no record has told the engine yet, a tick is sequenced.
-        """
+    def matcher_at(self, command_seq: int, next_deadline_ns: int) -> None:
+        """What the matcher published of itself: how far it is, and when time alone will change something (0: never)."""
         self.matched_seq = command_seq
-        if 0 < next_deadline_ns <= now_ns and self.time_ns < next_deadline_ns and not self.waiting and self.steady:
-            self.inject(_command(CommandKind.TICK))
+        self._deadline_ns = next_deadline_ns
 
     def observe(self, now_ns: int, monotonic_ns: int) -> None:
-        """Both clocks, as often as there is time: a wall clock that leaps ahead of the other stops entry."""
+        """Both clocks, once per duty cycle. A wall clock that leaps ahead of the other stops entry.
+
+        When the engine's deadline has come and no record that waits or was made tells it so, a tick is sequenced.
+        """
         if self._observed is not None:
             wall, steady = now_ns - self._observed[0], monotonic_ns - self._observed[1]
             self.clock_leapt |= wall - steady > self._max_jump_ns
         self._observed = (now_ns, monotonic_ns)
+        if self.time_ns < self._deadline_ns <= now_ns and self.steady and not self.waiting:
+            self.inject(_command(CommandKind.TICK))
 
     def confirm_clock(self) -> None:
         """An operator says that the clock is right after all."""
@@ -193,8 +195,11 @@ class Sequencer:
         behind = self.next_seq - 1 - self.matched_seq
         return not self.journal_full and self.steady and behind <= self._max_lag
 
-    def start_record(self, now_ns: int, synced_seq: int) -> bytes:
-        """A record without commands, the first of this epoch: with it the epoch is on disk before it is used."""
+    def mark(self, now_ns: int, synced_seq: int) -> bytes:
+        """A record without commands. The first of an epoch: it brings the epoch to disk before it is used.
+
+        The last at an orderly end: it claims that everything before it is synced.
+        """
         return self._record([], now_ns, synced_seq)
 
     def take_group(self, now_ns: int, synced_seq: int) -> bytes | None:

@@ -54,7 +54,7 @@ class Journalled:
         self.sequencer = Sequencer(self.position, 4_096, segment, 1 << 40, 1 << 60)
         self.acked = self.position.next_seq - 1
         self.now = max(NOW, self.position.time_ns)
-        self.write(self.sequencer.start_record(self.now, self.journal.synced_seq))
+        self.write(self.sequencer.mark(self.now, self.journal.synced_seq))
 
     def write(self, record: bytes) -> None:
         self.journal.append(record)

@@ -1,0 +1,138 @@
+"""What the matcher decides about a Group frame, and the event frames that come of it.
+
+A group is applied only if it is the next one and chained to the last one by its hash. So a repeat does nothing, a lost
+group is noticed at the next one (or at the next heartbeat), and a journal that was cut and written on differently is
+never mistaken for the one that was applied. What is missing is read from the journal files.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from components.engine.contract import Engine
+from wire.constants import HEARTBEAT
+from wire.dtypes import EVENT
+from wire.frames import EVENT_FRAME, GROUP, Batch
+
+_NAMES = GROUP.head_dtype.names or ()
+_HASH, _PREVIOUS = _NAMES.index("hash0"), _NAMES.index("previous_hash0")
+_ROW = np.dtype((np.void, EVENT.itemsize))  # copied as one piece, not field by field
+
+
+class Action(enum.Enum):
+    """What is to be done about a group."""
+
+    APPLY = "apply"
+    NOTHING = "nothing"  # a heartbeat, and nothing is missing
+    DUPLICATE = "duplicate"  # applied before
+    STALE = "stale"  # of an epoch that is over
+    GAP = "gap"  # read the journal first, up to `to_seq`
+    WENT_BACK = "went back"  # the journal ends before what was applied: rebuild
+
+
+class Decision(NamedTuple):
+    """An action; of a gap, the last number that is missing (below the next one: only records that open an epoch)."""
+
+    action: Action
+    to_seq: int = 0
+
+
+class Published(NamedTuple):
+    """Events for the log, and then the frame for the subscribers."""
+
+    events: np.ndarray
+    frame: bytes
+
+
+class Matcher:
+    """See the module. Events of several groups are joined to one frame, up to `capacity`, until `flush`."""
+
+    def __init__(self, engine: Engine, capacity: int = 8_192) -> None:
+        self.engine = engine
+        self.next_seq = engine.command_seq + 1
+        self.epoch = 0
+        self.last_hash: tuple[int, ...] = (0, 0, 0, 0)  # of the last record, four words; zeros before the first
+        self._make_room(capacity)
+        self._joined = 0
+        self._event_hash = engine.event_hash  # after the last joined event
+        self._applied_seq = engine.command_seq  # every command up to it is applied and its events are joined
+
+    @property
+    def joined(self) -> int:
+        """How many events wait for `flush`."""
+        return self._joined
+
+    # ------------------------------------------------------------------------------------------------ deciding
+
+    def decide(self, group: Batch) -> Decision:
+        """What to do about a decoded Group. About 1 us."""
+        head = group.head[0].item()
+        epoch, first_seq, hash_before = head[3], head[4], head[_PREVIOUS : _PREVIOUS + 4]
+        if epoch < self.epoch:
+            return Decision(Action.STALE)
+        if first_seq < self.next_seq:
+            return Decision(Action.DUPLICATE if epoch == self.epoch else Action.WENT_BACK)
+        if first_seq == self.next_seq:
+            if hash_before == self.last_hash:
+                return Decision(Action.NOTHING if head[1] & HEARTBEAT else Action.APPLY)
+            if head[_HASH : _HASH + 4] == self.last_hash:
+                return Decision(Action.DUPLICATE)
+        return Decision(Action.GAP, first_seq - 1)
+
+    # ------------------------------------------------------------------------------------------------ applying
+
+    def apply(self, group: Batch) -> Iterator[Published]:
+        """Apply the group that `decide` said to apply. Yields what no longer fits the frame that is being joined.
+
+        To be read to the end. Raises BrokenInvariant when the engine's state contradicts the group.
+        """
+        head, commands = group.head[0], group["commands"]
+        self.epoch = int(head["epoch"])
+        if commands.size:  # else it only opens an epoch, and no time passes
+            for events in self.engine.apply(self.next_seq, int(head["time_ns"]), commands, group["extensions"]):
+                yield from self._join(events)
+        self.next_seq += commands.size
+        self._applied_seq = self.next_seq - 1
+        self.last_hash = head.item()[_HASH : _HASH + 4]
+
+    def _join(self, events: np.ndarray) -> Iterator[Published]:
+        if self._joined + events.size > self._rows.size:
+            if (published := self.flush()) is not None:
+                yield published
+            if events.size > self._rows.size:
+                self._make_room(events.size)
+        self._rows[self._joined : self._joined + events.size] = events.view(_ROW)
+        self._joined += events.size
+        self._event_hash = self.engine.event_hash
+
+    def _make_room(self, capacity: int) -> None:
+        self._events = np.zeros(capacity, EVENT)
+        self._rows = self._events.view(_ROW)
+
+    def flush(self) -> Published | None:
+        """The joined events and their frame; None when there are none. The events are valid until the next `apply`."""
+        if not self._joined:
+            return None
+        events, self._joined = self._events[: self._joined], 0
+        return Published(events, EVENT_FRAME.encode(self._head(int(events["seq"][0]), 0), events=events))
+
+    def pulse(self) -> bytes:
+        """An EventFrame without events: the number of the next event, how far the engine is, when it wants to be woken.
+
+        Only when nothing is joined.
+        """
+        return EVENT_FRAME.encode(self._head(self.engine.event_seq + 1, HEARTBEAT))
+
+    def _head(self, first_seq: int, flags: int) -> dict[str, int]:
+        return {
+            "flags": flags,
+            "epoch": self.epoch,
+            "first_seq": first_seq,
+            "command_seq": self._applied_seq,
+            "event_hash": self._event_hash,
+            "next_deadline_ns": self.engine.next_deadline_ns,
+        }

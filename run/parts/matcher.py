@@ -1,0 +1,203 @@
+"""The matcher's process: sequenced groups in, applied to the engine; events into the log, then to the subscribers.
+
+It starts by replaying the journal, which also checks the event log and completes it. What it misses later it reads from
+the journal files too: the same path, in bounded slices, so that heartbeats go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Final
+
+import zmq
+
+from components.engine.contract import Engine
+from components.matcher import Action, Matcher
+from components.matcher.matcher import Published
+from run import topology
+from run.clock import Clock
+from run.config import Config
+from run.eventlog import EventLogDiffers, EventLogWriter
+from run.journal import JournalGroup, JournalReader
+from run.loop import Agent
+from run.memory import keep_freed_memory
+from run.notify import notify
+from run.parts.sequencer import COMMANDS_QUEUE
+from run.sockets import RuntimeLock, bind, try_receive, try_send
+from wire.frames import GROUP
+from wire.reasons import WireError
+
+_GROUPS: Final = 64  # applied per duty cycle
+_EVENTS: Final = 2_048  # joined before a frame is sent, even while more groups wait
+_PROGRESS_NS: Final = 500_000_000
+_MIB: Final = 1 << 20
+
+
+class JournalWentBack(RuntimeError):
+    """The journal ends before what was applied, or goes on differently: a new start rebuilds from it."""
+
+    def __init__(self, seq: int) -> None:
+        super().__init__(
+            f"the journal was cut or replaced below command {seq}, which was applied here already. Starting again"
+            " rebuilds from the journal. (With policy fsync this cannot happen: check the disk.)"
+        )
+
+
+def make(config: Config, context: zmq.Context[zmq.Socket[bytes]], clock: Clock) -> Agent:
+    """The agent, for run/cli/part.py, with the compiled engine."""
+    from components.engine.compiled import CompiledEngine
+
+    return MatcherAgent(config, context, clock, CompiledEngine(config.matcher.event_buffer))
+
+
+class MatcherAgent:
+    """Owns the commands and events links and the event log; components/matcher decides and applies."""
+
+    role_name = "matcher"
+
+    def __init__(self, config: Config, context: zmq.Context[zmq.Socket[bytes]], clock: Clock, engine: Engine) -> None:
+        self._config = config
+        self._context = context
+        self._clock = clock
+        self._matcher = Matcher(engine, 2 * config.matcher.event_buffer)
+        self._reader = JournalReader(config.journal_dir)
+        self._log: EventLogWriter | None = None
+        self._sockets: list[zmq.Socket[bytes]] = []
+        self._locks: list[RuntimeLock] = []
+        self._behind: int | None = None  # read the journal up to this number before the queue
+        self._pulse_ns = 0  # when the next one is due
+        self._log_is_ours = False  # nothing is in the log that the journal does not give
+        self.malformed = 0
+
+    # ------------------------------------------------------------------------------------------------ the duty cycle
+
+    def do_work(self) -> int:
+        """Apply what waits, up to a bound; log and publish what came of it."""
+        work = self._serve() if self._behind is None else self._catch_up(self._behind)
+        self._publish_one(self._matcher.flush())
+        if (now_ns := self._clock.monotonic_ns()) >= self._pulse_ns:
+            self._pulse_ns = now_ns + self._config.matcher.heartbeat_ms * 1_000_000
+            try_send(self._events, [topology.PULSE_TOPIC, self._matcher.pulse()])
+        return work
+
+    def _serve(self) -> int:
+        """Groups from the queue, until one is missing or enough events are joined."""
+        for done in range(_GROUPS):
+            if self._matcher.joined >= _EVENTS or (parts := try_receive(self._commands)) is None:
+                return done
+            try:
+                group = GROUP.decode(parts[0])
+            except WireError:
+                self.malformed += 1
+                continue
+            decision = self._matcher.decide(group)
+            if decision.action is Action.APPLY:
+                self._publish(self._matcher.apply(group))
+            elif decision.action is Action.GAP:
+                self._behind = decision.to_seq
+                return done + 1
+            elif decision.action is Action.WENT_BACK:
+                raise JournalWentBack(self._matcher.next_seq - 1)
+            elif decision.action is Action.NOTHING and not self._log_is_ours:
+                self._end_log()
+        return _GROUPS
+
+    def _catch_up(self, to_seq: int) -> int:
+        """A slice of what is missing, from the journal files."""
+        work = self._apply_all(islice(self._reader.groups(self._matcher.next_seq, to_seq), _GROUPS))
+        if self._matcher.next_seq > to_seq and work < _GROUPS:
+            self._behind = None
+        return work
+
+    def _apply_all(self, groups: Iterable[JournalGroup]) -> int:
+        """Apply journalled groups; returns how many there were."""
+        count = 0
+        for group in groups:
+            count += 1
+            if self._matcher.decide(group.batch).action is Action.APPLY:
+                self._publish(self._matcher.apply(group.batch))
+            elif group.commands.size:  # a record without commands may be one that was applied before
+                raise JournalWentBack(self._matcher.next_seq - 1)
+        return count
+
+    def _publish(self, several: Iterable[Published]) -> None:
+        for published in several:
+            self._publish_one(published)
+
+    def _publish_one(self, published: Published | None) -> None:
+        """Into the log first: whoever has heard of an event finds it there."""
+        if published is not None:
+            self._append(published)
+            if self._sockets:  # while the journal is replayed nobody listens yet
+                try_send(self._events, [topology.EVENTS_TOPIC, published.frame])
+
+    def _append(self, published: Published) -> None:
+        assert self._log is not None
+        try:
+            self._log.append(published.events)
+        except EventLogDiffers as difference:
+            if self._config.sequencer.policy == "fsync":
+                raise
+            self._withdraw(difference.seq)
+            self._log.append(published.events)
+
+    def _end_log(self) -> None:
+        """Everything that the sequencer has is applied: the log must end here too."""
+        assert self._log is not None
+        last_seq = self._matcher.engine.event_seq
+        if self._log.last_seq > last_seq:
+            if self._config.sequencer.policy == "fsync":
+                raise EventLogDiffers(self._config.events_dir, last_seq + 1)
+            self._withdraw(last_seq + 1)
+        self._log_is_ours = True
+
+    def _withdraw(self, first_seq: int) -> None:
+        """Policies async and memory: a power loss took commands whose events were published."""
+        assert self._log is not None
+        notify(STATUS=f"events {first_seq} to {self._log.last_seq} are withdrawn: the journal has lost their commands")
+        self._log.truncate_after(first_seq - 1)
+
+    # ------------------------------------------------------------------------------------------------ starting, ending
+
+    @property
+    def matcher(self) -> Matcher:
+        """The component, for whoever wants to look."""
+        return self._matcher
+
+    def on_start(self) -> None:
+        """Lock, replay what the journal claims to be synced, then listen. The rest comes with the first heartbeat."""
+        keep_freed_memory()
+        config = self._config
+        self._locks = [RuntimeLock(config.runtime_dir, "matcher"), RuntimeLock(config.data_dir, "matcher")]
+        self._log = EventLogWriter(config.events_dir, config.matcher.segment_mib * _MIB)
+        self._replay(self._reader.claimed_seq())
+        where = config.runtime_dir
+        self._events = bind(self._context, topology.EVENTS, where, config.matcher.queue)
+        self._sockets.append(self._events)
+        self._commands = bind(self._context, topology.COMMANDS, where, COMMANDS_QUEUE)
+        self._sockets.append(self._commands)
+
+    def _replay(self, to_seq: int) -> None:
+        told_ns = 0
+        while self._matcher.next_seq <= to_seq:
+            self._apply_all(islice(self._reader.groups(self._matcher.next_seq, to_seq), _GROUPS))
+            if (now_ns := self._clock.monotonic_ns()) >= told_ns:
+                told_ns = now_ns + _PROGRESS_NS
+                notify(STATUS=f"replaying the journal: {self._matcher.next_seq - 1} of {to_seq} commands")
+        self._publish_one(self._matcher.flush())
+
+    def inputs(self) -> Sequence[zmq.Socket[bytes]]:
+        """What ends an idle wait."""
+        return [self._commands]
+
+    def on_close(self) -> None:
+        """Release everything."""
+        for socket in reversed(self._sockets):
+            socket.close()
+        if self._log is not None:
+            self._log.close()
+        self._reader.close()
+        for lock in self._locks:
+            lock.release()
+        self._sockets, self._locks, self._log = [], [], None

@@ -1,0 +1,188 @@
+"""The sequencer's process: frames of the gateways in; journalled, synced, acknowledged and passed on.
+
+What a gateway is told, and what the matcher acts on, is on disk. When the journal is full, the record under way waits
+and gateways are told to refuse; when the disk fails, the process stops (JournalFailed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import zmq
+
+from components.sequencer import Sequencer
+from run import topology
+from run.bootstrap import bootstrap
+from run.clock import Clock
+from run.config import Config, ConfigError
+from run.journal import JournalFailed, JournalFull, JournalWriter
+from run.loop import Agent
+from run.memory import keep_freed_memory
+from run.notify import notify
+from run.sockets import RuntimeLock, bind, connect, try_receive, try_send
+from run.storage import FileStorage
+from wire.frames import EVENT_FRAME, GATEWAY_FRAME
+from wire.reasons import WireError
+
+# Groups are large. A matcher further behind than this reads the journal, and memory holds no second one.
+COMMANDS_QUEUE: Final = 256  # messages
+_MIB: Final = 1 << 20
+
+
+def make(config: Config, context: zmq.Context[zmq.Socket[bytes]], clock: Clock) -> Agent:
+    """The agent, for run/cli/part.py."""
+    return SequencerAgent(config, context, clock)
+
+
+class SequencerAgent:
+    """Owns intake, acks, the commands link and the journal; what counts, components/sequencer decides."""
+
+    role_name = "sequencer"
+
+    def __init__(self, config: Config, context: zmq.Context[zmq.Socket[bytes]], clock: Clock) -> None:
+        self._config = config
+        self._settings = config.sequencer
+        self._context = context
+        self._clock = clock
+        self._sockets: list[zmq.Socket[bytes]] = []
+        self._locks: list[RuntimeLock] = []
+        self._journal: JournalWriter | None = None
+        self._under_way: bytes | None = None  # a record that the journal had no room for
+        self._heartbeat_ns = 0  # when the next one is due
+        self._accepting = True  # as the gateways were told
+        self.malformed = 0  # messages that were no frames
+
+    # ------------------------------------------------------------------------------------------------ the duty cycle
+
+    def do_work(self) -> int:
+        """One group: take what waits, journal it, sync, acknowledge, pass it on."""
+        now_ns, monotonic_ns = self._clock.time_ns(), self._clock.monotonic_ns()
+        taken = self._drain_intake()
+        self._follow_matcher()
+        self._sequencer.observe(now_ns, monotonic_ns)
+        written = self._write_group(now_ns)
+        if monotonic_ns >= self._heartbeat_ns or self._accepting != self._sequencer.accepting:
+            self._heartbeat_ns = monotonic_ns + self._settings.heartbeat_ms * 1_000_000
+            self._heartbeat()
+        return taken + written
+
+    def _drain_intake(self) -> int:
+        """Take frames until they fill a group, or none waits."""
+        taken = 0
+        while self._sequencer.waiting < self._settings.max_group and taken < self._settings.max_group:
+            parts = try_receive(self._intake)
+            if parts is None:
+                break
+            taken += 1
+            try:
+                self._sequencer.offer(GATEWAY_FRAME.decode(parts[0]))
+            except WireError:
+                self.malformed += 1
+        return taken
+
+    def _follow_matcher(self) -> None:
+        while (parts := try_receive(self._pulses)) is not None:
+            try:
+                head = EVENT_FRAME.decode(parts[1]).head[0]
+            except (WireError, IndexError):
+                self.malformed += 1
+                continue
+            self._sequencer.matcher_at(int(head["command_seq"]), int(head["next_deadline_ns"]))
+
+    def _write_group(self, now_ns: int) -> int:
+        journal = self._open_journal
+        record = self._under_way or self._sequencer.take_group(now_ns, journal.synced_seq)
+        if record is None:
+            return 0
+        try:
+            self._write(record)
+        except JournalFull as full:
+            if not self._sequencer.journal_full:
+                notify(STATUS=str(full))
+            self._under_way, self._sequencer.journal_full = record, True
+            return 0
+        if self._sequencer.journal_full:
+            notify(STATUS="serving")
+        self._under_way, self._sequencer.journal_full = None, False
+        self._acknowledge(everyone=False)
+        try_send(self._commands, [record])  # a full queue drops it; the matcher sees the gap and reads the journal
+        return 1
+
+    def _write(self, record: bytes) -> None:
+        journal = self._open_journal
+        journal.append(record)
+        journal.sync()
+        self._sequencer.committed()
+
+    def _heartbeat(self) -> None:
+        self._accepting = self._sequencer.accepting
+        self._acknowledge(everyone=True)
+        try_send(self._commands, [self._sequencer.heartbeat(self._open_journal.synced_seq)])
+
+    def _acknowledge(self, *, everyone: bool) -> None:
+        for topic, ack in self._sequencer.acks(everyone=everyone):
+            try_send(self._acks, [topic, ack])
+
+    # ------------------------------------------------------------------------------------------------ starting, ending
+
+    @property
+    def sequencer(self) -> Sequencer:
+        """The component, for whoever wants to look."""
+        return self._sequencer
+
+    @property
+    def _open_journal(self) -> JournalWriter:
+        assert self._journal is not None, "do_work before on_start"
+        return self._journal
+
+    def on_start(self) -> None:
+        """Lock, verify the journal, bring the new epoch to disk, then listen."""
+        keep_freed_memory()
+        config, settings = self._config, self._settings
+        self._locks = [RuntimeLock(config.runtime_dir, "sequencer"), RuntimeLock(config.data_dir, "sequencer")]
+        notify(STATUS="verifying the journal")
+        storage = FileStorage(config.journal_dir)
+        self._journal = journal = JournalWriter(storage, settings.segment_mib * _MIB, settings.policy)
+        position = journal.open()
+        self._sequencer = Sequencer(
+            position, settings.max_group, journal.max_record, settings.max_lag, settings.max_jump_ms * 1_000_000
+        )
+        self._write(self._sequencer.mark(self._clock.time_ns(), journal.synced_seq))
+        if position.next_seq == 1:
+            try:
+                self._sequencer.inject(*bootstrap(config))
+            except ValueError as error:
+                raise ConfigError(f"[sequencer] segment_mib: the market needs a larger segment ({error})") from error
+        where, queue = config.runtime_dir, settings.queue
+        self._intake = self._keep(bind(self._context, topology.INTAKE, where, queue))
+        self._acks = self._keep(bind(self._context, topology.ACKS, where, queue))
+        self._commands = self._keep(
+            connect(self._context, topology.COMMANDS, topology.COMMANDS.endpoint(where), COMMANDS_QUEUE)
+        )
+        self._pulses = self._keep(
+            connect(self._context, topology.EVENTS, topology.EVENTS.endpoint(where), queue, [topology.PULSE_TOPIC])
+        )
+
+    def inputs(self) -> Sequence[zmq.Socket[bytes]]:
+        """What ends an idle wait."""
+        return [self._intake, self._pulses]
+
+    def on_close(self) -> None:
+        """Say in the journal that all of it is synced, then release everything."""
+        if self._journal is not None:
+            try:
+                if self._sockets and self._under_way is None:
+                    self._write(self._sequencer.mark(self._clock.time_ns(), self._journal.synced_seq))
+            except (JournalFull, JournalFailed):
+                pass  # whoever stopped us has said so already; the next start finds out what is there
+            self._journal.close()
+        for socket in reversed(self._sockets):
+            socket.close()
+        for lock in self._locks:
+            lock.release()
+        self._journal, self._sockets, self._locks = None, [], []
+
+    def _keep(self, socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+        self._sockets.append(socket)
+        return socket

@@ -1,0 +1,57 @@
+"""The configured market enters through commands, and the engine takes every one."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from components.engine.contract import Engine
+from components.engine.readable import ReadableEngine
+from run.bootstrap import bootstrap
+from run.config import Config, ConfigError, Party, default
+from wire.enums import EventKind
+from wire.units import from_units, unpack_name
+
+
+def started(config: Config) -> tuple[Engine, list[EventKind]]:
+    engine = ReadableEngine()
+    commands, extensions = bootstrap(config)
+    kinds = [EventKind(kind) for chunk in engine.apply(1, 1, commands, extensions) for kind in chunk["kind"]]
+    engine.check()
+    return engine, kinds
+
+
+def test_the_ready_market_is_taken_as_it_is_written() -> None:
+    config = default()
+    engine, kinds = started(config)
+    assert EventKind.REJECTED not in kinds
+    state = engine.canonical()
+    assert [unpack_name(row["name0"], row["name1"]) for row in state.instruments] == ["AAPL", "AMZN", "BTC-USD"]
+    apple = state.instruments[0]
+    assert from_units(apple["max_price"], 4) == "1000000.0000"
+    assert state.bands[["tick", "lot"]][:2].tolist() == [(1, 1), (100, 1)]
+    assert state.accounts["firm"].tolist() == [each.firm for each in config.account]
+    assert state.sessions["session"].tolist() == [each.id for each in config.session]
+
+
+def test_twelve_bands_are_taken() -> None:
+    bands = [{"from": str(i * 10), "tick": f"0.{i + 1:02d}", "lot": "1"} for i in range(12)]
+    instrument = dataclasses.replace(default().instrument[0], bands=bands, min_notional="5", max_notional="1000000")
+    engine, kinds = started(dataclasses.replace(default(), instrument=(instrument,)))
+    assert EventKind.REJECTED not in kinds
+    assert engine.canonical().bands["tick"].tolist() == [100 * (i + 1) for i in range(12)]
+    assert engine.canonical().instruments["min_notional"].tolist() == [500]
+
+
+def test_a_market_without_anything_has_only_rules() -> None:
+    _, kinds = started(dataclasses.replace(default(), instrument=(), account=(), session=()))
+    assert kinds == [EventKind.RULES_SET]
+
+
+def test_what_cannot_be_counted_is_named() -> None:
+    instrument = dataclasses.replace(default().instrument[0], max_price="1.00001")
+    with pytest.raises(ConfigError, match=r"\[\[instrument\]\] AAPL: 1\.00001 has more than 4 decimals"):
+        bootstrap(dataclasses.replace(default(), instrument=(instrument,)))
+    with pytest.raises(ConfigError, match="a name"):
+        bootstrap(dataclasses.replace(default(), account=(Party(1, 1, "a name"),)))
