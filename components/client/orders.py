@@ -16,7 +16,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 
@@ -257,7 +257,7 @@ class Order:
         """Why it was rejected or cancelled, in words."""
         return explain(self.reason)
 
-    def raise_for_reject(self) -> Order:
+    def raise_for_reject(self) -> Self:
         """Raise Rejected if it was rejected, TimedOut if nothing is known yet; else the order itself."""
         if self.state is OrderState.PENDING or self.state is OrderState.REJECTED:
             self.entry.raise_for_reject()

@@ -56,8 +56,10 @@ def test_after_a_restart_everything_is_found_in_the_log(stage: Stage) -> None:
     stage.kill()
     stage.clock.now_ns += 1
     stage.start()
-    assert broker.ask(EMPTY)["reason"].tolist() == [Reason.NOT_LOGGED_ON]
+    assert broker.call()["reason"].tolist() == [Reason.NOT_LOGGED_ON]
     opened = broker.ask(log_on(1, 40))
+    while opened["kind"][0] != EventKind.SESSION_OPENED:
+        opened = broker.receive()["events"]
     assert (opened["client_ref"][0], opened["report_seq"][0]) == (100, 100)
     assert broker.receive()["events"]["report_seq"].tolist() == list(range(40, 101))
     repeats = broker.ask(frame(1, limit(7), limit(101)))

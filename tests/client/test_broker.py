@@ -1,0 +1,284 @@
+"""`Broker`, asyncio and plain, over real sockets. Each look at the client's clock moves the exchange: no threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uvloop
+
+from components.client.market import Instrument
+from components.client.orders import OrderState, Rejected, SessionLost, TimedOut
+from run import client
+from run.client import broker as module
+from run.client import sync
+from tests.gateway.pipe import commands, limit
+from tests.gateway.stage import Stage, TurningClock
+from wire.enums import EventKind, Reason, Side
+
+AAPL = Instrument(1, "AAPL", 2, 0, 2, min_qty=1, max_qty=1_000_000, max_price=1_000_000, bands=((0, 5, 1),))
+INSTRUMENTS = {"AAPL": AAPL}
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    monkeypatch.setattr(module, "_TICK_MS", 1)  # the exchange moves only when the client looks at its clock
+    stage = Stage(tmp_path)
+    yield stage
+    stage.close()
+
+
+def plain(stage: Stage, session: int = 1, **more: int) -> sync.Broker:
+    settings = {"account": 1} | more
+    clock = TurningClock(stage)
+    return sync.Broker(stage.endpoint, session=session, instruments=INSTRUMENTS, clock=clock, **settings)  # type: ignore[arg-type]
+
+
+def trade(stage: Stage, play: Callable[[client.Broker], Awaitable[None]], *, loop: str = "asyncio") -> None:
+    """Run `play` with an asyncio broker."""
+
+    async def main() -> None:
+        clock = TurningClock(stage)
+        async with client.Broker(stage.endpoint, session=1, account=1, instruments=INSTRUMENTS, clock=clock) as broker:
+            await play(broker)
+
+    (uvloop.run if loop == "uvloop" else asyncio.run)(main())
+
+
+# ------------------------------------------------------------------------------------------------ plain
+
+
+def test_an_orders_life(stage: Stage) -> None:
+    with plain(stage) as broker, plain(stage, 2) as other:
+        order = broker.limit("AAPL", "buy", "1.00", 100).raise_for_reject()
+        assert (order.state, order.price, order.leaves_qty) == (OrderState.LIVE, 100, 100)
+        taker = other.limit(1, Side.SELL, 100, 30, tif="ioc").done()
+        assert (taker.state, taker.average_price) == (OrderState.FILLED, 100.0)
+        broker.poll(0.1)
+        assert order.cum_qty == 30
+        assert broker.reduce(order, 90).ok
+        assert broker.replace(order, Decimal("0.95"), "80").ok
+        assert (order.price, order.qty, order.leaves_qty) == (95, 80, 50)
+        answer = broker.status(order.ref)
+        assert answer.order is order
+        assert broker.cancel(order).ok
+        assert (order.done().state, order.reason) == (OrderState.CANCELLED, Reason.REQUESTED)
+        again = broker.cancel(order)
+        assert again.sentence.startswith("UNKNOWN_ORDER: No such order")
+        with pytest.raises(Rejected):
+            again.raise_for_reject()
+        kinds = [report.kind for report in broker.reports(timeout_s=0.01)]
+        assert kinds == [1, 3, 4, 5, 4, 2]
+
+
+def test_market_orders_and_mass_cancels(stage: Stage) -> None:
+    with plain(stage) as broker:
+        for price in ("1.00", "1.05"):
+            broker.limit("AAPL", "sell", price, 10)
+        bought = broker.market("AAPL", "buy", 5)
+        assert (bought.done().state, bought.notional) == (OrderState.FILLED, 500)
+        none_left = broker.market("AAPL", "buy", 100, worst_price="1.00").done()
+        assert (none_left.state, none_left.cum_qty, none_left.reason) == (
+            OrderState.CANCELLED,
+            5,
+            Reason.REMAINDER_CANCELLED,
+        )
+        answer = broker.mass_cancel("session", symbol="AAPL", side="sell")
+        assert answer.report is not None
+        assert answer.report.qty == 1
+        assert broker.mass_cancel("account").reason is Reason.UNKNOWN_ACCOUNT
+
+
+def test_rejections_are_results_and_can_be_raised(stage: Stage) -> None:
+    with plain(stage) as broker:
+        order = broker.limit("AAPL", "buy", "1.01", 10)
+        assert (order.state, order.reason) == (OrderState.REJECTED, Reason.PRICE_NOT_ON_TICK)
+        with pytest.raises(Rejected, match="not a multiple of the tick"):
+            order.accepted()
+
+
+def test_no_answer_is_no_rejection(stage: Stage) -> None:
+    with plain(stage) as broker:
+        broker._timeout_s = 0.1
+        stage.agent.do_work = lambda: 0  # type: ignore[method-assign]
+        order = broker.limit("AAPL", "buy", "1.00", 10)
+        assert (order.state, order.entry.reason) == (OrderState.PENDING, Reason.TIMED_OUT)
+        with pytest.raises(TimedOut, match="the outcome is not known"):
+            order.raise_for_reject()
+        del stage.agent.do_work
+        broker._timeout_s = 5.0
+        assert order.accepted().state is OrderState.LIVE
+
+
+def test_numbers_are_units_or_text_and_never_floats(stage: Stage) -> None:
+    with plain(stage) as broker:
+        with pytest.raises(TypeError, match="neither"):
+            broker.limit("AAPL", "buy", 1.0, 10)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="decimals"):
+            broker.limit("AAPL", "buy", "1.001", 10)
+        with pytest.raises(LookupError, match="known: AAPL"):
+            broker.limit("MSFT", "buy", "1.00", 10)
+        with pytest.raises(LookupError, match="does not know the instrument"):
+            broker.limit(2, "buy", "1.00", 10)
+        assert broker.limit(2, "buy", 100, 10).reason is Reason.UNKNOWN_INSTRUMENT
+        assert broker.next_ref == 2
+
+
+def test_thousands_in_a_call(stage: Stage) -> None:
+    rows = commands(*[limit(0, price=5, account=0)] * 5_000)
+    with plain(stage) as broker:
+        refs = broker.send(rows)
+        assert broker.drained(5)
+        events = [broker.receive()]
+        while sum(part.size for part in events) < 5_000:
+            events.append(broker.receive(1))
+        assert np.concatenate([part["request_ref"] for part in events]).tolist() == refs.tolist()
+        assert broker.receive(0.001).size == 0
+
+
+def test_the_window_holds_back_what_would_be_too_much(stage: Stage) -> None:
+    with plain(stage, window=100) as broker:
+        for _ in range(5):
+            broker.send(commands(*[limit(0, price=5)] * 60))
+            assert broker.in_flight <= 100
+        assert broker.drained(5)
+        assert broker.last_report == 300
+
+
+def test_a_gateway_that_starts_again_is_no_ones_business(stage: Stage) -> None:
+    with plain(stage) as broker:
+        first = broker.limit("AAPL", "buy", "1.00", 10)
+        stage.kill()
+        stage.clock.now_ns += 1
+        stage.start()
+        second = broker.limit("AAPL", "sell", "1.00", 4)
+        assert (second.done().state, first.cum_qty) == (OrderState.FILLED, 4)
+        assert broker.core.resumed == 1
+        numbers = [report.report_seq for report in broker.reports(timeout_s=0.01)]
+        assert numbers == [1, 2, 3, 4]
+
+
+def test_a_program_that_starts_again_resumes(stage: Stage) -> None:
+    with plain(stage) as broker:
+        broker.limit("AAPL", "buy", "1.00", 10)
+        broker.limit("AAPL", "buy", "1.00", 10)
+    with plain(stage, resume_from=2) as broker:
+        assert [report.report_seq for report in broker.reports(timeout_s=0.05)] == [2]
+        answer = broker.status(1)
+        assert answer.order is not None
+        assert broker.cancel(answer.order).ok
+        assert answer.order.state is OrderState.CANCELLED
+        assert broker.cancel(2).ok
+
+
+def test_who_does_not_exist_or_was_taken_over_is_told(stage: Stage) -> None:
+    with pytest.raises(SessionLost, match="UNKNOWN_SESSION"), plain(stage, 77):
+        pass
+    with plain(stage) as broker, plain(stage), pytest.raises(SessionLost, match="SESSION_MOVED"):
+        broker.receive(5)
+    with plain(stage) as broker:
+        broker.log_off()
+        with pytest.raises(SessionLost, match="SESSION_CLOSED"):
+            broker.receive(5)
+
+
+def test_where_nobody_answers_it_says_where_and_what_to_do(tmp_path: Path, stage: Stage) -> None:
+    nowhere = f"ipc://{tmp_path}/nobody.sock"
+    broker = sync.Broker(nowhere, session=1, timeout_s=0.5, clock=TurningClock(stage))
+    with pytest.raises(TimeoutError, match=r"nobody\.sock within 0\.5 s: is the exchange running there"), broker:
+        pass
+    with pytest.raises(RuntimeError, match="closed"):
+        broker.poll()
+
+
+# ------------------------------------------------------------------------------------------------ asyncio
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_an_orders_life_under_asyncio(stage: Stage, loop: str) -> None:
+    async def play(broker: client.Broker) -> None:
+        order = await broker.limit("AAPL", "buy", "1.00", 100)
+        assert order.raise_for_reject().state is OrderState.LIVE
+        waiting = asyncio.create_task(order.done())
+        taker = await broker.limit("AAPL", "sell", "1.00", 30, wait=False)
+        assert taker.state is OrderState.PENDING
+        assert (await taker.accepted()).state is OrderState.FILLED
+        assert (await broker.reduce(order, 90)).ok
+        assert (await broker.replace(order, "0.95", 80)).ok
+        assert (await broker.status(order.ref)).order is order
+        assert not waiting.done()
+        assert (await broker.cancel(order)).ok
+        assert (await waiting).reason is Reason.REQUESTED
+        rejected = await broker.limit("AAPL", "buy", "1.01", 1)
+        with pytest.raises(Rejected):
+            await rejected.accepted()
+        market = await broker.market("AAPL", "buy", 5)
+        assert market.reason is Reason.NO_LIQUIDITY
+        assert (await broker.mass_cancel()).ok
+        kinds = []
+        async for report in broker.reports():
+            kinds.append(report.kind)
+            if report.kind == EventKind.MASS_CANCELLED:
+                break
+        assert kinds == [1, 1, 3, 3, 4, 5, 4, 2, 1, 4, 6]
+
+    trade(stage, play, loop=loop)
+
+
+def test_many_at_once_leave_in_one_frame_and_are_all_answered(stage: Stage) -> None:
+    async def play(broker: client.Broker) -> None:
+        entered = await asyncio.gather(*(broker.limit("AAPL", "buy", 5 * i, 1) for i in range(1, 101)))
+        assert {order.state for order in entered} == {OrderState.LIVE}
+        refs = await broker.send(commands(*[limit(0, price=5)] * 1_000))
+        assert await broker.drained(5)
+        got = 0
+        while got < 1_100:
+            got += (await broker.receive(1)).size
+        assert refs.size == 1_000
+        assert (await broker.receive(0.001)).size == 0
+
+    trade(stage, play)
+
+
+def test_no_answer_under_asyncio(stage: Stage) -> None:
+    async def play(broker: client.Broker) -> None:
+        broker._timeout_s = 0.01
+        stage.agent.do_work = lambda: 0  # type: ignore[method-assign]
+        order = await broker.limit("AAPL", "buy", "1.00", 10)
+        assert order.entry.reason is Reason.TIMED_OUT
+        assert (await order.done(0.001)).state is OrderState.PENDING
+        assert not await broker.drained(0.001)
+        del stage.agent.do_work
+        broker._timeout_s = 5.0
+        assert (await order.accepted()).state is OrderState.LIVE
+
+    trade(stage, play)
+
+
+def test_a_session_that_was_taken_over_under_asyncio(stage: Stage) -> None:
+    async def play(broker: client.Broker) -> None:
+        clock = TurningClock(stage)
+        async with client.Broker(stage.endpoint, session=1, account=1, clock=clock):
+            with pytest.raises(SessionLost, match="SESSION_MOVED"):
+                await broker.receive(5)
+            with pytest.raises(SessionLost, match="SESSION_MOVED"):
+                await broker.limit(1, "buy", 100, 10)
+        await broker.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            await broker.receive()
+
+    trade(stage, play)
+
+
+def test_where_nobody_answers_under_asyncio(stage: Stage, tmp_path: Path) -> None:
+    async def main() -> None:
+        clock = TurningClock(stage)
+        async with client.Broker(f"ipc://{tmp_path}/nobody.sock", session=1, timeout_s=0.05, clock=clock):
+            raise AssertionError("nobody is there")
+
+    with pytest.raises(TimeoutError, match="is the exchange running there"):
+        asyncio.run(main())
