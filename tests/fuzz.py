@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--commands", type=int, default=1_000_000)
     parser.add_argument("--life", type=int, default=50_000, help="commands per life; life N has seed SEED + N")
+    parser.add_argument("--state-every", type=int, default=20, help="groups between two comparisons of the state hash")
     arguments = parser.parse_args()
 
     kernelcache.activate()  # before Numba is imported
@@ -45,7 +46,8 @@ def main() -> int:
                     commands,
                     CompiledEngine,
                     outcomes,
-                    check_every=50,
+                    check_every=200,
+                    state_every=arguments.state_every,
                     progress=lambda count: progress.advance(task, count),
                 )
             except Disagreement as parting:
@@ -56,6 +58,8 @@ def main() -> int:
                 return 1
             done += commands
             seed += 1
+            if not progress.console.is_terminal:
+                print(f"{done:,} commands, the engines agree", flush=True)
     print(outcomes)
     for name, pairs in (("not reached", outcomes.missing()), ("not in the table", outcomes.unlisted())):
         for pair in pairs:

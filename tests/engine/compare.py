@@ -105,17 +105,19 @@ def live(
     make_engine: MakeEngine,
     outcomes: Outcomes | None = None,
     check_every: int = 10,
+    state_every: int = 1,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Group]:
     """Let a crowd of `seed` drive an engine for about `commands` commands, judged after every group.
 
-    Returns the groups; raises Disagreement. The engine's own check() runs after every `check_every`th group.
+    Returns the groups; raises Disagreement. Events and their hash are compared at every group, the state hash at every
+    `state_every`th and at the end, and check() runs after every `check_every`th.
     """
     crowd, engine = Crowd(seed), make_engine()
     groups: list[Group] = []
     for count, (group, expected) in enumerate(crowd.play(commands)):
         groups.append(group)
-        wrong = judged(engine, crowd.engine, group, expected)
+        wrong = judged(engine, crowd.engine, group, expected, state=count % state_every == 0)
         if wrong is None and count % check_every == 0:
             wrong = unsound(engine) or unsound(crowd.engine)
         if wrong:
@@ -123,7 +125,7 @@ def live(
         if outcomes:
             outcomes.add(group, expected)
         progress(len(group.commands))
-    wrong = unsound(engine) or unsound(crowd.engine)
+    wrong = parted_states(engine, crowd.engine) or unsound(engine) or unsound(crowd.engine)
     if wrong:
         raise Disagreement(f"seed {seed}: {wrong}", groups)
     return groups

@@ -1,0 +1,131 @@
+"""The readable engine, broken in one place at a time. Each row of the table is a mistake that someone could make, as an
+edit of the engine's source: (module, the right text, the wrong one)."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+from components.engine import readable
+from components.engine.readable import ReadableEngine
+
+SOURCES = Path(readable.__file__).parent
+MODULES = ("model", "events", "checks", "engine")  # each imports only those before it
+
+MISTAKES: dict[str, tuple[str, str, str]] = {
+    "the newest at a price trades first": ("model", "order.price, order.arrival)", "order.price, -order.arrival)"),
+    "an order in sight of its bound does not reach it": ("model", "price <= bound if", "price < bound if"),
+    "a band holds only above its first price": (
+        "model",
+        "band.from_price <= price]",
+        "band.from_price < price or not price]",
+    ),
+    "the taker's price": (
+        "engine",
+        "            maker,\n            price=maker.price,",
+        "            maker,\n            price=taker.price,",
+    ),
+    "a repeat acts again": (
+        "engine",
+        "if command.client_ref <= session.client_ref:",
+        "if command.client_ref < session.client_ref:",
+    ),
+    "a refused order leaves its ref free": (
+        "engine",
+        "handler(self, step)\n        except Refused as refused:",
+        "handler(self, step)\n        except Refused as refused:\n            step.session.client_ref -= 1",
+    ),
+    "an order lives through its expiry": (
+        "engine",
+        "self._expiries[0][0] <= self._time_ns",
+        "self._expiries[0][0] < self._time_ns",
+    ),
+    "time goes back": ("engine", "max(self._time_ns, time_ns)", "time_ns"),
+    "funds buy part of a lot": ("engine", "affordable -= affordable %", "affordable -= 0 *"),
+    "the price of a purchase by funds is rounded down": ("engine", "budget -= ceiling(", "budget -= int.__floordiv__("),
+    "FOK counts what is out of its reach": (
+        "engine",
+        "if wanted <= 0 or not taker.reaches(maker.price, bound):",
+        "if wanted <= 0:",
+    ),
+    "min_qty is not looked at": (
+        "engine",
+        "elif not can_fill(order, bound, terms.min_qty):",
+        "elif not can_fill(order, bound, 0):",
+    ),
+    "protection is wider by one": (
+        "engine",
+        "best.price - instrument.protection_points",
+        "best.price - instrument.protection_points - 1",
+    ),
+    "a market order's own price is not looked at": (
+        "engine",
+        "min(protection, order.price) if order.price",
+        "protection if order.price",
+    ),
+    "a reduction counts from leaves": (
+        "engine",
+        "order.cum + order.leaves - command.qty",
+        "order.leaves - min(command.qty, order.leaves - 1)",
+    ),
+    "a larger order keeps its place": ("engine", "leaves <= order.leaves\n", "leaves <= 2 * order.leaves\n"),
+    "a smaller order loses its place": ("engine", "leaves <= order.leaves\n", "leaves == order.leaves\n"),
+    "a replace adds to what was executed": ("engine", "leaves = command.qty - order.cum", "leaves = command.qty"),
+    "a mass cancel by account goes by price": (
+        "engine",
+        "(Scope.SESSION, Scope.ACCOUNT):\n            meant.sort",
+        "(Scope.SESSION,):\n            meant.sort",
+    ),
+    "a mass cancel answers orders of others": (
+        "engine",
+        "command.client_ref if asked_for_it else 0",
+        "command.client_ref",
+    ),
+    "a report too few": (
+        "engine",
+        "if session is not self._exchange:\n",
+        "if session is not self._exchange and kind != 6:\n",
+    ),
+    "a lost gateway's sessions stay open": (
+        "engine",
+        "session.gateway = 0\n        self._emit(EventKind.GATEWAY_LOST",
+        "pass\n        self._emit(EventKind.GATEWAY_LOST",
+    ),
+    "the end of the day takes GTD orders too": (
+        "engine",
+        "if order.tif == TimeInForce.DAY and",
+        "if order.tif != TimeInForce.GTC and",
+    ),
+    "notionals in 64 bits": (
+        "model",
+        "price * qty * int(10**self.quote_scale)",
+        "(price * qty * int(10**self.quote_scale)) % 2**64",
+    ),
+    "the largest notional excludes itself": ("checks", "notional <= largest", "notional < largest"),
+    "only the expiry is forgotten": (
+        "engine",
+        '"cum_qty": order.cum,\n                    }',
+        '"cum_qty": order.cum,\n                        "expire_ns": 0,\n                    }',
+    ),
+    "the hash stops at 32 bits": ("events", "return running ^ (running >> 29)", "return running & 0xFFFFFFFF"),
+}
+
+
+def broken(mistake: str) -> type[ReadableEngine]:
+    """The readable engine with that mistake in it, made of modules of its own, so that the sound one stays sound."""
+    module, right, wrong = MISTAKES[mistake]
+    package = f"sabotaged_{list(MISTAKES).index(mistake)}"
+    sys.modules[package] = types.ModuleType(package)
+    for name in MODULES:
+        source = (SOURCES / f"{name}.py").read_text()
+        if name == module:
+            assert source.count(right) == 1, f"{right!r} does not stand just once in {name}.py"
+            source = source.replace(right, wrong)
+        source = source.replace("components.engine.readable", package)
+        code = compile(source, f"{package}/{name}.py", "exec")
+        sys.modules[f"{package}.{name}"] = types.ModuleType(f"{package}.{name}")
+        setattr(sys.modules[package], name, sys.modules[f"{package}.{name}"])
+        exec(code, vars(sys.modules[f"{package}.{name}"]))
+    engine: type[ReadableEngine] = vars(sys.modules[f"{package}.engine"])["ReadableEngine"]
+    return engine

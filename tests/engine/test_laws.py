@@ -1,0 +1,358 @@
+"""What must hold of any venue, seen from outside: from commands and events alone, whatever the engine is.
+
+An auditor reads the events as a market-data subscriber and a compliance officer would: it builds every book from them,
+and at every event asks whether that could be so.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from components.engine.contract import Engine
+from components.engine.readable import ReadableEngine
+from tests.engine.commands import Crowd
+from tests.engine.groups import COMMAND_FIELDS, Draft, Group, apply, drafts_of, event_fields, resplit
+from tests.engine.sabotage import broken
+from wire.constants import FROM_BOOK, FUNDS, RESTS
+from wire.dtypes import EVENT, ORDER_TERMS
+from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Reason, Side, TimeInForce
+
+Event = dict[str, int]
+SEEDS = range(200, 204)
+COMMANDS = 2_500
+
+REPORTS = {
+    EventKind.ACCEPTED,
+    EventKind.REJECTED,
+    EventKind.EXECUTED,
+    EventKind.CANCELLED,
+    EventKind.REPLACED,
+    EventKind.MASS_CANCELLED,
+}
+RESTING_TIFS = {TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD}
+
+
+@dataclass
+class Known:
+    """What the events have told of one order."""
+
+    accepted: Event
+    total: int
+    price: int
+    leaves: int
+    cum: int = 0
+    cancelled: int = 0
+    min_qty: int = 0
+    funds: int = 0
+    prices: list[tuple[int, int]] = field(default_factory=list)  # (price, qty) of its executions as a taker
+    rests: bool = False
+    ended: str = ""
+
+
+class Auditor:
+    """Reads commands and events; fails at the first that breaks a law."""
+
+    def __init__(self) -> None:
+        self.seq = self.match = self.command_seq = self.time_ns = 0
+        self.report_seq: dict[int, int] = defaultdict(int)
+        self.sessions: set[int] = set()
+        self.instruments: dict[int, Event] = {}
+        self.orders: dict[int, Known] = {}
+        self.books: dict[tuple[int, int], dict[int, list[int]]] = defaultdict(dict)  # (symbol, side): price: ids
+        self.maker: Event | None = None
+
+    def read(self, group: Group, events: np.ndarray) -> None:
+        """One group and its events."""
+        drafts = {each.number: each for each in drafts_of([group])}
+        assert group.first_seq == self.command_seq + 1
+        by_command: dict[int, list[Event]] = {number: [] for number in drafts}
+        for row in events:
+            event = event_fields(row)
+            assert event["command_seq"] in by_command, "no event without a command"
+            by_command[event["command_seq"]].append(event)
+        for number, told in by_command.items():
+            self.command_seq = number
+            self.command(drafts[number], told)
+
+    def command(self, draft: Draft, told: list[Event]) -> None:
+        """One command and all that came of it."""
+        fields = dict(zip(COMMAND_FIELDS, draft.fields, strict=True))
+        answers = [event for event in told if event["reason"] != Reason.EXPIRED]
+        if fields["kind"] != CommandKind.TICK:
+            assert answers, "every command is answered, but for a tick"
+        for event in told:
+            assert event["seq"] == self.seq + 1, "event numbers are contiguous"
+            self.seq += 1
+            assert event["time_ns"] >= self.time_ns, "time never goes back"
+            self.time_ns = event["time_ns"]
+            self.number_of_report(event)
+            self.event(event, draft, fields)
+        assert self.maker is None, "a maker without a taker"
+        for symbol in {event["symbol"] for event in told}:
+            self.never_crossed(symbol)
+        if answers and answers[0]["kind"] == EventKind.ACCEPTED:
+            self.outcome(self.orders[draft.number], answers)
+
+    def number_of_report(self, event: Event) -> None:
+        """Reports of a session are numbered without gaps; other events of it repeat the last number."""
+        session = event["session"]
+        if event["kind"] in REPORTS and session in self.sessions:
+            self.report_seq[session] += 1
+        if event["kind"] <= EventKind.SESSION_CLOSED or event["kind"] == EventKind.REPEATED:
+            assert event["report_seq"] == self.report_seq[session], "report numbers are contiguous"
+
+    def event(self, event: Event, draft: Draft, fields: Event) -> None:
+        """One event, by its kind."""
+        match event["kind"]:
+            case EventKind.SESSION_ADDED:
+                self.sessions.add(event["id"])
+            case EventKind.INSTRUMENT_ADDED:
+                self.instruments[event["symbol"]] = event
+            case EventKind.ACCEPTED:
+                self.accepted(event, draft, fields)
+            case EventKind.EXECUTED:
+                self.executed(event)
+            case EventKind.CANCELLED:
+                self.cancelled(event)
+            case EventKind.REPLACED:
+                self.replaced(event, fields)
+
+    # ---------------------------------------------------------------------------------- the life of an order
+
+    def accepted(self, event: Event, draft: Draft, fields: Event) -> None:
+        assert event["order_id"] == draft.number, "an order's id is its command's number"
+        assert event["order_id"] not in self.orders
+        order = Known(event, event["qty"], event["price"], event["leaves_qty"])
+        if draft.extensions:
+            terms = np.frombuffer(draft.extensions[0], ORDER_TERMS)[0]
+            order.min_qty = int(terms["min_qty"])
+            assert (event["tag0"], event["tag1"]) == (int(terms["tag0"]), int(terms["tag1"]))
+        if fields["flags"] & FUNDS:
+            order.funds = fields["qty"]
+        else:
+            assert event["qty"] == event["leaves_qty"] == fields["qty"]
+        self.orders[event["order_id"]] = order
+        self.place(event, order)
+
+    def executed(self, event: Event) -> None:
+        order = self.known(event)
+        assert event["qty"] > 0
+        order.cum += event["qty"]
+        order.leaves -= 0 if order.funds else event["qty"]
+        if event["liquidity"] == Liquidity.MAKER:
+            assert self.maker is None, "maker, then taker"
+            assert event["match"] == self.match + 1, "match numbers are contiguous"
+            self.match += 1
+            self.maker = event
+            assert event["price"] == order.price, "a trade is at the resting order's price"
+            self.was_next(event, order)
+        else:
+            maker, self.maker = self.maker, None
+            assert maker is not None, "maker, then taker"
+            for word in ("match", "price", "qty", "symbol", "command_seq"):
+                assert maker[word] == event[word], f"both sides of a match tell the same {word}"
+            assert {maker["side"], event["side"]} == {Side.BUY, Side.SELL}
+            if order.price:
+                better = event["price"] - order.price if event["side"] == Side.BUY else order.price - event["price"]
+                assert better <= 0, "no trade is worse than the order's price"
+            order.prices.append((event["price"], event["qty"]))
+        self.place(event, order)
+
+    def cancelled(self, event: Event) -> None:
+        order = self.known(event)
+        assert event["qty"] > 0 or order.funds
+        assert (event["reason"] == Reason.REDUCED) == (event["leaves_qty"] > 0)
+        order.leaves -= event["qty"]
+        order.cancelled += event["qty"]
+        order.ended = "" if event["leaves_qty"] else "cancelled"
+        self.place(event, order)
+
+    def replaced(self, event: Event, fields: Event) -> None:
+        order = self.known(event)
+        assert (event["previous_price"], event["previous_leaves"]) == (order.price, order.leaves)
+        assert (event["price"], event["qty"]) == (fields["price"], fields["qty"])
+        keeps_place = event["price"] == order.price and event["leaves_qty"] <= order.leaves
+        order.total, order.cancelled = event["qty"], 0
+        order.leaves = event["qty"] - order.cum
+        if not keeps_place:
+            self.unplace(event["order_id"], order)
+        order.price = event["price"]
+        if keeps_place:
+            assert event["flags"] & RESTS
+        self.place(event, order)
+
+    def known(self, event: Event) -> Known:
+        """The order that an event tells of, whose owner and words never change."""
+        order = self.orders[event["order_id"]]
+        assert not order.ended, "nothing happens to an order that is no more"
+        for word in ("session", "account", "client_ref", "symbol", "side", "order_type", "tif"):
+            assert event[word] == order.accepted[word], f"an order's {word} never changes"
+        if event["kind"] != EventKind.EXECUTED or event["liquidity"] == Liquidity.MAKER:
+            assert bool(event["flags"] & FROM_BOOK) == order.rests, "FROM_BOOK is what stood in the book"
+        return order
+
+    def place(self, event: Event, order: Known) -> None:
+        """Quantities add up, and the order stands in the book exactly from RESTS on and while it has leaves."""
+        assert event["leaves_qty"] == order.leaves >= 0
+        assert event["cum_qty"] == order.cum
+        if not order.funds:
+            assert order.total == order.cum + order.leaves + order.cancelled, "ordered = executed + cancelled + open"
+        rests = bool(event["flags"] & RESTS)
+        if rests:
+            assert order.leaves > 0
+            assert order.accepted["tif"] in RESTING_TIFS
+            assert order.accepted["order_type"] == OrderType.LIMIT
+        if rests and not order.rests:
+            key = (order.accepted["symbol"], order.accepted["side"])
+            self.books[key].setdefault(order.price, []).append(event["order_id"])
+            order.rests = True
+        elif order.rests and not rests:
+            self.unplace(event["order_id"], order)
+        if order.leaves == 0 and not order.funds and not order.ended:
+            order.ended = "filled"
+
+    def unplace(self, order_id: int, order: Known) -> None:
+        levels = self.books[order.accepted["symbol"], order.accepted["side"]]
+        levels[order.price].remove(order_id)
+        if not levels[order.price]:
+            del levels[order.price]
+        order.rests = False
+
+    # ---------------------------------------------------------------------------------- laws
+
+    def was_next(self, event: Event, order: Known) -> None:
+        """Price, then time: nobody with a better claim was passed over."""
+        levels = self.books[event["symbol"], event["side"]]
+        best = max(levels) if event["side"] == Side.BUY else min(levels)
+        assert order.price == best, "price priority"
+        assert levels[best][0] == event["order_id"], "time priority"
+
+    def never_crossed(self, symbol: int) -> None:
+        bids, asks = self.books[symbol, Side.BUY], self.books[symbol, Side.SELL]
+        assert not bids or not asks or max(bids) < min(asks), "the book is crossed"
+
+    def outcome(self, order: Known, told: list[Event]) -> None:
+        """What a new order's instructions promise, once its command is over."""
+        words = order.accepted
+        own = [event for event in told if event["order_id"] == words["order_id"]]
+        if words["tif"] == TimeInForce.FOK:
+            assert order.cum in (0, order.total), "all or nothing"
+            assert (order.cum == 0) == (own[-1]["reason"] == Reason.FOK_NOT_FILLED)
+        if order.min_qty:
+            assert order.cum == 0 or order.cum >= order.min_qty, "min_qty or nothing"
+        if words["tif"] not in RESTING_TIFS:
+            assert order.leaves == 0, "what may not rest does not"
+        elif not order.ended:
+            assert order.rests, "what may rest does"
+        if order.prices and words["order_type"] == OrderType.MARKET:
+            first = order.prices[0][0]
+            reach = self.instruments[words["symbol"]]["protection_points"]
+            assert all(abs(price - first) <= reach for price, _ in order.prices), "protection"
+        if order.funds:
+            terms = self.instruments[words["symbol"]]
+            divisor = 10 ** (terms["price_scale"] + terms["qty_scale"])
+            costs = [-(-price * qty * 10 ** terms["quote_scale"] // divisor) for price, qty in order.prices]
+            assert sum(costs) <= order.funds, "no more than the funds"
+            assert own[-1]["kind"] == EventKind.CANCELLED or sum(costs) == order.funds
+        improving = [price if words["side"] == Side.BUY else -price for price, _ in order.prices]
+        assert improving == sorted(improving), "best price first"
+
+    def compare(self, engine: Engine) -> None:
+        """The books built from events are those that the engine has."""
+        rows = engine.canonical().orders
+        told = []
+        for (symbol, side), levels in self.books.items():
+            for price in sorted(levels, reverse=side == Side.BUY):
+                for order_id in levels[price]:
+                    order = self.orders[order_id]
+                    told.append((symbol, side, price, order_id, order.leaves, order.cum))
+        names = ("symbol", "side", "price", "order_id", "leaves_qty", "cum_qty")
+        kept = [tuple(int(row[name]) for name in names) for row in rows]
+        told.sort(key=lambda row: row[:2])  # stable: priority stays
+        assert told == kept
+        for row in engine.canonical().sessions:
+            assert self.report_seq[int(row["session"])] == row["report_seq"]
+
+
+@pytest.fixture(scope="module")
+def lives() -> dict[int, list[Group]]:
+    """Each seed's groups. Who steers the crowd does not matter here: groups are groups."""
+    return {seed: [group for group, _ in Crowd(seed).play(COMMANDS)] for seed in SEEDS}
+
+
+def audited(groups: list[Group], told: Iterable[np.ndarray]) -> None:
+    """Let a new auditor read it all."""
+    auditor = Auditor()
+    for group, events in zip(groups, told, strict=True):
+        auditor.read(group, events)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_laws_of_a_venue(lives: dict[int, list[Group]], make_engine: Callable[[], Engine], seed: int) -> None:
+    engine, auditor = make_engine(), Auditor()
+    for place, group in enumerate(lives[seed]):
+        auditor.read(group, apply(engine, group))
+        if place % 50 == 0:
+            auditor.compare(engine)
+    auditor.compare(engine)
+    assert auditor.match > 100
+    assert engine.event_seq == auditor.seq
+
+
+@pytest.mark.parametrize("largest", [1, 3, 1000])
+def test_any_cutting_gives_the_same_bytes(
+    lives: dict[int, list[Group]], make_engine: Callable[[], Engine], largest: int
+) -> None:
+    groups = lives[SEEDS[0]]
+    whole, cut = make_engine(), make_engine()
+    expected = np.concatenate([apply(whole, group) for group in groups])
+    given = np.concatenate([apply(cut, group) for group in resplit(groups, random.Random(largest), largest)])
+    assert given.tobytes() == expected.tobytes()
+    assert (cut.event_hash, cut.state_hash()) == (whole.event_hash, whole.state_hash())
+
+
+# ------------------------------------------------------------------------------------------ the auditor is awake
+
+
+FORGERIES: dict[str, tuple[EventKind, str, int]] = {  # (of the last event of this kind, this field, this much more)
+    "event numbers": (EventKind.EXECUTED, "seq", 1),
+    "report numbers": (EventKind.ACCEPTED, "report_seq", 1),
+    "a trade at another price": (EventKind.EXECUTED, "price", 1),
+    "a quantity out of nothing": (EventKind.EXECUTED, "qty", 1),
+    "leaves": (EventKind.EXECUTED, "leaves_qty", 1),
+    "cum": (EventKind.EXECUTED, "cum_qty", -1),
+    "a match number": (EventKind.EXECUTED, "match", 1),
+    "another's order": (EventKind.EXECUTED, "account", 1),
+    "cancelled too much": (EventKind.CANCELLED, "qty", 1),
+    "resting or not": (EventKind.CANCELLED, "flags", RESTS),
+    "from the book or not": (EventKind.CANCELLED, "flags", FROM_BOOK),
+    "accepted as another": (EventKind.ACCEPTED, "order_id", -1),
+    "time": (EventKind.ACCEPTED, "time_ns", -1_000_000_000_000),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_the_auditor_notices_a_forged_event(lives: dict[int, list[Group]], forgery: str) -> None:
+    kind, name, more = FORGERIES[forgery]
+    engine = ReadableEngine()
+    groups = [group for group in lives[SEEDS[0]] if group.first_seq < COMMANDS - 100]
+    told = [apply(engine, group).copy() for group in groups]
+    place = max(place for place, events in enumerate(told) if (events["kind"] == kind).any())
+    index = int(np.flatnonzero(told[place]["kind"] == kind)[-1])
+    assert told[place].dtype == EVENT
+    told[place][name][index] += more
+    with pytest.raises((AssertionError, KeyError)):
+        audited(groups, told)
+
+
+def test_the_auditor_notices_who_was_passed_over(lives: dict[int, list[Group]]) -> None:
+    engine = broken("the newest at a price trades first")()
+    groups = lives[SEEDS[0]]
+    with pytest.raises(AssertionError, match="time priority"):
+        audited(groups, (apply(engine, group) for group in groups))
