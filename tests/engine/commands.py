@@ -130,6 +130,11 @@ def edges(dtype: np.dtype[np.int64]) -> list[int]:
     return near + [value + step for value in limits for step in (0, 1) if value + step <= top]
 
 
+def fitting(value: int) -> int:
+    """The nearest value that 64 bits hold; sums around the largest quantities go beyond."""
+    return min(max(value, -INT64_MAX - 1), INT64_MAX)
+
+
 EDGES = {(dtype, name): edges(dtype[name]) for dtype in (COMMAND, EXTENSION) for name in dtype.names or ()}
 STRAYABLE = tuple(name for name in COMMAND_FIELDS if name != "extensions")  # that count must add up
 
@@ -231,7 +236,8 @@ class Crowd:
 
     def finish(self, draw: Draw) -> Draft:
         """A composed command with its number."""
-        return draft(self.number(), self.time_ns, draw.fields, draw.extensions)
+        fields = {name: fitting(value) for name, value in draw.fields.items()}
+        return draft(self.number(), self.time_ns, fields, draw.extensions)
 
     def opening(self) -> list[Draft]:
         """What every venue begins with: all instruments, a firm's accounts and sessions, everyone logged on."""
@@ -398,7 +404,7 @@ class Crowd:
     def packed(self, draw: Draw, terms: dict[str, int]) -> Draw:
         """With the extension that the terms need, if they need one."""
         if terms:
-            draw.extensions.append(extension(ORDER_TERMS, **terms))
+            draw.extensions.append(extension(ORDER_TERMS, **{name: fitting(value) for name, value in terms.items()}))
         return draw
 
     def resting_tif(self, terms: dict[str, int]) -> int:

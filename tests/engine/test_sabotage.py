@@ -30,7 +30,7 @@ def played() -> list[Played]:
     """Lives in which all of these mistakes matter."""
     life = []
     crowd = Crowd(5)
-    for group, events in crowd.play(8_000):
+    for group, events in crowd.play(5_000):
         life.append(Played(group, events, crowd.engine.event_hash, crowd.engine.state_hash()))
     return life
 
@@ -64,7 +64,6 @@ def test_the_sound_engine_is_not_blamed(played: list[Played]) -> None:
     ("mistake", "most", "words"),
     [
         ("a mass cancel answers orders of others", 12, "given    cancelled MASS_CANCELLED"),
-        ("a report too few", 12, "given    mass_cancelled"),
         ("the end of the day takes GTD orders too", 9, "given    cancelled END_OF_DAY"),
     ],
 )
