@@ -14,6 +14,7 @@ from components.engine.compiled.state import (
     COLUMNS,
     DONE,
     FRESH,
+    HEAD,
     INITIAL,
     NEED_ACCOUNTS,
     NEED_BOOKS,
@@ -29,6 +30,8 @@ from wire.constants import MAX_BANDS, RULES_VERSION
 from wire.dtypes import COMMAND, EVENT, EXTENSION, STATE_ORDER
 from wire.state import CanonicalState, state_hash
 
+_WORD = {name: index for index, name in enumerate(HEAD.names or ())}  # every field of the head is one word
+
 
 class CompiledEngine:
     """An `Engine` (contract.py) in Numba kernels. One kernel call per group and buffer of events.
@@ -36,7 +39,8 @@ class CompiledEngine:
     Cost: about 0.5 us a call and tens of nanoseconds a command; see perf/README.md.
     """
 
-    def __init__(self, event_capacity: int = 4_096) -> None:
+    def __init__(self, event_capacity: int = 4_096, expected_orders: int = 1_024) -> None:
+        """`event_capacity` events are given at once at most; room for `expected_orders` is made, and touched, now."""
         if event_capacity < MIN_EVENT_CAPACITY:
             raise ValueError(f"an event buffer holds at least {MIN_EVENT_CAPACITY} events")
         self._table = StateTable(len(COLUMNS))
@@ -44,16 +48,22 @@ class CompiledEngine:
         self._table[COLUMNS["events"]] = self._events
         self._table[COLUMNS["words"]] = self._events.view(WORD)
         self._no_extensions = np.zeros(0, EXTENSION)
-        self._adopt(empty_state())
+        self._table[COLUMNS["extensions"]] = self._no_extensions
+        self._has_extensions = False
+        self._adopt(empty_state(expected_orders))
 
     def _adopt(self, arrays: dict[str, np.ndarray]) -> None:
         self._arrays = arrays
         for name, array in arrays.items():
             self._table[COLUMNS[name]] = array
-        self._head = arrays["head"][0]
+        # the head's words as plain integers: reading one from the record would cost ten times as much
+        self._words = memoryview(arrays["head"].view(WORD).data)
 
     def _number(self, name: str) -> int:
-        return int(self._head[name])
+        return int(self._words[_WORD[name]])
+
+    def _set(self, name: str, value: int) -> None:
+        self._words[_WORD[name]] = value
 
     @property
     def command_seq(self) -> int:
@@ -81,30 +91,34 @@ class CompiledEngine:
         """Apply a group; see `Engine.apply`."""
         if not len(commands):
             return
-        head, table = self._head, self._table
-        if extensions is None:
-            extensions = self._no_extensions
-        if commands.dtype != COMMAND or extensions.dtype != EXTENSION:
-            raise TypeError("a group is COMMAND and EXTENSION records")
-        if head["stage"] != FRESH or head["index"] != 0:
-            raise BrokenInvariant(f"the group before command {first_seq} was not read to its end")
-        if first_seq != self.command_seq + 1:
-            raise BrokenInvariant(f"command {first_seq} follows command {self.command_seq}")
-        head["command_seq"] = first_seq
-        head["time_ns"] = max(self._number("time_ns"), time_ns)
-        table[COLUMNS["commands"]] = np.ascontiguousarray(commands)
-        table[COLUMNS["extensions"]] = np.ascontiguousarray(extensions)
-        status = None
+        self._begin(first_seq, time_ns, commands, self._no_extensions if extensions is None else extensions)
+        address, words, status = self._table.address, self._words, None
         while status != DONE:
-            status = _apply(table.address)
+            status = _apply(address)
             if status == BROKEN:
                 raise BrokenInvariant(f"group {first_seq}: its commands' extensions are not the group's")
-            written = self._number("written")
+            written = words[_WORD["written"]]
             if written:
                 yield self._events[:written]
             if status == NEED_ROOM:
                 self._grow()
-        head["index"] = head["extension"] = 0
+                words = self._words
+        words[_WORD["index"]] = words[_WORD["extension"]] = 0
+
+    def _begin(self, first_seq: int, time_ns: int, commands: np.ndarray, extensions: np.ndarray) -> None:
+        """Check that the group may be applied, and put it where the kernel looks for it."""
+        if commands.dtype != COMMAND or extensions.dtype != EXTENSION:
+            raise TypeError("a group is COMMAND and EXTENSION records")
+        if self._number("stage") != FRESH or self._number("index") != 0:
+            raise BrokenInvariant(f"the group before command {first_seq} was not read to its end")
+        if first_seq != self.command_seq + 1:
+            raise BrokenInvariant(f"command {first_seq} follows command {self.command_seq}")
+        self._set("command_seq", first_seq)
+        self._set("time_ns", max(self._number("time_ns"), time_ns))
+        self._table[COLUMNS["commands"]] = np.ascontiguousarray(commands)
+        if len(extensions) or self._has_extensions:
+            self._table[COLUMNS["extensions"]] = np.ascontiguousarray(extensions)
+            self._has_extensions = len(extensions) > 0
 
     # ------------------------------------------------------------------------------------------------ looking
 
@@ -171,19 +185,19 @@ class CompiledEngine:
 
     def _grow_orders(self) -> None:
         """Double whatever of orders, levels and timers is more than half full, and give the ladder room."""
-        arrays, head = self._arrays, self._head
-        if head["orders_live"] + 2 > len(arrays["orders"]) // 2:
+        arrays = self._arrays
+        if self._number("orders_live") + 2 > len(arrays["orders"]) // 2:
             self._enlarge("orders", 2 * len(arrays["orders"]))
             for name in ("ids", "refs"):
                 larger = np.zeros(2 * len(arrays["orders"]), WORD)
                 doors.rehash_entry(arrays[name], larger)
                 arrays[name] = larger
-        if head["levels_live"] + 2 > len(arrays["levels"]) // 2:
+        if self._number("levels_live") + 2 > len(arrays["levels"]) // 2:
             self._enlarge("levels", 2 * len(arrays["levels"]))
-        if head["timers_used"] + 2 > len(arrays["timers"]) // 2:
+        if self._number("timers_used") + 2 > len(arrays["timers"]) // 2:
             self._enlarge("timers", 2 * len(arrays["timers"]))
         self._repack_ladder()
-        head["safe_orders"] = 0
+        self._set("safe_orders", 0)
 
     def _repack_ladder(self) -> None:
         """Lay the sides' runs end to end in a new array, so that the largest of them can double."""
@@ -194,7 +208,7 @@ class CompiledEngine:
         for side, start in zip(sides, starts, strict=True):
             new[start : start + side["levels"]] = old[side["start"] : side["start"] + side["levels"]]
         sides["start"] = starts
-        self._head["ladder_used"] = used
+        self._set("ladder_used", used)
         self._arrays["ladder"] = new
 
     def _enlarge(self, name: str, length: int) -> None:
