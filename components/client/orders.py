@@ -442,7 +442,7 @@ class Session(Generic[AnyOrder]):
         return answer
 
     def send(self, commands: np.ndarray, extensions: np.ndarray | None = None) -> np.ndarray:
-        """Send COMMAND rows as they are, any number; returns their refs. 3 us, and 64 bytes a command.
+        """Send COMMAND rows as they are, any number; returns their refs. With their frame 17 us, 12 us more per 1,000.
 
         Refs that are all 0 are given out here; else they must rise and be at least `next_ref` (ValueError). Session is
         filled in, and so is the account of new orders where it is 0 throughout. Nothing is kept per order: the answers
@@ -563,7 +563,7 @@ class Session(Generic[AnyOrder]):
     # ------------------------------------------------------------------------------------------------ in
 
     def on_frame(self, frame: bytes, now_ns: int) -> None:
-        """A ReportFrame from the gateway. 8 us without tracked orders, however many events; 3 us more per tracked one.
+        """A ReportFrame from the gateway: 15 us, 5 us more per 1,000 events; 7 us more per event while orders are tracked.
 
         Raises WireError where it is none, LifeCycleBroken where a report contradicts an order.
         """

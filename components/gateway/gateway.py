@@ -101,7 +101,7 @@ class Gateway:
     # ------------------------------------------------------------------------------------------------ brokers
 
     def on_broker(self, identity: bytes, frame: bytes, now_ns: int) -> None:
-        """A frame from a connection, whatever its bytes. 20 us for 64 plain commands, 5 us more per 1,000."""
+        """A frame from a connection, whatever its bytes. 14 us for 64 plain commands, 8 us more per 1,000."""
         self._now_ns = now_ns
         connection = self._connections.get(identity)
         try:
@@ -299,7 +299,7 @@ class Gateway:
     # ------------------------------------------------------------------------------------------------ events
 
     def on_events(self, events: np.ndarray, epoch: int) -> None:
-        """EVENT rows, each exactly once and in order: to each session its reports. About 15 us, 3 us more a session."""
+        """EVENT rows, each exactly once and in order: to each session its reports. 25 us, 4 us more a session."""
         self._epoch = epoch
         kinds = events["kind"]
         turning = kinds > EventKind.MASS_CANCELLED
