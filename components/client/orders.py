@@ -563,7 +563,7 @@ class Session(Generic[AnyOrder]):
     # ------------------------------------------------------------------------------------------------ in
 
     def on_frame(self, frame: bytes, now_ns: int) -> None:
-        """A ReportFrame from the gateway: 15 us, 5 us more per 1,000 events; 7 us more per event while orders are tracked.
+        """A ReportFrame from the gateway: 15 us, 5 us more per 1,000 events, 7 us more per event of tracked orders.
 
         Raises WireError where it is none, LifeCycleBroken where a report contradicts an order.
         """
