@@ -1,0 +1,92 @@
+"""How kernels are compiled: once, before trading, the same with and without Numba, bounds checked when asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numba.core import event
+
+from components.engine.compiled import CompiledEngine
+from perf.kernel import play
+from perf.workload import TIME_NS, mixed, open_venue
+from wire.dtypes import COMMAND
+
+PLAY = """
+import json
+from run import kernelcache
+kernelcache.activate()
+from perf.kernel import play
+from perf.workload import mixed, open_venue
+from components.engine.compiled import CompiledEngine
+from tests.engine.groups import apply
+from tests.engine.commands import Crowd
+from components.engine.readable import ReadableEngine
+engine, judge = CompiledEngine(), ReadableEngine()
+for group, expected in Crowd({seed}).play({commands}):
+    given = apply(engine, group)
+    assert given.tobytes() == expected.tobytes(), group.first_seq
+engine.check()
+print(json.dumps([engine.event_seq, engine.event_hash, engine.state_hash()]))
+"""
+
+
+def played(checkout: Path, commands: int, **environment: str) -> list[Any]:
+    """What a process with that environment ends at."""
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", PLAY.format(seed=3, commands=commands)],
+        env={**os.environ, "PYTHONPATH": str(checkout), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    end: list[Any] = json.loads(result.stdout)
+    return end
+
+
+def test_the_same_without_numba(checkout: Path) -> None:
+    """NUMBA_DISABLE_JIT=1, as for a debugger or coverage: plain Python over the same memory."""
+    assert played(checkout, 1_500, NUMBA_DISABLE_JIT="1") == played(checkout, 1_500)
+
+
+@pytest.mark.long
+def test_no_index_leaves_its_array(checkout: Path) -> None:
+    """NUMBA_BOUNDSCHECK=1 raises where the compiled kernels would read or write beside an array."""
+    assert played(checkout, 200_000, NUMBA_BOUNDSCHECK="1")[0] > 0
+
+
+def test_nothing_compiles_while_trading() -> None:
+    """Read-only, strided, unaligned and empty inputs run the one compiled form."""
+    commands = mixed(2_000, standing=100)
+    engine = CompiledEngine()
+    open_venue(engine)
+
+    class Compiling(event.Listener):  # type: ignore[misc]
+        def on_start(self, event: Any) -> None:
+            raise AssertionError(f"compiled while trading: {event.data}")
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    shifted = np.frombuffer(b"x" + commands[500:600].tobytes(), COMMAND, offset=1)
+    with event.install_listener("numba:compile", Compiling()):
+        for batch in (
+            commands[:500],
+            shifted,
+            np.frombuffer(commands[600:700].tobytes(), COMMAND),
+            np.repeat(commands[700:], 2)[::2],
+            commands[:0],
+        ):
+            play(engine, batch, 64)
+    judge = CompiledEngine()
+    open_venue(judge)
+    play(judge, commands, 1_024)
+    assert engine.event_hash == judge.event_hash
+    assert engine.canonical().engine["time_ns"][0] == TIME_NS
