@@ -260,11 +260,7 @@ class Exchange:
             signal.pidfd_send_signal(part.pidfd, signal.SIGCONT)  # one that was stopped must hear it
 
     def _start(self, part: _Part) -> None:
-        environment = {
-            **os.environ,
-            "NOTIFY_SOCKET": part.notices.getsockname(),
-            _PARENT: str(os.getpid()),
-        }
+        environment = {**os.environ, **parent_environment(), "NOTIFY_SOCKET": part.notices.getsockname()}
         with self._log(part) as log:
             child = subprocess.Popen(
                 self._command(part.name, self.config_file),
@@ -388,6 +384,11 @@ def _how(status: int) -> str:
     if status < 0:
         return f"was ended by {signal.Signals(-status).name}"
     return f"exited with status {status}" if status else "ended by itself"
+
+
+def parent_environment() -> dict[str, str]:
+    """What a process that is to die with this one has to find in its environment."""
+    return {_PARENT: str(os.getpid())}
 
 
 def follow_parent() -> None:

@@ -57,10 +57,10 @@ class Engine(enum.StrEnum):
     BOTH = "both"
 
 
-@app.command(rich_help_panel=START, epilog="Example: zmx demo --seconds 20 --rate 5000")
+@app.command(rich_help_panel=START, epilog="Example: zmx demo --seconds 20 --rate 500")
 def demo(
     seconds: Annotated[float | None, typer.Option(help="How long to trade.", show_default="until Ctrl-C")] = None,
-    rate: Annotated[int, typer.Option(help="Orders a second, of all traders together.", min=1)] = 2_000,
+    rate: Annotated[int, typer.Option(help="Orders a second, of all traders together.", min=1)] = 1_000,
     symbol: Annotated[str, typer.Option(help="Whose depth to show.")] = "AAPL",
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the result there, for programs.", metavar="FILE")
@@ -175,7 +175,10 @@ def replay(
         int | None, typer.Option(help="How many takers must be exact.", show_default="all", min=0)
     ] = None,
     own: Annotated[bool, typer.Option(help="Start an exchange for this, and stop it afterwards.")] = False,
-    symbol: Annotated[str, typer.Option(help="The instrument to trade in; its book must be empty.")] = "AAPL",
+    symbol: Annotated[
+        str | None,
+        typer.Option(help="The instrument to trade in; its book must be empty.", show_default="the file's, else AAPL"),
+    ] = None,
     session: Session = 1,
     batch: Annotated[int, typer.Option(help="Commands in a frame.", min=1, max=4_096)] = 512,
     config: ConfigFile = None,

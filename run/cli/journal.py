@@ -13,7 +13,7 @@ from components.engine.contract import Engine
 from run import journal
 from run.cli import app
 from run.cli.failure import FAILED, Failure
-from run.cli.screen import err, out, print_json, table
+from run.cli.screen import err, facts, out, print_json
 from run.config import Config
 
 
@@ -26,16 +26,18 @@ def verify(config: Config, as_json: bool) -> None:
         answer = {name: getattr(report, name) for name in report.__slots__ if name != "torn"}
         print_json({**answer, "torn": report.torn._asdict() if report.torn else None})
         return
-    made = table("", "")
-    made.show_header = False
-    made.add_row("records", f"{report.records:,} in {report.segments:,} segments")
-    made.add_row("commands", f"{report.commands:,}, number {report.first_seq:,} to {report.last_seq:,}")
-    made.add_row("known synced", f"up to {report.synced_seq:,}")
-    made.add_row("epoch", str(report.epoch))
-    made.add_row("chain", report.last_hash)
     console = out()
-    console.print(f"[green]✓[/green] {directory}: every record is whole and follows the one before it")
-    console.print(made)
+    console.print(f"[green]✓[/green] {directory}: every record is whole and follows the one before it", soft_wrap=True)
+    facts(
+        console,
+        [
+            ("records", f"{report.records:,} in {report.segments:,} segments"),
+            ("commands", f"{report.commands:,}, number {report.first_seq:,} to {report.last_seq:,}"),
+            ("known synced", f"up to {report.synced_seq:,}"),
+            ("epoch", str(report.epoch)),
+            ("chain", report.last_hash),
+        ],
+    )
     if torn := report.torn:
         console.print(
             f"[yellow]![/yellow] behind it, at offset {torn.offset} of {torn.file}: {torn.problem}.",
@@ -76,10 +78,9 @@ def replay(config: Config, which: app.Engine, as_json: bool) -> None:
         each = {name: {field: getattr(report, field) for field in report.__slots__} for name, report in reports.items()}
         print_json({**next(iter(each.values())), "engines": each, "agree": agree})
     else:
-        made = table("engine", ">commands", ">events", "event hash", "state hash")
         for name, report in reports.items():
-            made.add_row(name, f"{report.commands:,}", f"{report.events:,}", str(report.event_hash), report.state_hash)
-        out().print(made, soft_wrap=True)
+            out().print(f"[bold]{name} engine[/bold]: {report.commands:,} commands, {report.events:,} events")
+            facts(out(), [("  event hash", str(report.event_hash)), ("  state hash", report.state_hash)])
     if not agree:
         print("zmx: the engines differ: one of them has a fault. Please keep this journal.", file=sys.stderr)
         sys.exit(FAILED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
 
 from rich.console import Group
 from rich.live import Live
@@ -50,7 +49,7 @@ def _live(market: MarketDataSync, instrument: Instrument, levels: int) -> None:
                 Group(
                     Text.from_markup(depth.summary(instrument, each) + note),
                     Text(),
-                    depth.depth(instrument, each, levels),
+                    depth.depth(instrument, each, levels, levels),
                     Text.from_markup(f"\n[dim]event {each.event_seq:,}   Ctrl-C ends[/dim]"),
                 ),
                 refresh=True,
@@ -67,25 +66,15 @@ def trades(config: Config, symbol: str, count: int | None, as_json: bool) -> Non
     with _market(config) as market, answered():
         instrument = _instrument(market, symbol)
         if not as_json:
-            out().print(f"[dim]{'time':<17}{'price':>14}{'quantity':>18}   taker[/dim]")
+            out().print(depth.TRADES_HEADING)
         for trade in market.trades(symbol, recent=0 if as_json else _RECENT):
             if as_json:
                 print_json(_as_json(instrument, trade), line=True)
             else:
-                out().print(line(instrument, trade))
+                out().print(depth.trade_line(instrument, trade))
             shown += 1
             if shown == count:
                 return
-
-
-def line(instrument: Instrument, trade: Trade) -> str:
-    """A trade for people."""
-    when = datetime.fromtimestamp(trade.time_ns / 1e9).strftime("%H:%M:%S.%f")
-    colour = "green" if trade.side == Side.BUY else "red"
-    return (
-        f"[dim]{when:<17}[/dim][{colour}]{instrument.price_text(trade.price):>14}[/{colour}]"
-        f"{instrument.qty_text(trade.qty):>18}   {Side(trade.side).name.lower()}"
-    )
 
 
 def _as_json(instrument: Instrument, trade: Trade) -> dict[str, str | int]:

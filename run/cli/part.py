@@ -24,7 +24,6 @@ def serve(role: str, config: Config) -> None:
     stop = _Stop()
     if role == "matcher":
         kernels.warm_in_a_process()
-    notify(STATUS="starting")
     pinning.pin(role, config)
     with zmq.Context() as context:
         agent: Agent = importlib.import_module(f"run.parts.{role}").make(config, context, SystemClock())

@@ -5,10 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from run.cli.failure import Failure
 from run.config import Config
-from run.topology import Link
+from run.topology import MARKET, SNAPSHOTS, Link
+
+if TYPE_CHECKING:
+    from components.client.market import Instrument
 
 
 def endpoint(config: Config, link: Link) -> str:
@@ -29,9 +33,18 @@ def endpoint(config: Config, link: Link) -> str:
 @contextmanager
 def answered() -> Iterator[None]:
     """Turns what a client raises when the exchange says no, or nothing, into a line for people."""
+    from components.client.orders import SessionLost
     from run.client.market import UnknownSymbol
 
     try:
         yield
-    except (UnknownSymbol, TimeoutError) as error:
+    except (SessionLost, TimeoutError, UnknownSymbol) as error:
         raise Failure(str(error)) from error
+
+
+def instruments_of(config: Config) -> dict[str, Instrument]:
+    """The instruments that the running exchange has, by name."""
+    from run.client.market import MarketDataSync
+
+    with answered(), MarketDataSync(endpoint(config, MARKET), endpoint(config, SNAPSHOTS)) as market:
+        return market.instruments()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
@@ -26,6 +27,14 @@ def table(*columns: str, title: str | None = None) -> Table:
     for column in columns:
         made.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
     return made
+
+
+def facts(console: Console, rows: Iterable[tuple[str, str]]) -> None:
+    """What was found, one line each; never cut or wrapped, so that a hash can be copied."""
+    rows = list(rows)
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        console.print(f"[dim]{name:<{width}}[/dim]  {value}", soft_wrap=True)
 
 
 def print_json(value: Any, *, line: bool = False) -> None:

@@ -26,8 +26,7 @@ _MARKS = {
 def main(config: Config) -> None:
     """Run until SIGTERM or Ctrl-C; raises ExchangeFailed when a part cannot be kept alive."""
     console = err()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _interrupt)
+    stop_on_signals()
     console.print(f"zmx: journal in {config.data_dir}, sockets in {config.runtime_dir}")
     began = time.monotonic()
     teller = Teller(console)
@@ -46,6 +45,12 @@ def main(config: Config) -> None:
         sys.exit(0)
     finally:
         teller.settle()
+
+
+def stop_on_signals() -> None:
+    """Have what ends a foreground program (SIGTERM, Ctrl-C, a terminal that is closed) raise KeyboardInterrupt."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -76,7 +81,7 @@ class Teller:
         line = f"{news.part:<12}{_said(news)}"
         if news.state is State.STARTING:
             if not self._console.is_terminal:
-                if news.text:
+                if news.text:  # on a terminal "starting" is shown while it lasts; elsewhere only what a part says
                     self._console.print(f"  … {line}")
                 return
             self.settle()

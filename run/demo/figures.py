@@ -6,6 +6,8 @@ when it should have left: one that had to wait for its own trader waits in the f
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hdrh.histogram import HdrHistogram
 
@@ -36,8 +38,32 @@ class Clocked:
         return waited
 
 
+class Tally:
+    """What the traders' process has seen since it last said so."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.trades = 0
+        self.rejected = 0
+        self.waited_ns: list[int] = []
+
+    def take(self, events: np.ndarray, waited_ns: np.ndarray) -> None:
+        """Count EVENT rows of a session, and what its commands waited."""
+        kinds = events["kind"]
+        self.trades += int(((kinds == EventKind.EXECUTED) & (events["liquidity"] == Liquidity.TAKER)).sum())
+        self.rejected += int((kinds == EventKind.REJECTED).sum())
+        self.waited_ns += waited_ns.tolist()
+
+    def take_all(self) -> dict[str, Any]:
+        """All of it, as JSON takes it; it begins again."""
+        said = {"sent": self.sent, "trades": self.trades, "rejected": self.rejected, "waited_ns": self.waited_ns}
+        self.sent = self.trades = self.rejected = 0
+        self.waited_ns = []
+        return said
+
+
 class Figures:
-    """The counts of a run so far, and the latencies since its beginning."""
+    """The whole run so far: counts, and the histogram of latencies."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -46,17 +72,17 @@ class Figures:
         self.rejected = 0
         self._latency = HdrHistogram(1_000, _LONGEST_NS, _DIGITS)
 
-    def take(self, events: np.ndarray, waited_ns: np.ndarray) -> None:
-        """Count EVENT rows of a session, and what its commands waited."""
-        kinds = events["kind"]
-        self.trades += int(((kinds == EventKind.EXECUTED) & (events["liquidity"] == Liquidity.TAKER)).sum())
-        self.rejected += int((kinds == EventKind.REJECTED).sum())
-        self.answered += len(waited_ns)
-        for each in waited_ns.tolist():
+    def add(self, said: dict[str, Any]) -> None:
+        """What `Tally.take_all` gave."""
+        self.sent += said["sent"]
+        self.trades += said["trades"]
+        self.rejected += said["rejected"]
+        self.answered += len(said["waited_ns"])
+        for each in said["waited_ns"]:
             self._latency.record_value(max(1_000, min(each, _LONGEST_NS)))
 
     def percentiles_us(self) -> dict[float, float]:
-        """Order to report, in microseconds, by percentile."""
+        """Order to report, in microseconds, by percentile; zeros before the first report."""
         return {each: self._latency.get_value_at_percentile(each) / 1_000 for each in PERCENTILES}
 
     @property

@@ -10,21 +10,29 @@ from rich.text import Text
 
 from components.client.book import Book
 from components.client.market import Instrument, Trade
-from run.cli.depth import depth, summary
-from run.cli.market import line
+from run.cli.depth import TRADES_HEADING, WIDTH, depth, summary, trade_line
 from run.demo.figures import Figures
 
 LEVELS = 10
+_WIDE = WIDTH + 50  # columns that take depth and trades beside each other
 
 
 def screen(
-    instrument: Instrument, book: Book, trades: Sequence[Trade], figures: Figures, seconds: float, rate: float
+    instrument: Instrument,
+    book: Book,
+    trades: Sequence[Trade],
+    figures: Figures,
+    seconds: float,
+    rate: float,
+    width: int,
 ) -> RenderableType:
-    """The whole picture."""
-    middle = Table.grid(padding=(0, 4, 0, 0))
-    latest = [Text.from_markup(line(instrument, trade)) for trade in trades]
-    heading = Text(f"{'trades':<17}{'price':>14}{'quantity':>18}   taker", "dim")
-    middle.add_row(depth(instrument, book, LEVELS), Group(heading, *latest))
+    """The whole picture; on a narrow terminal without the trades."""
+    middle = Table.grid(padding=(0, 5, 0, 0))
+    latest = "\n".join([TRADES_HEADING, *(trade_line(instrument, trade) for trade in trades)])
+    cells: list[RenderableType] = [depth(instrument, book, LEVELS, LEVELS)]
+    if width >= _WIDE:
+        cells.append(Text.from_markup(latest))
+    middle.add_row(*cells)
     return Group(
         Text.from_markup(f"{summary(instrument, book)}   [dim]{seconds:,.0f} s   Ctrl-C ends[/dim]"),
         Text(),
@@ -45,10 +53,10 @@ def counts(figures: Figures, rate: float) -> str:
 
 def latencies(figures: Figures) -> str:
     """Order to report, on one line."""
-    parts = [f"p{each:g} [bold]{time(value)}[/bold]" for each, value in figures.percentiles_us().items()]
-    return f"order to report: {'   '.join(parts)}   worst {time(figures.worst_us)}"
+    parts = [f"p{each:g} [bold]{time_text(value)}[/bold]" for each, value in figures.percentiles_us().items()]
+    return f"order to report: {'   '.join(parts)}   worst {time_text(figures.worst_us)}"
 
 
-def time(us: float) -> str:
+def time_text(us: float) -> str:
     """Microseconds as people say them."""
     return f"{us:,.0f} us" if us < 1_000 else f"{us / 1_000:,.1f} ms"

@@ -1,0 +1,140 @@
+"""`zmx order` and `zmx cancel`: one command as any broker would send it, and what became of it."""
+
+from __future__ import annotations
+
+import sys
+from decimal import Decimal
+
+from components.client.market import Instrument
+from components.client.orders import Answer, Order, OrderState
+from run.cli import app
+from run.cli.failure import FAILED, Failure
+from run.cli.running import answered, endpoint, instruments_of
+from run.cli.screen import out, print_json
+from run.client.broker import BrokerSync
+from run.config import Config
+from run.topology import ORDERS
+from wire.constants import RESTS
+from wire.enums import Reason, Side
+from wire.units import from_units
+
+_PATIENCE_S = 5.0  # for an order that was accepted: either it rests or it ends, in one step of the exchange
+
+
+def order(
+    config: Config,
+    session: int,
+    account: int,
+    symbol: str,
+    side: app.Side,
+    qty: str,
+    price: str | None,
+    tif: app.Tif | None,
+    as_json: bool,
+) -> None:
+    """Enter an order and wait until it rests or has ended."""
+    orders = endpoint(config, ORDERS)
+    instruments = instruments_of(config)
+    with answered(), BrokerSync(orders, session=session, account=account, instruments=instruments) as broker:
+        try:
+            if price is None:
+                entered: Order = broker.market(symbol, side.value, qty, (tif or app.Tif.IOC).value)
+            else:
+                entered = broker.limit(symbol, side.value, price, qty, (tif or app.Tif.GTC).value)
+        except (ValueError, LookupError) as error:  # not decimal text, or no such instrument
+            raise Failure(str(error)) from error
+        _settle(broker, entered)
+    instrument = instruments[symbol]
+    if as_json:
+        print_json(_order_as_json(instrument, entered))
+    else:
+        _show(instrument, entered)
+    if entered.state in (OrderState.REJECTED, OrderState.PENDING):
+        sys.exit(FAILED)
+
+
+def _settle(broker: BrokerSync, entered: Order) -> None:
+    """Wait for the end of what the order does at once."""
+    while not entered.state.final:
+        events = broker.receive(_PATIENCE_S)
+        mine = events[events["client_ref"] == entered.ref]
+        if not len(events) or (mine["flags"] & RESTS).any():
+            return
+
+
+def _show(instrument: Instrument, entered: Order) -> None:
+    console = out()
+    mark = {OrderState.REJECTED: "[red]✗[/red]", OrderState.PENDING: "[yellow]?[/yellow]"}.get(
+        entered.state, "[green]✓[/green]"
+    )
+    price = f" at {instrument.price_text(entered.price)}" if entered.price else ""
+    what = f"{Side(entered.side).name.lower()} {instrument.qty_text(entered.qty)} {instrument.name}{price}"
+    number = f"order {entered.order_id}: " if entered.order_id else ""
+    console.print(f"{mark} {number}{what}: [bold]{entered.state.value}[/bold]")
+    for each in entered.executions:
+        console.print(f"    {instrument.qty_text(each.qty)} at {instrument.price_text(each.price)}")
+    if entered.state is OrderState.PENDING:
+        console.print(f"    {entered.entry.sentence}", soft_wrap=True)
+    elif entered.reason:
+        console.print(f"    {entered.sentence}", soft_wrap=True)
+    if entered.leaves_qty and not entered.state.final:
+        console.print(f"    {instrument.qty_text(entered.leaves_qty)} in the book; zmx cancel {entered.order_id}")
+
+
+def _order_as_json(instrument: Instrument, entered: Order) -> dict[str, object]:
+    average = Decimal(entered.notional) / entered.cum_qty if entered.cum_qty else None
+    return {
+        "order_id": entered.order_id,
+        "session_ref": entered.ref,
+        "symbol": instrument.name,
+        "side": Side(entered.side).name.lower(),
+        "price": instrument.price_text(entered.price),
+        "qty": instrument.qty_text(entered.qty),
+        "state": entered.state.name,
+        "reason": (entered.entry.reason if entered.state is OrderState.PENDING else entered.reason).name,
+        "cum_qty": instrument.qty_text(entered.cum_qty),
+        "leaves_qty": instrument.qty_text(entered.leaves_qty),
+        "average_price": None if average is None else f"{average.scaleb(-instrument.price_scale).normalize():f}",
+        "executions": [
+            {"price": instrument.price_text(each.price), "qty": instrument.qty_text(each.qty), "match": each.match}
+            for each in entered.executions
+        ],
+    }
+
+
+def cancel(
+    config: Config, session: int, order_id: int | None, ref: int | None, symbol: str | None, as_json: bool
+) -> None:
+    """Cancel the order that is named by its id or ref; all, where neither is given."""
+    orders = endpoint(config, ORDERS)
+    instruments = instruments_of(config)
+    everything = order_id is None and ref is None
+    with answered(), BrokerSync(orders, session=session, instruments=instruments) as broker:
+        if everything:
+            try:
+                answer = broker.mass_cancel(symbol=symbol or 0)
+            except LookupError as error:
+                raise Failure(str(error)) from error
+        else:
+            answer = broker.cancel(ref or 0, order_id=order_id or 0)
+    count = answer.report.qty if answer.report and everything else int(answer.ok)
+    if as_json:
+        print_json({"cancelled": count, "reason": answer.reason.name, "qty": _cancelled_qty(instruments, answer)})
+    elif not answer.ok:
+        out().print(f"[red]✗[/red] {answer.sentence}", soft_wrap=True)
+    elif everything:
+        orders_text = "1 order" if count == 1 else f"{count:,} orders"
+        out().print(f"[green]✓[/green] {orders_text} cancelled" if count else "There was nothing to cancel.")
+    else:
+        out().print(f"[green]✓[/green] cancelled, {_cancelled_qty(instruments, answer)} taken out of the book")
+    if not count:
+        sys.exit(FAILED)
+
+
+def _cancelled_qty(instruments: dict[str, Instrument], answer: Answer) -> str | None:
+    """How much was taken away, as decimal; None where that is not one order's."""
+    report = answer.report
+    if report is None or answer.reason != Reason.NONE:
+        return None
+    scales = {each.symbol: each.qty_scale for each in instruments.values()}
+    return from_units(report.qty, scales[report.symbol]) if report.symbol and report.order_id else None
