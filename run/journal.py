@@ -233,7 +233,7 @@ class _Walk:
         self.time_ns = group.time_ns
 
     def skip_to(self, seq: int) -> None:
-        """Go past the records that end below `seq`, reading only their heads."""
+        """Go past the records of this segment that end below `seq`, reading only their heads."""
         while True:
             words = self.length()
             if not words or self.offset + words > self.segment.size:
@@ -392,7 +392,8 @@ class JournalReader:
                 if limit_seq is not None and found.last_seq > limit_seq:
                     return
                 walk.accept(found)
-                yield found
+                if max(found.first_seq, found.last_seq) >= first_seq:
+                    yield found
             elif limit_seq is None:
                 _judge(walk, found)
                 return
@@ -445,6 +446,7 @@ class JournalReader:
             self.close()
             walk = self._walk = _Walk(self._storage, start)
         if walk.next_seq < seq:
+            walk.segment.forget(walk.offset)  # it may have been read when there was nothing yet
             walk.skip_to(seq)
         return walk
 

@@ -96,6 +96,8 @@ class GatewayEnd:
         self.gateway, self.incarnation = gateway, incarnation
         self.sent = 0
         self.acked = 0
+        self.kept: dict[int, bytes] = {}  # frames that are not acknowledged yet
+        self.patience = 0
         self.acks: list[Batch] = []
         where = config.runtime_dir
         self.out = connect(context, topology.INTAKE, topology.INTAKE.endpoint(where), 1_000)
@@ -105,16 +107,24 @@ class GatewayEnd:
         if number is None:
             self.sent += 1
             number = self.sent
-        self.out.send(frame(number, commands, extensions, self.gateway, self.incarnation))
+        self.kept[number] = frame(number, commands, extensions, self.gateway, self.incarnation)
+        self.out.send(self.kept[number])
 
     def hear(self) -> int:
-        """The last frame that was acknowledged."""
+        """The last frame that was acknowledged. When that makes no progress, what is missing is sent again."""
+        before = self.acked
         while (parts := try_receive(self.back)) is not None:
             self.acks.append(ACK.decode(parts[1]))
             head = self.acks[-1].head[0]
             if head["incarnation"] == self.incarnation:
                 assert head["frame"] >= self.acked
                 self.acked = int(head["frame"])
+        self.kept = {number: kept for number, kept in self.kept.items() if number > self.acked}
+        self.patience = self.patience + 1 if self.acked == before else 0
+        if self.patience >= 300:
+            self.patience = 0
+            for kept in self.kept.values():
+                self.out.send(kept)
         return self.acked
 
     def close(self) -> None:

@@ -102,6 +102,22 @@ def test_a_live_journal_is_followed_up_to_the_limit_and_no_further(disk: MemoryD
     assert seen == list(range(1, journalled.acked + 1))
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_reader_jumps_ahead_in_a_live_journal_over_what_was_not_there_yet(disk: MemoryDisk, seed: int) -> None:
+    journalled = Journalled(disk)
+    reader = JournalReader(disk)
+    rng = random.Random(seed)
+    for _ in range(30):
+        if rng.random() < 0.2:
+            journalled = Journalled(disk)
+        journalled.add_some(rng, rng.randrange(8))
+        first = rng.randint(max(1, journalled.acked - 300), journalled.acked + 1)
+        limit = rng.randint(first - 1, journalled.acked)
+        expected = [group.numbers for group in JournalReader(disk).groups(first, limit) if group.commands.size]
+        assert [group.numbers for group in reader.groups(first, limit) if group.commands.size] == expected
+        assert all(numbers.last_seq >= first for numbers in expected)
+
+
 def test_what_is_claimed_to_be_synced_is_known(disk: MemoryDisk) -> None:
     reader = JournalReader(disk)
     assert reader.claimed_seq() == reader.last_seq() == 0
