@@ -48,7 +48,8 @@ def make(config: Config, context: zmq.Context[zmq.Socket[bytes]], clock: Clock) 
     """The agent, for run/cli/part.py, with the compiled engine."""
     from components.engine.compiled import CompiledEngine
 
-    return MatcherAgent(config, context, clock, CompiledEngine(config.matcher.event_buffer))
+    settings = config.matcher
+    return MatcherAgent(config, context, clock, CompiledEngine(settings.event_buffer, settings.expected_orders))
 
 
 class MatcherAgent:
