@@ -107,7 +107,7 @@ class Matcher:
     cpu: int = setting(-1, "cpu number", "to pin to; -1: the last one this process may use", least=-1)
     spin: bool = setting(False, "bool", "busy-spin when idle: lower latency for a whole core")
     expected_orders: int = setting(
-        65_536, "orders", "resting at once that fit memory made and touched at the start; each doubling beyond it is a pause"
+        65_536, "orders", "resting at once that fit memory made at the start; each doubling beyond it is a pause"
     )
     event_buffer: int = setting(
         4_096, "events", "per engine step; a larger one makes larger frames, never other events", least=16, most=1 << 20
