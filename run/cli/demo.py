@@ -200,6 +200,7 @@ def _replayed(config: Config, watched: Watched, where: Where) -> dict[str, Any]:
     return {
         "orders": watched.figures.answered,
         "trades": watched.figures.trades,
+        "late_cancels": watched.figures.late,
         "rejected": watched.figures.rejected,
         "seconds": round(watched.seconds, 3),
         "p50_us": p50,
@@ -220,7 +221,8 @@ def _report(result: dict[str, Any], kept: Path | None) -> None:
     mark, remark = ("[green]✓[/green]", ", as the matcher had it") if verified else ("[red]✗[/red]", "")
     p50, p99, p999 = (time_text(result[name]) for name in ("p50_us", "p99_us", "p999_us"))
     rows = [
-        ("orders and cancels", f"{result['orders']:,} answered, {result['rejected']:,} of them rejected"),
+        ("orders and cancels", f"{result['orders']:,} answered in {result['seconds']:.1f} s"),
+        ("refused", f"{result['late_cancels']:,} cancels that came too late, {result['rejected']:,} others"),
         ("trades", f"{result['trades']:,}"),
         ("order to report", f"p50 {p50}   p99 {p99}   p99.9 {p999}"),
         ("journal", f"{mark} {result['commands']:,} commands verified and run again"),

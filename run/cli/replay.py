@@ -151,6 +151,6 @@ def _show(flow: Flow, result: FlowResult, seconds: float, state_hash: str) -> No
         ],
     )
     for line in result.mismatches:
-        console.print(f"[dim]{line}[/dim]", soft_wrap=True)
+        console.print(line, style="dim", markup=False, soft_wrap=True)
     if (more := result.takers - result.takers_exact - len(result.mismatches)) > 0:
         console.print(f"[dim]and {more:,} more takers that differ[/dim]")

@@ -13,12 +13,12 @@ from rich.table import Table
 
 def out() -> Console:
     """For answers. Colour and movement only where there is a terminal."""
-    return Console(highlight=False)
+    return Console(highlight=False, emoji=False)
 
 
 def err() -> Console:
     """For progress and remarks: standard output stays clean for whoever reads it."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 def table(*columns: str, title: str | None = None) -> Table:

@@ -27,7 +27,7 @@ _MARKET = ("instrument", "account", "session")
 
 def _show(config: Config) -> None:
     """One line for each setting; on a narrow terminal its reason stands below it."""
-    console = out() if has_terminal() else Console(highlight=False, width=_WIDE)
+    console = out() if has_terminal() else Console(highlight=False, emoji=False, width=_WIDE)
     settings = list(rows(config))
     if console.width >= _WIDE:
         made = table("setting", "value", "unit", "default", "why")

@@ -22,6 +22,7 @@ from wire.units import to_units
 _START = {"AAPL": ("190.00", "100"), "AMZN": ("220.00", "50"), "BTC-USD": ("95000.00", "0.01")}
 _LEVELS = 12  # ticks around the middle in which makers quote
 _RESTING = 60  # orders that a maker leaves in a book; beyond it the oldest goes
+_CANCELS = 0.35  # how likely a maker is to take an order back instead of entering one
 _STEP = 0.02  # how likely the middle is to move a tick, per order
 
 Order = tuple[int, int, int, int, int, int]  # kind, side, tif, price, qty, target_ref
@@ -84,7 +85,7 @@ class Trader:
         walk, resting = self.walks[at], self._resting[at]
         if self.chance.random() < _STEP:
             walk.middle = max(_LEVELS + 2, walk.middle + self.chance.choice((-1, 1)))
-        if len(resting) > _RESTING or (resting and self.chance.random() < 0.4):
+        if len(resting) > _RESTING or (resting and self.chance.random() < _CANCELS):
             target = next(iter(resting))
             del resting[target]  # asked to go: not asked again
             return CommandKind.CANCEL, 0, 0, 0, 0, target
@@ -97,7 +98,7 @@ class Trader:
         walk = self.walks[at]
         side = self.chance.choice((Side.BUY, Side.SELL))
         ticks = walk.middle + _LEVELS // 3 if side == Side.BUY else walk.middle - _LEVELS // 3
-        return CommandKind.NEW_ORDER, side, TimeInForce.IOC, ticks * walk.tick, self._qty(walk, 15), 0
+        return CommandKind.NEW_ORDER, side, TimeInForce.IOC, ticks * walk.tick, self._qty(walk, 5), 0
 
     def _qty(self, walk: Walk, most: int) -> int:
         return walk.lot * self.chance.randint(1, most)

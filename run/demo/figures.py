@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from hdrh.histogram import HdrHistogram
 
-from wire.enums import EventKind, Liquidity
+from wire.enums import EventKind, Liquidity, Reason
 
 _LONGEST_NS = 60_000_000_000
 _DIGITS = 3
@@ -44,22 +44,27 @@ class Tally:
     def __init__(self) -> None:
         self.sent = 0
         self.trades = 0
-        self.rejected = 0
+        self.late = 0  # cancels of orders that had just been executed
+        self.rejected = 0  # anything else that was refused
         self.waited_ns: list[int] = []
 
     def take(self, events: np.ndarray, waited_ns: np.ndarray) -> None:
         """Count EVENT rows of a session, and what its commands waited."""
         kinds = events["kind"]
         self.trades += int(((kinds == EventKind.EXECUTED) & (events["liquidity"] == Liquidity.TAKER)).sum())
-        self.rejected += int((kinds == EventKind.REJECTED).sum())
+        rejected = events["reason"][kinds == EventKind.REJECTED]
+        late = int((rejected == Reason.UNKNOWN_ORDER).sum())
+        self.late += late
+        self.rejected += len(rejected) - late
         self.waited_ns += waited_ns.tolist()
 
     def take_all(self) -> dict[str, Any]:
         """All of it, as JSON takes it; it begins again."""
-        said = {"sent": self.sent, "trades": self.trades, "rejected": self.rejected, "waited_ns": self.waited_ns}
-        self.sent = self.trades = self.rejected = 0
+        counts = {"sent": self.sent, "trades": self.trades, "late": self.late, "rejected": self.rejected}
+        waited_ns = self.waited_ns
+        self.sent = self.trades = self.late = self.rejected = 0
         self.waited_ns = []
-        return said
+        return {**counts, "waited_ns": waited_ns}
 
 
 class Figures:
@@ -69,6 +74,7 @@ class Figures:
         self.sent = 0
         self.answered = 0
         self.trades = 0
+        self.late = 0
         self.rejected = 0
         self._latency = HdrHistogram(1_000, _LONGEST_NS, _DIGITS)
 
@@ -76,6 +82,7 @@ class Figures:
         """What `Tally.take_all` gave."""
         self.sent += said["sent"]
         self.trades += said["trades"]
+        self.late += said["late"]
         self.rejected += said["rejected"]
         self.answered += len(said["waited_ns"])
         for each in said["waited_ns"]:

@@ -45,9 +45,10 @@ def screen(
 
 def counts(figures: Figures, rate: float) -> str:
     """Orders, trades, rejections, on one line."""
+    refused = f"   [red]{figures.rejected:,} rejected[/red]" if figures.rejected else ""
     return (
-        f"[bold]{figures.answered:,}[/bold] orders and cancels answered, {rate:,.0f}/s   "
-        f"[bold]{figures.trades:,}[/bold] trades   {figures.rejected:,} rejected"
+        f"[bold]{figures.answered:,}[/bold] orders and cancels, {rate:,.0f}/s   "
+        f"[bold]{figures.trades:,}[/bold] trades   {figures.late:,} cancels came too late{refused}"
     )
 
 

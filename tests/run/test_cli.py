@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,23 +11,12 @@ from pathlib import Path
 import pytest
 
 from run.cli.failure import CANNOT, EXPECTED
+from tests.exchange import zmx
 
 VERBS = [
     "demo", "up", "config", "doctor", "warm", "journal", "order", "cancel", "book", "trades", "replay", "bench",
     "sequencer", "matcher", "gateway", "publisher",
 ]  # fmt: skip
-
-
-def zmx(*arguments: str | Path, timeout_s: float = 60.0, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a verb to its end, as a program would: no terminal, wide lines."""
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "run", *arguments],
-        env={**{k: v for k, v in os.environ.items() if k != "ZMX_CONFIG"}, "COLUMNS": "160", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout_s,
-    )
 
 
 def test_help_lists_every_verb() -> None:

@@ -1,0 +1,46 @@
+"""A real exchange for tests: its own processes, sockets and journal, in a directory of the test's."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from run import config
+from run.config import Config
+from run.supervisor import Exchange, News
+
+DEADLINE_S = 30.0  # for anything that takes a fraction of it on a machine that is not busy
+
+
+def settings(folder: Path) -> Config:
+    """The ready market in `folder`, without tcp; small segments, so that several are used."""
+    ready = config.default()
+    return dataclasses.replace(
+        ready,
+        place=config.Place(str(folder / "run"), str(folder / "data")),
+        gateway=dataclasses.replace(ready.gateway, tcp=""),
+        sequencer=dataclasses.replace(ready.sequencer, segment_mib=2),
+        publisher=dataclasses.replace(ready.publisher, tcp="", snapshots_tcp=""),
+    )
+
+
+def exchange(folder: Path, tell: Callable[[News], None] = lambda news: None) -> Exchange:
+    """An exchange in `folder`, not yet started; what its parts say goes to folder/log."""
+    return Exchange(settings(folder), tell, folder / "log")
+
+
+def zmx(*arguments: str | Path, timeout_s: float = 120.0, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a verb to its end, as a program would: no terminal, wide lines."""
+    inherited = {name: value for name, value in os.environ.items() if name != "ZMX_CONFIG"}
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "run", *arguments],
+        env={**inherited, "COLUMNS": "160", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
+    )

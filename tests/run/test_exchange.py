@@ -1,0 +1,248 @@
+"""The whole exchange as real processes over real sockets: trading by the command line, kills under load, the demo."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.engine.compiled import CompiledEngine
+from components.engine.contract import Engine
+from components.engine.readable import ReadableEngine
+from run import journal
+from run.cli.failure import CANNOT
+from run.client.sync import Broker
+from run.config import to_toml
+from run.supervisor import Exchange
+from run.topology import ORDERS
+from tests.exchange import DEADLINE_S, exchange, settings, zmx
+from wire.dtypes import COMMAND
+from wire.enums import CommandKind, EventKind, OrderType, Side, TimeInForce
+
+
+def answer(running: Exchange, *arguments: str, status: int = 0) -> Any:
+    """What a verb says in JSON."""
+    told = zmx(*arguments, "--json", "--config", running.config_file)
+    assert told.returncode == status, told.stderr + told.stdout
+    return json.loads(told.stdout)
+
+
+# ------------------------------------------------------------------------------------------------ by the command line
+
+
+def test_an_order_is_entered_seen_executed_and_seen_again(running: Exchange) -> None:
+    sold = answer(running, "order", "AMZN", "sell", "100", "150.25", "--session", "2")
+    assert (sold["state"], sold["leaves_qty"], sold["executions"]) == ("LIVE", "100", [])
+    book = answer(running, "book", "AMZN", "--once")
+    assert (book["bids"], book["asks"]) == ([], [{"price": "150.2500", "qty": "100", "orders": 1}])
+
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "run",
+            "trades",
+            "AMZN",
+            "--json",
+            "--count",
+            "1",
+            "--config",
+            running.config_file,
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert watching.stdout is not None
+        # It says nothing before the first trade, so it is given trades until it has seen one.
+        while watching.poll() is None:
+            bought = answer(running, "order", "AMZN", "buy", "10", "151", "--session", "5", "--tif", "ioc")
+        trade = json.loads(watching.stdout.read())
+    assert bought["executions"][0]["price"] == trade["price"] == "150.2500"
+    assert (trade["qty"], trade["taker"]) == ("10", "buy")
+
+    left = answer(running, "book", "AMZN", "--once")["asks"]
+    cancelled = answer(running, "cancel", str(sold["order_id"]), "--session", "2")
+    assert cancelled == {"cancelled": 1, "reason": "NONE", "qty": left[0]["qty"]}
+    assert answer(running, "book", "AMZN", "--once")["asks"] == []
+    again = answer(running, "cancel", str(sold["order_id"]), "--session", "2", status=1)
+    assert again == {"cancelled": 0, "reason": "UNKNOWN_ORDER", "qty": None}
+
+
+def test_cancel_all_counts(running: Exchange) -> None:
+    for price in ("50000", "50001.5"):
+        answer(running, "order", "BTC-USD", "buy", "0.5", price, "--session", "3")
+    assert answer(running, "cancel", "--all", "--symbol", "AAPL", "--session", "3", status=1)["cancelled"] == 0
+    assert answer(running, "cancel", "--all", "--session", "3")["cancelled"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "reason"),
+    [
+        (["AAPL", "buy", "1", "1.001"], 1, "PRICE_NOT_ON_TICK"),
+        (["AAPL", "buy", "1", "1", "--account", "9"], 1, "ACCOUNT_NOT_OF_FIRM"),
+        (["AAPL", "buy", "20000000", "1"], 1, "QTY_OUT_OF_RANGE"),
+    ],
+)
+def test_a_rejection_is_named(running: Exchange, arguments: list[str], status: int, reason: str) -> None:
+    told = answer(running, "order", *arguments, "--session", "4", status=status)
+    assert (told["state"], told["reason"], told["executions"]) == ("REJECTED", reason, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["order", "XYZ", "buy", "1", "1"], "no instrument 'XYZ'"),
+        (["order", "AAPL", "buy", "1.5", "1"], "1.5 has more than 0 decimals"),
+        (["order", "AAPL", "buy", "much", "1"], "'much' is not a number"),
+        (["order", "AAPL", "buy", "1", "1", "--session", "999"], "UNKNOWN_SESSION"),
+        (["cancel", "--all", "--symbol", "XYZ"], "no instrument 'XYZ'"),
+        (["book", "XYZ"], "no instrument 'XYZ'; there are AAPL, AMZN, BTC-USD"),
+        (["trades", "XYZ"], "no instrument 'XYZ'"),
+    ],
+)
+def test_what_cannot_be_sent_is_one_line(running: Exchange, arguments: list[str], told: str) -> None:
+    result = zmx(*arguments, "--config", running.config_file)
+    assert result.returncode == CANNOT
+    assert told in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "verb", [["order", "AAPL", "buy", "1"], ["cancel", "--all"], ["book", "AAPL"], ["trades", "AAPL"]]
+)
+def test_without_an_exchange_a_verb_says_how_to_start_one(tmp_path: Path, verb: list[str]) -> None:
+    file = tmp_path / "exchange.toml"
+    file.write_text(to_toml(settings(tmp_path)))
+    result = zmx(*verb, "--config", file)
+    assert result.returncode == CANNOT
+    assert "start one with ./run/zmx up" in result.stderr
+
+
+@pytest.mark.data
+def test_real_flow_gives_the_fills_that_the_venue_gave(running: Exchange, shared_data: Path) -> None:
+    flow = str(shared_data / "itch_AAPL_20200130_commands.csv")
+    told = answer(running, "replay", flow, "--check", "--session", "6")
+    assert (told["commands"], told["takers"], told["takers_exact"], told["trades"]) == (9550, 687, 687, 849)
+    refused = zmx("replay", flow, "--session", "6", "--config", running.config_file)
+    assert refused.returncode == CANNOT
+    assert "a replay begins with an empty book" in refused.stderr
+    assert answer(running, "cancel", "--all", "--session", "6")["cancelled"] > 0
+
+
+# ------------------------------------------------------------------------------------------------ up
+
+
+def test_up_runs_until_sigterm_and_refuses_a_second_one(tmp_path: Path) -> None:
+    file = tmp_path / "exchange.toml"
+    file.write_text(to_toml(settings(tmp_path)))
+    command = [sys.executable, "-P", "-m", "run", "up", "--config", str(file)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as up:
+        assert up.stderr is not None
+        said = list[str]()
+        while not said or "open for business" not in said[-1]:
+            said.append(up.stderr.readline())
+            assert said[-1], said
+        second = zmx("up", "--config", file)
+        assert second.returncode == CANNOT
+        assert "another exchange is running there" in second.stderr
+        assert zmx("order", "AAPL", "buy", "5", "10", "--config", file).returncode == 0
+        up.send_signal(signal.SIGTERM)
+        rest = up.stderr.read()
+        assert up.wait(DEADLINE_S) == 0
+    order = [part for part in ("publisher", "gateway", "matcher", "sequencer") if f"{part:<11} stopped" in rest]
+    assert order == ["publisher", "gateway", "matcher", "sequencer"], rest
+    assert rest.endswith("zmx: stopped\n")
+
+    verified = json.loads(zmx("journal", "verify", "--json", "--config", file).stdout)
+    assert (verified["torn"], verified["synced_seq"]) == (None, verified["last_seq"])
+    shown = zmx("journal", "show", "--json", "--config", file).stdout.splitlines()
+    assert len(shown) == verified["commands"]
+    assert json.loads(shown[-1])["kind"] == "NEW_ORDER"
+    replayed = json.loads(zmx("journal", "replay", "--engine", "both", "--json", "--config", file).stdout)
+    assert replayed["agree"]
+    assert replayed["commands"] == verified["commands"]
+
+
+# ------------------------------------------------------------------------------------------------ kills under load
+
+BATCH, BATCHES = 50, 60
+
+
+def resting(count: int) -> np.ndarray:
+    """COMMAND[count]: orders that rest, and never match."""
+    commands = np.zeros(count, COMMAND)
+    commands["kind"], commands["symbol"], commands["account"] = CommandKind.NEW_ORDER, 1, 1
+    commands["side"], commands["order_type"], commands["tif"] = Side.BUY, OrderType.LIMIT, TimeInForce.GTC
+    commands["price"], commands["qty"] = 10_000 + 100 * (np.arange(count) % 50), 1
+    return commands
+
+
+@pytest.mark.parametrize("part", ["matcher", "sequencer", "gateway"])
+def test_a_part_killed_under_load_comes_back_and_nothing_is_lost(tmp_path: Path, part: str) -> None:
+    reports = list[np.ndarray]()
+    running = exchange(tmp_path)
+    with running, Broker(ORDERS.endpoint(running.config.runtime_dir), session=1, account=1, window=1_000) as broker:
+        for number in range(BATCHES):
+            broker.send(resting(BATCH))
+            if number == BATCHES // 2:
+                assert broker.in_flight, "no load, no test"
+                running.kill(part)
+            reports.append(broker.core.take_reports())
+        running.wait_ready(part, DEADLINE_S)
+        assert broker.drained(DEADLINE_S), f"{broker.in_flight} commands have no answer"
+        reports.append(broker.core.take_reports())
+    events = np.concatenate(reports)
+    assert (events["kind"] == EventKind.ACCEPTED).all()
+    assert (np.diff(events["report_seq"]) == 1).all()
+    assert (events["client_ref"] == np.arange(1, BATCH * BATCHES + 1)).all(), "each order once, in its order"
+
+    journalled = {each.seq: each.client_ref for each in journal.show(running.config.journal_dir) if each.session == 1}
+    accepted = dict(zip(events["order_id"].tolist(), events["client_ref"].tolist(), strict=True))
+    assert accepted.items() <= journalled.items(), "what was acknowledged is in the journal"
+    engines: list[Engine] = [CompiledEngine(), ReadableEngine()]
+    hashes = {journal.replay(running.config.journal_dir, engine) for engine in engines}
+    assert len(hashes) == 1
+
+
+# ------------------------------------------------------------------------------------------------ the demo
+
+
+def test_the_demo_trades_and_its_journal_gives_the_same_again(tmp_path: Path) -> None:
+    result = tmp_path / "demo.json"
+    began = time.monotonic()
+    told = zmx("demo", "--seconds", "2", "--rate", "300", "--json", result, XDG_STATE_HOME=str(tmp_path / "state"))
+    assert told.returncode == 0, told.stderr
+    figures = json.loads(result.read_text())
+    assert {"orders", "trades", "p50_us", "p99_us", "p999_us", "event_hash", "state_hash", "journal_verified"} <= {
+        *figures
+    }
+    assert figures["journal_verified"] is True
+    assert figures["orders"] > 100
+    assert figures["trades"] > 0
+    assert figures["rejected"] == 0
+    assert 0 < figures["p50_us"] <= figures["p99_us"] <= figures["p999_us"]
+    assert figures["state_hash"] in told.stdout
+    assert time.monotonic() - began < DEADLINE_S
+    assert not list((tmp_path / "state" / "zmx").iterdir()), "nothing is left behind"
+
+
+def test_the_demo_keeps_its_journal_when_asked(tmp_path: Path) -> None:
+    told = zmx("demo", "--seconds", "0.5", "--rate", "100", "--keep", XDG_STATE_HOME=str(tmp_path))
+    assert told.returncode == 0, told.stderr
+    (kept,) = (tmp_path / "zmx").iterdir()
+    assert str(kept) in told.stdout
+    file = tmp_path / "kept.toml"
+    file.write_text(f'[place]\ndata_dir = "{kept}"\n')
+    assert zmx("journal", "verify", "--config", file).returncode == 0
+
+
+def test_the_demo_names_the_instruments_that_it_has() -> None:
+    told = zmx("demo", "--symbol", "XYZ")
+    assert told.returncode == CANNOT
+    assert "there are AAPL, AMZN, BTC-USD" in told.stderr
