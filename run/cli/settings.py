@@ -21,13 +21,13 @@ def main(config: Config, show: bool, as_json: bool) -> None:
         print(to_toml(config), end="")
 
 
-_WIDE = 180  # columns that the longest line takes
+_WIDE = 190  # columns that the longest line takes
 _MARKET = ("instrument", "account", "session")
 
 
 def _show(config: Config) -> None:
     """One line for each setting; on a narrow terminal its reason stands below it."""
-    console = out() if has_terminal() else Console(highlight=False, emoji=False, width=_WIDE)
+    console = out() if has_terminal() else Console(highlight=False, emoji=False, width=2 * _WIDE)
     settings = list(rows(config))
     if console.width >= _WIDE:
         made = table("setting", "value", "unit", "default", "why")
