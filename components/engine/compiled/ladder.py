@@ -47,7 +47,7 @@ def find_rung(s: int, side_row: Word, key: Word) -> Word:
 
 @kernel
 def level_for(s: int, side_row: Word, key: Word) -> Word:
-    """The level with that key, made if there was none. Its ladder has room: `ladder_full` was asked before."""
+    """The level with that key, made if there was none. Its ladder has room: `ladder_room` was asked before."""
     side = side_at(s, side_row)
     position = find_rung(s, side_row, key)
     if position >= side["start"] and rung_at(s, position)["key"] == key:
