@@ -43,7 +43,11 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "time goes back": ("engine", "max(self._time_ns, time_ns)", "time_ns"),
     "funds buy part of a lot": ("engine", "affordable -= affordable %", "affordable -= 0 *"),
-    "the price of a purchase by funds is rounded down": ("engine", "budget -= ceiling(", "budget -= int.__floordiv__("),
+    "the price of a purchase by funds is rounded down": (
+        "engine",
+        "ceiling(qty * price_of_one, instrument.amount_divisor)",
+        "max(qty * price_of_one // instrument.amount_divisor, 1)",
+    ),
     "FOK counts what is out of its reach": (
         "engine",
         "if wanted <= 0 or not taker.reaches(maker.price, bound):",

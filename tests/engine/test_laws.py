@@ -49,6 +49,7 @@ class Known:
     cum: int = 0
     cancelled: int = 0
     min_qty: int = 0
+    expire_ns: int = 0
     funds: int = 0
     prices: list[tuple[int, int]] = field(default_factory=list)  # (price, qty) of its executions as a taker
     rests: bool = False
@@ -79,6 +80,7 @@ class Auditor:
         for number, told in by_command.items():
             self.command_seq = number
             self.command(drafts[number], told)
+        self.in_date(max(self.time_ns, group.time_ns))
 
     def command(self, draft: Draft, told: list[Event]) -> None:
         """One command and all that came of it."""
@@ -131,7 +133,7 @@ class Auditor:
         order = Known(event, event["qty"], event["price"], event["leaves_qty"])
         if draft.extensions:
             terms = np.frombuffer(draft.extensions[0], ORDER_TERMS)[0]
-            order.min_qty = int(terms["min_qty"])
+            order.min_qty, order.expire_ns = int(terms["min_qty"]), int(terms["expire_ns"])
             assert (event["tag0"], event["tag1"]) == (int(terms["tag0"]), int(terms["tag1"]))
         if fields["flags"] & FUNDS:
             order.funds = fields["qty"]
@@ -262,6 +264,13 @@ class Auditor:
             assert own[-1]["kind"] == EventKind.CANCELLED or sum(costs) == order.funds
         improving = [price if words["side"] == Side.BUY else -price for price, _ in order.prices]
         assert improving == sorted(improving), "best price first"
+
+    def in_date(self, time_ns: int) -> None:
+        """Nobody trades with an order that is over."""
+        for levels in self.books.values():
+            for order_id in (order_id for ids in levels.values() for order_id in ids):
+                expire_ns = self.orders[order_id].expire_ns
+                assert expire_ns == 0 or expire_ns > time_ns, "an order lives on past its expiry"
 
     def compare(self, engine: Engine) -> None:
         """The books built from events are those that the engine has."""
