@@ -16,7 +16,8 @@ from run import topology
 from run.bootstrap import bootstrap
 from run.clock import Clock
 from run.config import Config, ConfigError
-from run.journal import JournalFailed, JournalFull, JournalWriter
+from run.journal import JournalFailed, JournalFull
+from run.journalwriter import JournalWriter
 from run.loop import Agent
 from run.memory import keep_freed_memory
 from run.notify import notify

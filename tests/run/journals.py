@@ -7,7 +7,8 @@ import random
 import numpy as np
 
 from components.sequencer import Position, Sequencer
-from run.journal import Inline, JournalGroup, JournalReader, JournalWriter
+from run.journal import JournalGroup, JournalReader
+from run.journalwriter import Inline, JournalWriter
 from run.storage import Storage
 from wire.dtypes import COMMAND, EXTENSION
 from wire.frames import GATEWAY_FRAME, Batch

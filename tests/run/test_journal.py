@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from components.sequencer import record
-from run.journal import JournalReader, JournalWriter, show, verify
+from run.journal import JournalReader, show, verify
+from run.journalwriter import JournalWriter
 from run.storage import FileStorage
 from tests.run.faulty_storage import MemoryDisk
 from tests.run.journals import SEGMENT, Journalled, refs
