@@ -389,7 +389,7 @@ def test_sabotage_without_the_chain_a_changed_record_is_not_found(monkeypatch: p
 
 def test_sabotage_without_zeroing_a_cut_tail_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(JournalWriter, "_cut", lambda writer, walk: None)
-    fails(live_and_die, range(60))
+    fails(live_and_die, range(10))
 
 
 def test_sabotage_without_writing_again_a_failed_sync_loses_what_counted(monkeypatch: pytest.MonkeyPatch) -> None:
