@@ -52,13 +52,13 @@ def test_both_engines_give_the_same_and_every_outcome_is_reached(
 
 
 @pytest.mark.parametrize("make_engine", [CompiledEngine, ReadableEngine])
-@pytest.mark.parametrize("seed", SEEDS[:2])
+@pytest.mark.parametrize("seed", SEEDS[:1])
 def test_the_cutting_into_groups_changes_nothing(
     lives: tuple[dict[int, list[Group]], Outcomes], make_engine: MakeEngine, seed: int
 ) -> None:
     groups = lives[0][seed]
     expected, engine = played(make_engine(), groups)
-    for largest in (1, 7, 5_000):
+    for largest in (1, 50):
         given, other = played(make_engine(), list(resplit(groups, random.Random(seed), largest)))
         assert given.tobytes() == expected.tobytes(), f"groups of up to {largest} commands"
         assert other.event_hash == engine.event_hash

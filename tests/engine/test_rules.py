@@ -427,7 +427,7 @@ def crowded(venue: Venue, alice: Broker, bob: Broker, carol: Broker) -> None:
 
 
 @pytest.mark.usefixtures("crowded")
-def test_mass_cancel_of_the_session_by_order_id(alice: Broker) -> None:
+def test_mass_cancel_of_the_session_by_order_id(venue: Venue, alice: Broker) -> None:
     assert alice.mass_cancel() == [
         "alice 1 cancelled MASS_CANCELLED 1 @ 103, by 5, from book",
         "alice 2 cancelled MASS_CANCELLED 2 @ 99, by 5, from book",
@@ -435,6 +435,7 @@ def test_mass_cancel_of_the_session_by_order_id(alice: Broker) -> None:
         "alice 4 cancelled MASS_CANCELLED 8 @ 99, by 5, from book",
         "alice mass_cancelled 4",
     ]
+    assert alice.report_seq() == venue.events[-1]["report_seq"] == 9, "four accepted, four cancelled, and the answer"
     assert alice.mass_cancel() == ["alice mass_cancelled"]
 
 
