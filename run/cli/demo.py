@@ -8,10 +8,10 @@ over all events must be the one that the matcher had.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections import deque
@@ -40,6 +40,7 @@ from run.topology import EVENTS, MARKET, PULSE_TOPIC, SNAPSHOTS
 from wire.frames import EVENT_FRAME
 
 _REDRAW_S = 0.25
+_LONGEST_LINE = 1 << 24  # bytes of what the traders say at once
 _PULSE_MS = 5_000  # within which the matcher says where it is; it does so many times a second
 
 
@@ -50,13 +51,14 @@ class Watched:
     figures: Figures = field(default_factory=Figures)
     trades: deque[Trade] = field(default_factory=lambda: deque(maxlen=LEVELS))
     began_s: float = field(default_factory=time.monotonic)
+    ended_s: float | None = None
     rate: float = 0.0  # answered a second, of late
     _marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=10))
 
     @property
     def seconds(self) -> float:
-        """Since the trading began."""
-        return time.monotonic() - self.began_s
+        """How long the trading has lasted."""
+        return (self.ended_s or time.monotonic()) - self.began_s
 
     def add(self, said: dict[str, Any]) -> None:
         """A line of the traders' process."""
@@ -84,10 +86,11 @@ def main(seconds: float | None, rate: int, symbol: str, json_file: Path | None, 
     with private(config, "demo", keep=keep) as place:
         teller = Teller(console)
         console.print("zmx: starting an exchange")
-        with Exchange(place, teller.tell, log_dir=place.data_dir / "log") as exchange:
+        exchange = Exchange(place, teller.tell, log_dir=place.data_dir / "log")
+        with _traders(exchange, rate, symbol, seconds) as process, exchange:
             teller.settle()
             with asyncio.Runner(loop_factory=loop_factory) as runner:
-                watched = runner.run(_trade(exchange, rate, symbol, seconds))
+                watched = runner.run(_trade(exchange, process, symbol))
             stop_on_signals()  # the loop had them for itself
             where = _matcher(exchange.config)
         teller.settle()
@@ -103,37 +106,38 @@ def main(seconds: float | None, rate: int, symbol: str, json_file: Path | None, 
 # ---------------------------------------------------------------------------------------------- while it trades
 
 
-async def _trade(exchange: Exchange, rate: int, symbol: str, seconds: float | None) -> Watched:
-    """Let the traders trade, and show it."""
-    config = exchange.config
-    watched = Watched()
+def _traders(exchange: Exchange, rate: int, symbol: str, seconds: float | None) -> subprocess.Popen[bytes]:
+    """The traders' process. It gets ready while the exchange does, begins at a line on its input, ends at its end."""
     command = [sys.executable, "-P", "-m", "run.demo.traders"]
     command += [str(exchange.config_file), str(rate), symbol, str(seconds or 0)]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        limit=1 << 24,
-        start_new_session=True,  # Ctrl-C is for us; we stop the traders before the exchange
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        process_group=0,  # Ctrl-C is for us; we stop the traders before the exchange
         env={**os.environ, **supervisor.parent_environment()},
     )
+
+
+async def _trade(exchange: Exchange, process: subprocess.Popen[bytes], symbol: str) -> Watched:
+    """Let the traders trade, and show it."""
+    config, watched, loop = exchange.config, Watched(), asyncio.get_running_loop()
+    assert process.stdin is not None
     assert process.stdout is not None
-    market = MarketData(MARKET.endpoint(config.runtime_dir), SNAPSHOTS.endpoint(config.runtime_dir))
-    loop = asyncio.get_running_loop()
-
-    def end() -> None:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, end)
-    async with market:
+        loop.add_signal_handler(number, process.terminate)
+    lines = asyncio.StreamReader(limit=_LONGEST_LINE)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), process.stdout)
+    process.stdin.write(b"go\n")
+    process.stdin.flush()
+    async with MarketData(MARKET.endpoint(config.runtime_dir), SNAPSHOTS.endpoint(config.runtime_dir)) as market:
         shown = asyncio.create_task(_show(market, symbol, watched))
-        async for line in process.stdout:
+        async for line in lines:
             watched.add(json.loads(line))
+        watched.ended_s = time.monotonic()
         shown.cancel()
         await asyncio.gather(shown, return_exceptions=True)
-    if await process.wait():
+    if process.wait():
         raise Failure("the traders could not go on, see above")
     return watched
 

@@ -22,6 +22,7 @@ EXPECTED: dict[str, int] = {
     "run.journal.JournalFull": FAILED,
     "run.kernels.KernelsFailed": FAILED,
     "run.parts.gateway.HistoryChanged": FAILED,
+    "run.parts.matcher.JournalWentBack": FAILED,
     "run.sockets.RuntimeDirInUse": CANNOT,
     "run.supervisor.ExchangeFailed": CANNOT,
 }

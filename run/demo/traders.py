@@ -1,8 +1,9 @@
 """The sample traders' process: each is a client of its own, with a socket and a session; what they see goes to a pipe.
 
 They have a process to themselves, so that drawing the screen does not stand in the way of their reports and make the
-exchange look slow. The sending is open-loop: every trader has a timetable and keeps to it whatever the answers do. Each
-line on standard output is JSON: how many were sent, traded and rejected since the last line, and what each answer took.
+exchange look slow. The sending is open-loop: every trader has a timetable and keeps to it whatever the answers do. They
+begin at a line on standard input and stop at its end. Each line on standard output is JSON: how many were sent, traded
+and rejected since the last line, and what each answer took.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ async def main(config_file: Path, rate: float, shown: str, seconds: float | None
     """Log on, trade until the time is over or SIGTERM, wait for the last answers."""
     config = load(config_file)
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_reader(sys.stdin.fileno(), stop.set)  # its end: whoever started us has gone
     tally = Tally()
     async with contextlib.AsyncExitStack() as stack:
         endpoint = ORDERS.endpoint(config.runtime_dir)
@@ -120,6 +123,9 @@ def loop_factory() -> asyncio.AbstractEventLoop:
 
 if __name__ == "__main__":
     follow_parent()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    if not sys.stdin.readline():  # everything is loaded; the exchange is not there yet, or never will be
+        sys.exit(0)
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         file, orders_per_second, symbol, duration = sys.argv[1:]
         runner.run(main(Path(file), float(orders_per_second), symbol, float(duration) or None))

@@ -1,6 +1,7 @@
 """The whole exchange as real processes over real sockets: trading by the command line, kills under load, the demo."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -230,6 +231,23 @@ def test_the_demo_trades_and_its_journal_gives_the_same_again(tmp_path: Path) ->
     assert figures["state_hash"] in told.stdout
     assert time.monotonic() - began < DEADLINE_S
     assert not list((tmp_path / "state" / "zmx").iterdir()), "nothing is left behind"
+
+
+def test_the_demo_ends_cleanly_when_it_is_asked_to(tmp_path: Path) -> None:
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    command = [sys.executable, "-P", "-m", "run", "demo", "--rate", "300"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while "trades" not in (line := process.stderr.readline()):
+            assert line, "it ended before it traded"
+        process.send_signal(signal.SIGTERM)
+        result, _ = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 0
+    assert "commands verified and run again" in result
+    assert not list((tmp_path / "zmx").iterdir())
 
 
 def test_the_demo_keeps_its_journal_when_asked(tmp_path: Path) -> None:
