@@ -7,6 +7,7 @@ sentence of the promise is a method, and a broken one raises `Violation` that sa
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class Checker:
         self._journal_dir = journal_dir
         self.events = read_log(events_dir)
 
-    def all(self, heard: Sequence[Heard], books: Mapping[int, Levels], event_hash: int) -> None:
+    def all(self, heard: Sequence[Heard], several: Sequence[Mapping[int, Levels]], event_hash: int) -> None:
         """Every promise, of an exchange at rest. `event_hash` is the one that the matcher published last."""
         self.log_is_sane()
         for each in heard:
@@ -66,7 +67,8 @@ class Checker:
         self.journal_is_whole()
         replayed = [self.replay(CompiledEngine()), self.replay(ReadableEngine())]
         self.journal_gives_the_log(replayed, event_hash)
-        self.books_are_the_engines(books, replayed[0])
+        for books in several:
+            self.books_are_the_engines(books, replayed[0])
 
     # ------------------------------------------------------------------------------------------------ brokers
 
@@ -181,16 +183,22 @@ class Checker:
                     strange = sorted(set(of_subscriber) ^ set(of_engine))
                     raise Violation(f"symbol {symbol}, {side}: a subscriber's book differs at {strange[:3]}")
 
-    def trades_are_the_log(self, symbol: int, trades: Sequence[Trade]) -> None:
-        """From the first trade that was told on, each came once and in order, as the taker's event has it."""
+    def trades_are_the_log(self, symbol: int, trades: Sequence[Trade], lost: int) -> None:
+        """From the first trade that was told on, each came once and in order, as the log has it.
+
+        Those that the subscriber counts as lost may be missing, and no other.
+        """
         takers = self.events[(self.events["kind"] == EventKind.EXECUTED) & (self.events["symbol"] == symbol)][1::2]
-        names = ("match", "price", "qty", "side", "time_ns")
-        made = list(zip(*(takers[name].tolist() for name in names), strict=True))
-        told = [(trade.match, trade.price, trade.qty, trade.side, trade.time_ns) for trade in trades]
-        made = made[-len(told) :] if told else made
-        if told != made:
-            at = next(at for at, (one, other) in enumerate(zip(told, made, strict=True)) if one != other)
-            raise Violation(f"symbol {symbol}: trade {told[at]} was told where {made[at]} was made")
+        made = {row[0]: row for row in takers[["match", "price", "qty", "side", "time_ns"]].tolist()}
+        matches = [trade.match for trade in trades]
+        if any(after <= before for before, after in itertools.pairwise(matches)):
+            raise Violation(f"symbol {symbol}: a trade was told twice, or trades were told out of order")
+        for trade in trades:
+            if made.get(trade.match) != (trade.match, trade.price, trade.qty, trade.side, trade.time_ns):
+                raise Violation(f"symbol {symbol}: {trade} was told, {made.get(trade.match)} was made")
+        since = [match for match in made if trades and match >= matches[0]]
+        if len(since) != len(trades) + lost:
+            raise Violation(f"symbol {symbol}: {len(since)} trades were made, {len(trades)} told, {lost} known as lost")
 
 
 def read_log(events_dir: Path) -> np.ndarray:

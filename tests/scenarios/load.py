@@ -53,12 +53,15 @@ def configured(folder: Path, *, tcp: bool = False) -> Config:
 class Trader:
     """A broker's session that sends batches of any size, as many as its window lets it, and hears everything."""
 
-    def __init__(
-        self, config: Config, session: int, seed: int, heard: Callable[[], None], window: int = WINDOW
-    ) -> None:
+    def __init__(self, config: Config, session: int, seed: int, heard: Callable[[], None], resume_from: int) -> None:
         self.session = session
         self.broker = Broker(
-            ORDERS.endpoint(config.runtime_dir), session=session, account=session, window=window, timeout_s=PATIENCE_S
+            ORDERS.endpoint(config.runtime_dir),
+            session=session,
+            account=session,
+            window=WINDOW,
+            resume_from=resume_from,
+            timeout_s=PATIENCE_S,
         )
         self.reports = 0
         self.limit = 0  # how many reports it wants to have heard
@@ -207,9 +210,9 @@ class Load:
     ...     await load.settle()
     """
 
-    def __init__(self, config: Config, seed: int) -> None:
+    def __init__(self, config: Config, seed: int, resume_from: int = 0) -> None:
         self.config = config
-        self.traders = [Trader(config, session, seed, self._tell) for session in SESSIONS]
+        self.traders = [Trader(config, session, seed, self._tell, resume_from) for session in SESSIONS]
         self.watcher = Watcher(config)
         self._open = AsyncExitStack()
         self._changed = asyncio.Event()
@@ -237,6 +240,11 @@ class Load:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._open.aclose()
+
+    @property
+    def in_flight(self) -> int:
+        """Commands of all that are not answered yet."""
+        return sum(trader.broker.in_flight for trader in self.traders)
 
     async def more(self, reports: int) -> None:
         """Until each trader has heard so many more reports; then there is still something under way."""

@@ -1,0 +1,108 @@
+"""What happens to an exchange while others trade on it, and everything that was seen of it outside."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from components.client.market import Trade
+from run.config import Config
+from run.supervisor import PARTS, Exchange
+from tests.scenarios.checker import Checker, Heard, Levels
+from tests.scenarios.load import SYMBOLS, Load, Watcher, last_pulse
+
+AFTER = 700  # reports to everyone between one blow and the next
+
+
+@dataclass
+class Run:
+    """An exchange that went through something and was stopped, and what those outside saw of it."""
+
+    config: Config
+    heard: list[Heard]
+    books: list[dict[int, Levels]]  # as shown by one who watched all the time, and by one who came at the end
+    trades: dict[int, list[Trade]]
+    trades_lost: dict[int, int]  # as the subscriber counts them
+    event_hash: int  # as the matcher said it last
+
+    def judge(self) -> None:
+        """Raise Violation where a promise was broken."""
+        checker = Checker(self.config.journal_dir, self.config.events_dir)
+        checker.all(self.heard, self.books, self.event_hash)
+        for symbol, trades in self.trades.items():
+            checker.trades_are_the_log(symbol, trades, self.trades_lost[symbol])
+
+
+async def restart(exchange: Exchange, load: Load, *parts: str) -> None:
+    """kill -9, and wait for the next process."""
+    assert load.in_flight, "nothing is under way: the blow proves nothing"
+    for part in parts:
+        exchange.kill(part)
+    for part in parts:
+        await asyncio.to_thread(exchange.wait_ready, part)
+
+
+async def blows(exchange: Exchange, load: Load) -> None:
+    """Each part is killed once while all trade, then some of it again in worse ways."""
+    await load.more(AFTER)
+    for part in ("matcher", "sequencer", "gateway", "publisher"):
+        await restart(exchange, load, part)
+        await load.more(AFTER)
+    exchange.kill("matcher", signal.SIGSTOP)
+    await load.stuck()
+    exchange.kill("matcher", signal.SIGCONT)
+    await load.more(AFTER)
+    for part in ("matcher", "sequencer", "gateway"):  # again before it has caught up
+        await restart(exchange, load, part)
+        await restart(exchange, load, part)
+    await load.more(AFTER)
+    await restart(exchange, load, *PARTS)
+    await load.more(AFTER)
+
+
+def random_blows(seed: int, count: int) -> Callable[[Exchange, Load], Awaitable[None]]:
+    """So many blows, each to some parts, after some reports, with or without waiting for what it did."""
+
+    async def blows(exchange: Exchange, load: Load) -> None:
+        choose = random.Random(seed)
+        for _ in range(count):
+            await load.more(choose.choice((1, 50, 300, 2_000)))
+            parts = choose.sample(PARTS, choose.choice((1, 1, 1, 2, 4)))
+            for part in parts:
+                with contextlib.suppress(ProcessLookupError):  # it is down already
+                    exchange.kill(part)
+            for part in parts[: choose.randint(0, len(parts))]:
+                await asyncio.to_thread(exchange.wait_ready, part)
+        await load.more(AFTER)
+
+    return blows
+
+
+async def watch(exchange: Exchange, seed: int, what: Callable[[Exchange, Load], Awaitable[None]]) -> Run:
+    """Trade through it all, settle, and collect what was seen."""
+    async with Load(exchange.config, seed) as load:
+        await what(exchange, load)
+        await load.settle()
+        return await collect(load)
+
+
+async def collect(load: Load) -> Run:
+    """What those outside saw, once nobody has anything more to hear."""
+    pulse = last_pulse(load.config)
+    await load.watcher.up_to(pulse.event_seq)
+    newcomer = Watcher(load.config)
+    async with newcomer.market:
+        await newcomer.up_to(pulse.event_seq)
+        joined_late = await newcomer.books()
+    return Run(
+        load.config,
+        [trader.heard() for trader in load.traders],
+        [await load.watcher.books(), joined_late],
+        {symbol: load.watcher.trades[name] for name, (symbol, _, _) in SYMBOLS.items()},
+        {symbol: load.watcher.market.feeds.trades(name).lost for name, (symbol, _, _) in SYMBOLS.items()},
+        pulse.event_hash,
+    )
