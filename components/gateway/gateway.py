@@ -229,6 +229,8 @@ class Gateway:
             self._refuse(identity, commands, Reason.SESSION_MISMATCH)
         elif opening and int(commands["qty"][0]) < 0:
             self._refuse(identity, commands, Reason.QTY_OUT_OF_RANGE)
+        elif _says_more(commands, opening):
+            self._refuse(identity, commands, Reason.RESERVED_NOT_ZERO)  # sequenced, its token would stand among refs
         elif not self.uplink.accepting:
             self._refuse(identity, commands, Reason.UNAVAILABLE)
         elif not self.uplink.room_for_cancels(1):
@@ -453,6 +455,14 @@ class Gateway:
 def _copy(commands: np.ndarray) -> np.ndarray:
     """COMMAND rows that may be written to. Copied as bytes: NumPy copies structured rows field by field."""
     return np.frombuffer(bytearray(commands.data), COMMAND)
+
+
+def _says_more(commands: np.ndarray, opening: bool) -> bool:
+    """Whether a session's command has anything in a field that means nothing for it."""
+    rest = _copy(commands)
+    for name in ("kind", "session", "client_ref", "gateway", *(("qty",) if opening else ())):
+        rest[name] = 0
+    return bool(rest.view(np.int64).any())
 
 
 def _first_and_newest(seqs: np.ndarray) -> np.ndarray:

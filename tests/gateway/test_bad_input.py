@@ -151,6 +151,19 @@ def test_a_log_on_that_makes_no_sense(x: Exchange, row: dict[str, int], named: i
     the_other_is_unharmed(x)
 
 
+@pytest.mark.parametrize("kind", [CommandKind.OPEN_SESSION, CommandKind.CLOSE_SESSION])
+def test_a_session_command_that_says_more_is_not_sequenced_so_that_refs_are_found(x: Exchange, kind: int) -> None:
+    x.say(A, frame(1, *(limit(ref) for ref in range(1, 5))))
+    data = BROKER_FRAME.encode({"session": 1}, commands=commands({"kind": kind, "session": 1, "price": 1}))
+    (told,) = x.say(A, data)
+    assert told["events"]["reason"].tolist() == [Reason.RESERVED_NOT_ZERO]
+    assert told["events"]["seq"].tolist() == [0]
+    x.say(A, frame(1, *(limit(ref) for ref in range(5, 9))))
+    for ref in range(1, 9):
+        assert joined(x.say(A, frame(1, limit(ref))))["kind"].tolist() == [EventKind.ACCEPTED]
+    the_other_is_unharmed(x)
+
+
 def test_before_log_on_every_command_is_refused_by_name(x: Exchange) -> None:
     events = joined(x.say(b"\0cccc", frame(1, limit(1), limit(2))))
     assert events["reason"].tolist() == [Reason.NOT_LOGGED_ON] * 2
