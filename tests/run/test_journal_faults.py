@@ -72,7 +72,7 @@ def test_what_was_acknowledged_survives_power_losses_and_what_was_cut_stays_away
 
 @pytest.mark.long
 def test_what_was_acknowledged_survives_power_losses_long() -> None:
-    for seed in range(1_000, 4_000):
+    for seed in range(1_000, 2_000):
         try:
             live_and_die(seed, 12)
         except BaseException as error:
