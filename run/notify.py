@@ -6,6 +6,7 @@ nothing is sent.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 
@@ -16,8 +17,7 @@ def notify(**fields: str | int) -> None:
     if not address:
         return
     message = "\n".join(f"{name}={value}" for name, value in fields.items()).encode()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        try:
-            sender.sendto(message, f"\0{address[1:]}" if address.startswith("@") else address)
-        except (FileNotFoundError, ConnectionRefusedError):
-            pass  # whoever asked has gone; there is nobody to tell
+    place = f"\0{address[1:]}" if address.startswith("@") else address
+    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    with sender, contextlib.suppress(FileNotFoundError, ConnectionRefusedError):  # whoever asked has gone
+        sender.sendto(message, place)

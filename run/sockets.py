@@ -19,6 +19,16 @@ class RuntimeDirInUse(RuntimeError):
     """Another exchange holds the runtime directory; binding would silently steal its ipc paths."""
 
 
+class CannotListen(RuntimeError):
+    """An endpoint is taken, or not this machine's."""
+
+    def __init__(self, link: Link, endpoint: str, error: zmq.ZMQError) -> None:
+        super().__init__(
+            f"cannot listen for {link.name} on {endpoint}: {error}. If another program is there, name another address"
+            " in the configuration."
+        )
+
+
 class RuntimeLock:
     """An exclusive lock on one role of a runtime directory, held as long as the process lives."""
 
@@ -31,7 +41,8 @@ class RuntimeLock:
         except BlockingIOError:
             os.close(self._fd)
             raise RuntimeDirInUse(
-                f"{runtime_dir}: another {role} is running there. Stop it, or give this exchange a runtime_dir of its own."
+                f"{runtime_dir}: another {role} is running there. Stop it, or give this exchange a runtime_dir of its"
+                " own."
             ) from None
 
     def release(self) -> None:
@@ -40,17 +51,25 @@ class RuntimeLock:
 
 
 def bind(
-    context: zmq.Context[zmq.Socket[bytes]], link: Link, runtime_dir: Path, hwm: int, also: Sequence[str] = ()
+    context: zmq.Context[zmq.Socket[bytes]],
+    link: Link,
+    runtime_dir: Path,
+    hwm: int,
+    also: Sequence[str] = (),
+    max_bytes: int = -1,
 ) -> zmq.Socket[bytes]:
-    """The binding side of `link`, at most `hwm` messages queued per peer and direction; `also` are tcp endpoints."""
+    """The binding side of `link`, at most `hwm` messages queued per peer and direction; `also` are tcp endpoints.
+
+    A peer that sends a message of more than `max_bytes` is cut off before it is read. Raises CannotListen.
+    """
     socket = _socket(context, link.binds[1], hwm)
-    try:
-        socket.bind(link.endpoint(runtime_dir))
-        for endpoint in also:
+    socket.maxmsgsize = max_bytes
+    for endpoint in (link.endpoint(runtime_dir), *also):
+        try:
             socket.bind(endpoint)
-    except zmq.ZMQError as error:
-        socket.close()
-        raise RuntimeError(f"cannot listen for {link.name} on {[link.endpoint(runtime_dir), *also]}: {error}") from error
+        except zmq.ZMQError as error:
+            socket.close()
+            raise CannotListen(link, endpoint, error) from error
     return socket
 
 

@@ -278,7 +278,7 @@ class Order:
             self.price, self.qty = report.price, report.qty
         elif step is Step.REDUCED:
             self.qty -= report.qty
-        elif step is not Step.CANCELLED:
+        elif step is Step.EXECUTED or step is Step.FILLED:
             self.notional += report.price * report.qty
             self.executions.append(report)
         if step is Step.CANCELLED or step is Step.REJECTED:

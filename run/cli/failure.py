@@ -23,6 +23,7 @@ EXPECTED: dict[str, int] = {
     "run.kernels.KernelsFailed": FAILED,
     "run.parts.gateway.HistoryChanged": FAILED,
     "run.parts.matcher.JournalWentBack": FAILED,
+    "run.sockets.CannotListen": CANNOT,
     "run.sockets.RuntimeDirInUse": CANNOT,
     "run.supervisor.ExchangeFailed": CANNOT,
 }
@@ -34,8 +35,6 @@ def expected(error: Exception) -> tuple[str, int] | None:
         status = EXPECTED.get(f"{kind.__module__}.{kind.__qualname__}")
         if status is not None:
             return str(error), status
-    if isinstance(error, RuntimeError) and type(error.__cause__).__module__.startswith("zmq"):
-        return f"{error}. If another program is there, name another address in the configuration.", CANNOT
     if isinstance(error, PermissionError) and error.filename:
         return f"{error.filename}: {error.strerror}. `zmx config --show` says which place can be changed how.", CANNOT
     return None

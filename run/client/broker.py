@@ -18,9 +18,9 @@ from typing import Any, Final, Generic, Protocol, Self
 
 import numpy as np
 import zmq
-import zmq.asyncio
 
 from components.client.orders import Answer, AnyOrder, Link, Order, Report, Session, SessionLost
+from run.client.arrivals import Arrivals
 from run.clock import Clock, SystemClock
 from run.config import default_runtime_dir
 from run.topology import ORDERS
@@ -54,23 +54,23 @@ class Terms(Protocol):
 class _Wire:
     """The socket, and the bytes between it and the session; waits for nothing."""
 
-    def __init__(self, context: zmq.Context[Any], endpoint: str, session: Session[Any], clock: Clock) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, session: Session[Any], clock: Clock
+    ) -> None:
         self._session = session
         self._clock = clock
         self._waiting: list[bytes] = []  # found no room in the socket yet
-        self.dealer: zmq.Socket[Any] = context.socket(zmq.DEALER)
+        self.dealer = context.socket(zmq.DEALER)
         self.dealer.linger = _LINGER_MS
         self.dealer.rcvhwm = self.dealer.sndhwm = _QUEUE
         self.dealer.connect(endpoint)
-        # asyncio's sockets give futures; what waits is taken at once through a plain one over the same handle.
-        self._plain: zmq.Socket[bytes] = zmq.Socket.shadow(self.dealer.underlying)
 
     def pump(self) -> bool:
         """Take what has come, a slice of it, and send what is due. Returns whether anything came."""
         came = False
         for _ in range(_SLICE):
             try:
-                frame = self._plain.recv(zmq.NOBLOCK)
+                frame = self.dealer.recv(zmq.NOBLOCK)
             except zmq.Again:
                 break
             came = True
@@ -84,7 +84,7 @@ class _Wire:
         self._waiting += self._session.take_frames()
         while self._waiting:
             try:
-                self._plain.send(self._waiting[0], zmq.NOBLOCK)
+                self.dealer.send(self._waiting[0], zmq.NOBLOCK)
             except zmq.Again:
                 return
             del self._waiting[0]
@@ -272,7 +272,8 @@ class Broker(_Desk[LiveOrder]):
         super().__init__(
             self._make_order, endpoint, session, account, instruments, resume_from, resend, timeout_s, window, clock
         )
-        self._context: zmq.asyncio.Context | None = None
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._arrivals: Arrivals | None = None
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
@@ -282,9 +283,10 @@ class Broker(_Desk[LiveOrder]):
         return order
 
     async def __aenter__(self) -> Self:
-        self._context = zmq.asyncio.Context()
+        self._context = zmq.Context()
         self._wire = _Wire(self._context, self.endpoint, self.core, self._clock)
-        self._task = asyncio.create_task(self._run(self._wire), name="broker")
+        self._arrivals = Arrivals(self._wire.dealer)
+        self._task = asyncio.create_task(self._run(self._wire, self._arrivals), name="broker")
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._until(lambda: self.core.link is Link.OPEN)
@@ -306,11 +308,18 @@ class Broker(_Desk[LiveOrder]):
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._arrivals is not None:
+            self._arrivals.close()
         if self._wire is not None:
             self._wire.dealer.close()
         if self._context is not None:
             self._context.term()
-        self._task = self._context = self._wire = None
+        self._task = self._context = self._wire = self._arrivals = None
+
+    def _flush(self) -> None:
+        super()._flush()
+        if self._arrivals is not None:
+            self._arrivals.stir()
 
     # -------------------------------------------------------------------------------------------- orders
 
@@ -468,18 +477,15 @@ class Broker(_Desk[LiveOrder]):
         if self._task.done() and not self._task.cancelled() and (error := self._task.exception()) is not None:
             raise error
 
-    async def _run(self, wire: _Wire) -> None:
+    async def _run(self, wire: _Wire, arrivals: Arrivals) -> None:
         """Take what comes, as long as this lasts; ends by SessionLost."""
-        poller = zmq.asyncio.Poller()
-        poller.register(wire.dealer, zmq.POLLIN)
         try:
             while True:
                 if wire.pump():
                     self._wake()
                 if self.core.link is Link.LOST:
                     raise SessionLost(self.core.session, self.core.lost)
-                await poller.poll(_TICK_MS)
-                await asyncio.sleep(0)  # a busy exchange must not keep the loop to itself
+                await arrivals.wait(_TICK_MS / 1e3)
         finally:
             self._wake()
 

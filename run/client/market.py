@@ -10,14 +10,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import zmq
-import zmq.asyncio
 
 from components.client.book import Book
 from components.client.feed import Feed
 from components.client.market import PULSE_TOPIC, Instrument, MarketFeeds, Top, Trade
+from run.client.arrivals import Arrivals
 from run.clock import Clock, SystemClock
 from run.config import default_runtime_dir
 from run.topology import MARKET, SNAPSHOTS
@@ -36,23 +36,21 @@ class UnknownSymbol(LookupError):
 class _Link:
     """Both sockets, the feeds, and the bytes between them; waits for nothing."""
 
-    def __init__(self, context: zmq.Context[Any], market: str, snapshots: str, clock: Clock) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], market: str, snapshots: str, clock: Clock) -> None:
         runtime_dir = Path(default_runtime_dir())
         self.market = market or MARKET.endpoint(runtime_dir)
         self.snapshots = snapshots or SNAPSHOTS.endpoint(runtime_dir)
         self.feeds = MarketFeeds(_RETRY_MS * 1_000_000)
         self._clock = clock
         self._subscribed: set[str] = set()
-        self.sub: zmq.Socket[Any] = self._connect(context, zmq.SUB, self.market)
-        self.dealer: zmq.Socket[Any] = self._connect(context, zmq.DEALER, self.snapshots)
-        # asyncio's sockets give futures; what waits is taken at once through plain ones over the same handles.
-        self._plain_sub: zmq.Socket[bytes] = zmq.Socket.shadow(self.sub.underlying)
-        self._plain_dealer: zmq.Socket[bytes] = zmq.Socket.shadow(self.dealer.underlying)
-        self._plain_sub.subscribe(PULSE_TOPIC)
+        self.sub = self._connect(context, zmq.SUB, self.market)
+        self.dealer = self._connect(context, zmq.DEALER, self.snapshots)
+        self.stir: Callable[[], None] = lambda: None  # whoever waits for the sockets: look at them again
+        self.sub.subscribe(PULSE_TOPIC)
 
     @staticmethod
-    def _connect(context: zmq.Context[Any], kind: int, endpoint: str) -> zmq.Socket[Any]:
-        socket: zmq.Socket[Any] = context.socket(kind)
+    def _connect(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str) -> zmq.Socket[bytes]:
+        socket = context.socket(kind)
         socket.linger = 0
         socket.rcvhwm = socket.sndhwm = _QUEUE
         socket.connect(endpoint)
@@ -64,7 +62,7 @@ class _Link:
         feed = make(symbol)
         if feed.topic not in self._subscribed:
             self._subscribed.add(feed.topic)
-            self._plain_sub.subscribe(feed.topic)
+            self.sub.subscribe(feed.topic)
             self.ask()
         return feed
 
@@ -72,7 +70,7 @@ class _Link:
         """Forget a feed."""
         if feed.topic in self._subscribed:
             self._subscribed.remove(feed.topic)
-            self._plain_sub.unsubscribe(feed.topic)
+            self.sub.unsubscribe(feed.topic)
         self.feeds.close(feed.topic)
 
     def ask(self) -> None:
@@ -80,15 +78,16 @@ class _Link:
         self._must_be_open()
         for request in self.feeds.requests(self._clock.monotonic_ns()):
             try:
-                self._plain_dealer.send(request, zmq.NOBLOCK)
+                self.dealer.send(request, zmq.NOBLOCK)
             except zmq.Again:
-                return
+                break
+        self.stir()
 
     def take(self) -> bool:
         """Take what waits, a slice of it. Returns whether anything changed."""
         self._must_be_open()
         changed = False
-        for socket in (self._plain_sub, self._plain_dealer):
+        for socket in (self.sub, self.dealer):
             for _ in range(_SLICE):
                 try:
                     parts = socket.recv_multipart(zmq.NOBLOCK)
@@ -99,7 +98,7 @@ class _Link:
         return changed
 
     def _must_be_open(self) -> None:
-        """The plain sockets do not know when the others are closed, and must not be used then."""
+        """Nothing is said over a closed socket."""
         if self.sub.closed:
             raise RuntimeError("this MarketData is closed")
 
@@ -141,16 +140,19 @@ class MarketData:
         self._endpoints = (market, snapshots)
         self._timeout_s = timeout_s
         self._clock = clock or SystemClock()
-        self._context: zmq.asyncio.Context | None = None
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._arrivals: Arrivals | None = None
         self._sockets: _Link | None = None
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._context = zmq.asyncio.Context()
+        self._context = zmq.Context()
         self._sockets = _Link(self._context, *self._endpoints, self._clock)
+        self._arrivals = Arrivals(self._sockets.sub, self._sockets.dealer)
+        self._sockets.stir = self._arrivals.stir
         self._changed = asyncio.Event()
-        self._task = asyncio.create_task(self._run(), name="market data")
+        self._task = asyncio.create_task(self._run(self._arrivals), name="market data")
         return self
 
     async def __aexit__(
@@ -163,10 +165,12 @@ class MarketData:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._arrivals is not None:
+            self._arrivals.close()
             self._link.close()
         if self._context is not None:
             self._context.term()
-        self._task = self._context = None
+        self._task = self._context = self._arrivals = None
 
     @property
     def _link(self) -> _Link:
@@ -246,17 +250,13 @@ class MarketData:
         except TimeoutError:
             raise self._link.late(what, self._timeout_s) from None
 
-    async def _run(self) -> None:
+    async def _run(self, arrivals: Arrivals) -> None:
         """Take what comes, as long as this lasts."""
-        poller = zmq.asyncio.Poller()
-        poller.register(self._link.sub, zmq.POLLIN)
-        poller.register(self._link.dealer, zmq.POLLIN)
         try:
             while True:
-                await poller.poll(_RETRY_MS)
                 if self._link.take():
                     self._wake()
-                await asyncio.sleep(0)  # a busy market must not keep the loop to itself
+                await arrivals.wait(_RETRY_MS / 1e3)
         finally:
             self._wake()
 

@@ -80,14 +80,9 @@ class GatewayAgent:
         incarnation, now_ns = self._clock.time_ns(), self._clock.monotonic_ns()
         index = self._read_history()
         self.gateway = Gateway(settings.id, incarnation, limits, self.read_events, now_ns, index)
-        self._orders = bind(self._context, ORDERS, runtime_dir, settings.queue)
+        also = [settings.tcp] if settings.tcp else []
+        self._orders = bind(self._context, ORDERS, runtime_dir, settings.queue, also, 2 * MAX_FRAME_BYTES)
         opened.callback(self._orders.close)
-        if settings.tcp:
-            self._orders.maxmsgsize = 2 * MAX_FRAME_BYTES  # who sends more is cut off before it is read
-            try:
-                self._orders.bind(settings.tcp)
-            except zmq.ZMQError as error:
-                raise RuntimeError(f"cannot listen for brokers on {settings.tcp}: {error}") from error
 
     def do_work(self) -> int:
         """One duty cycle."""

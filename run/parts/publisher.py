@@ -29,6 +29,7 @@ _EVENTS: Final = 8_192  # taken at once: bounds a cycle and the largest frame
 _FRAMES: Final = 64
 _SUBSCRIPTIONS: Final = 256
 _REQUESTS: Final = 8  # answered per cycle; each costs up to a snapshot of a whole book
+_MAX_REQUEST_BYTES: Final = 4_096  # a question is a topic and two numbers
 _REMEMBERED: Final = 64  # last events, of so many last batches: compared with the log when the exchange starts again
 
 
@@ -61,7 +62,7 @@ class PublisherAgent:
         opened.callback(self._market.close)
         self._market.xpub_verbose = 1  # all subscriptions are seen, so that each is told where its topic stands
         also = _given(settings.snapshots_tcp)
-        self._snapshots = bind(self._context, SNAPSHOTS, runtime_dir, settings.queue, also)
+        self._snapshots = bind(self._context, SNAPSHOTS, runtime_dir, settings.queue, also, _MAX_REQUEST_BYTES)
         opened.callback(self._snapshots.close)
 
     def do_work(self) -> int:
