@@ -113,7 +113,7 @@ class Matcher:
         4_096, "events", "per engine step; a larger one makes larger frames, never other events", least=16, most=1 << 20
     )
     queue: int = setting(
-        10_000, "messages", "per subscriber of the event stream; who reads slower repairs from the log"
+        1_000, "messages", "of up to 1 MB per subscriber of the event stream; who reads slower repairs from the log"
     )
     heartbeat_ms: int = setting(50, "ms", "between heartbeats on the event stream when nothing else is sent")
     segment_mib: int = setting(256, "MiB", "per event log segment", most=4_096)

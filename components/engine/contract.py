@@ -25,7 +25,7 @@ class Engine(Protocol):
 
     @property
     def event_hash(self) -> int:
-        """Running hash over all events, a signed 64-bit integer."""
+        """Running hash over all events that `apply` has yielded so far, a signed 64-bit integer."""
 
     @property
     def next_deadline_ns(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from components.engine.compiled.checks import account_exists, instrument_exists, only_session
@@ -140,6 +142,17 @@ def party_event(s: int, kind: Word, party: Word) -> None:
 
 
 @cold_kernel
+def enter_party(s: int, row: Any) -> None:
+    """Fill an account's or a session's row: of a firm, with a name, without orders."""
+    terms = party_terms_at(s, head_of(s)["extension"])
+    row["firm"] = terms["firm"]
+    row["first"] = NONE
+    row["last"] = NONE
+    row["name0"] = terms["name0"]
+    row["name1"] = terms["name1"]
+
+
+@cold_kernel
 def add_account(s: int, command: np.void) -> Word:
     """An account of a firm."""
     account = np.int64(command["account"])
@@ -148,13 +161,7 @@ def add_account(s: int, command: np.void) -> Word:
         rejected_event(s, command, reason, 0, 0)
         return DONE
     head = head_of(s)
-    terms = party_terms_at(s, head["extension"])
-    row = account_at(s, account)
-    row["firm"] = terms["firm"]
-    row["first"] = NONE
-    row["last"] = NONE
-    row["name0"] = terms["name0"]
-    row["name1"] = terms["name1"]
+    enter_party(s, account_at(s, account))
     head["accounts"] = max(head["accounts"], account)
     party_event(s, EventKind.ACCOUNT_ADDED, account)
     return DONE
@@ -169,13 +176,7 @@ def add_session(s: int, command: np.void) -> Word:
         rejected_event(s, command, reason, 0, 0)
         return DONE
     head = head_of(s)
-    terms = party_terms_at(s, head["extension"])
-    row = session_at(s, session)
-    row["firm"] = terms["firm"]
-    row["first"] = NONE
-    row["last"] = NONE
-    row["name0"] = terms["name0"]
-    row["name1"] = terms["name1"]
+    enter_party(s, session_at(s, session))
     head["sessions"] = max(head["sessions"], session)
     party_event(s, EventKind.SESSION_ADDED, session)
     return DONE

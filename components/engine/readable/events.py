@@ -68,7 +68,7 @@ def as_signed(value: int) -> int:
 
 
 class EventLog:
-    """Numbers events, hashes them, and holds them until they are taken."""
+    """Numbers events, holds them until they are taken, and hashes what was taken."""
 
     def __init__(self) -> None:
         self.seq = 0
@@ -79,13 +79,14 @@ class EventLog:
         """Give the event its number and keep it."""
         self.seq += 1
         raw = layout.pack({**fields, "seq": self.seq})
-        self.hash = hash_event(self.hash, raw)
         self._waiting.append(raw)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def take(self, most: int) -> np.ndarray:
-        """Up to `most` of the oldest events, as EVENT[n]."""
+        """Up to `most` of the oldest events, as EVENT[n], now in the hash."""
         taken, self._waiting = self._waiting[:most], self._waiting[most:]
+        for raw in taken:
+            self.hash = hash_event(self.hash, raw)
         return np.frombuffer(b"".join(taken), EVENT)
