@@ -16,7 +16,7 @@ import numpy as np
 from components.client.book import Book
 from components.client.feed import Feed, Need
 from wire.constants import VERSION
-from wire.frames import MARKET_FRAME
+from wire.frames import MARKET_FRAME, Batch
 from wire.reasons import WireError
 from wire.schema import schema
 from wire.units import from_units, to_units
@@ -120,6 +120,7 @@ class TradeFeed(Feed):
         self.lost = 0
         self._readers: list[deque[Trade]] = []
         self._told: int | None = None  # number of the last trade that readers got
+        self._told_epoch = 0  # in which it went on from there
 
     def reader(self) -> deque[Trade]:
         """A queue that every trade from now on is put into, to be taken from its left."""
@@ -130,6 +131,24 @@ class TradeFeed(Feed):
         """Put no more into a reader's queue."""
         self._readers = [each for each in self._readers if each is not reader]
 
+    def on_snapshot(self, batch: Batch) -> bool:
+        """Take the latest trades; where an epoch's first would leave some out, those that were missed are asked for.
+
+        If they are not kept any more, another snapshot follows, and is taken whatever it leaves out.
+        """
+        epoch, seq = int(batch.head["epoch"][0]), int(batch.head["first_seq"][0])
+        if (
+            self._told is None
+            or epoch < self.epoch
+            or epoch == self._told_epoch
+            or seq - self._told <= len(batch["trades"])
+        ):
+            return super().on_snapshot(batch)
+        self.on_epoch(epoch)
+        self._told_epoch = epoch
+        self._based, self.seq, self._heard = True, self._told, max(self._heard, seq)
+        return self._take_early()
+
     def _restart(self, rows: np.ndarray, seq: int) -> None:
         trades = [Trade._make(row[:6]) for row in rows.tolist()]
         if self._told is None or self._told > seq:  # the beginning, or trades were withdrawn
@@ -138,7 +157,7 @@ class TradeFeed(Feed):
             missed = seq - self._told
             self.lost += max(missed - len(trades), 0)
             self._add(trades[max(len(trades) - missed, 0) :])
-        self._told = seq
+        self._told, self._told_epoch = seq, self.epoch
 
     def _apply(self, rows: np.ndarray) -> None:
         self._add([Trade._make(row[:6]) for row in rows.tolist()])

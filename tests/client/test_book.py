@@ -285,6 +285,35 @@ def test_trades_that_nobody_keeps_any_more_are_counted() -> None:
     assert [trade.match for trade in tape] == [6, 17, 18, 19, 20]
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_trades_missed_while_the_exchange_started_again_are_asked_for(kept: bool) -> None:
+    feed = TradeFeed("trades.AAPL")
+    tape = feed.reader()
+
+    def give(kind: MarketKind, epoch: int, first: int, *matches: int) -> None:
+        head = {"kind": kind, "symbol": 1, "epoch": epoch, "first_seq": first}
+        feed.on_frame(MARKET_FRAME.decode(MARKET_FRAME.encode(head, trades=trade_rows(*matches))))
+
+    give(MarketKind.SNAPSHOT, 1, 5, 4, 5)
+    give(MarketKind.TRADE, 1, 6, 6)
+    give(MarketKind.TRADE, 2, 12, 12)
+    assert need(feed) == Need.SNAPSHOT
+    give(MarketKind.SNAPSHOT, 2, 11, 10, 11)  # the latest two only
+    assert need(feed) == Need.replay(7, 11)
+    if kept:
+        give(MarketKind.TRADE, 2, 7, 7, 8, 9, 10, 11)
+        assert [trade.match for trade in tape] == [6, 7, 8, 9, 10, 11, 12]
+    else:
+        give(MarketKind.REFUSED, 2, 9)
+        assert need(feed) == Need.SNAPSHOT
+        give(MarketKind.SNAPSHOT, 2, 12, 11, 12)
+        assert [trade.match for trade in tape] == [6, 11, 12]
+    assert feed.lost == (0 if kept else 4)
+    give(MarketKind.TRADE, 2, 13, 13)
+    assert [trade.match for trade in tape][-1] == 13
+    assert feed.synced
+
+
 def test_level_1_is_empty_until_something_was_said() -> None:
     feed = TopFeed("l1.AAPL")
     head = {"kind": MarketKind.SNAPSHOT, "symbol": 1, "epoch": 1, "first_seq": 0}
