@@ -247,7 +247,7 @@ class Load:
         return sum(trader.broker.in_flight for trader in self.traders)
 
     async def more(self, reports: int) -> None:
-        """Until each trader has heard so many more reports; then there is still something under way."""
+        """Until each trader has heard so many more reports."""
         enough = [trader.reports + reports for trader in self.traders]
         for trader, number in zip(self.traders, enough, strict=True):
             trader.limit = number + SURPLUS
@@ -255,6 +255,12 @@ class Load:
             lambda: all(trader.reports >= number for trader, number in zip(self.traders, enough, strict=True)),
             f"{reports} more reports for each",
         )
+
+    async def under_way(self) -> None:
+        """Until a command is under way: what is done next, without waiting, happens to it."""
+        for trader in self.traders:
+            trader.limit = max(trader.limit, trader.reports + SURPLUS)
+        await self._until(lambda: self.in_flight > 0, "a command under way")
 
     async def stuck(self) -> None:
         """Until nobody has room in the window for another command."""
