@@ -36,13 +36,13 @@ SURPLUS = 2_000  # reports that each trader trades for beyond what is waited for
 PATIENCE_S = 30.0  # far beyond what anything takes: who waits so long waits for ever
 
 
-def configured(folder: Path, *, tcp: bool = False) -> Config:
+def configured(folder: Path) -> Config:
     """The ready market with its places in `folder`, in small segments, so that they roll while parts are killed."""
     ready = default()
     return dataclasses.replace(
         ready,
         place=Place(str(folder / "run"), str(folder / "data")),
-        gateway=dataclasses.replace(ready.gateway, tcp="" if not tcp else "tcp://127.0.0.1:*"),
+        gateway=dataclasses.replace(ready.gateway, tcp=""),
         sequencer=dataclasses.replace(ready.sequencer, segment_mib=1),
         matcher=dataclasses.replace(ready.matcher, segment_mib=1),
         publisher=dataclasses.replace(ready.publisher, tcp="", snapshots_tcp=""),
