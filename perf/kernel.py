@@ -10,6 +10,7 @@ Not in it: sockets, journal, reading the events. In it: every check, every event
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import platform
 import statistics
@@ -58,6 +59,8 @@ def measure(
     warm_up, timed = commands[:-messages], commands[-messages:]
     judge(commands[:JUDGED], symbols)
     rows, ends = [], set()
+    gc.collect()
+    gc.freeze()  # as every part does before it serves (run/loop.py)
     for size in sizes:
         rates = []
         for repeat in range(repeats):

@@ -6,6 +6,7 @@ call `do_work()` by hand with a clock they turn. (After Agrona's Agent, AgentRun
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -67,6 +68,8 @@ def run_agent(
     """Run an agent until `stopping()`. `ready` is called once it serves; on_close runs however the loop ends."""
     try:
         agent.on_start()
+        gc.collect()
+        gc.freeze()  # what the start made stays: no later collection looks at it again
         ready()
         idle = make_idle(agent)
         while not stopping():

@@ -9,7 +9,13 @@ from components.engine.compiled.checks import check_sender
 from components.engine.compiled.events import hash_events, new_event, rejected_event
 from components.engine.compiled.ladder import ladder_room
 from components.engine.compiled.matching import has_event_room, match_taker
-from components.engine.compiled.orders import find_by_id, find_by_ref, side_index
+from components.engine.compiled.orders import (
+    find_by_id,
+    find_by_ref,
+    prefetch_maps,
+    prefetch_target,
+    side_index,
+)
 from components.engine.compiled.state import (
     BROKEN,
     DONE,
@@ -54,6 +60,8 @@ from components.kernels.maps import map_rehash
 from wire.constants import MAX_ACCOUNT, MAX_SESSION, MAX_SYMBOL
 from wire.enums import CommandKind, EventKind, Reason
 
+_FAR, _NEAR = 12, 6  # commands ahead
+
 
 @kernel
 def apply_group(s: int) -> Word:
@@ -71,6 +79,7 @@ def apply_group(s: int) -> Word:
             return EVENTS_FULL
         command = command_at(s, head["index"])
         if head["stage"] == FRESH:
+            look_ahead(s, head["index"], len(commands))
             if not has_state_room(s, command):
                 return NEED_ROOM
             if head["index"] > 0:
@@ -85,6 +94,15 @@ def apply_group(s: int) -> Word:
         head["extension"] += command["extensions"]
         head["index"] += 1
     return DONE
+
+
+@kernel
+def look_ahead(s: int, index: Word, count: Word) -> None:
+    """Have fetched what commands a little later will touch: their map entries first, their orders nearer the time."""
+    if index + _FAR < count:
+        prefetch_maps(s, command_at(s, index + _FAR), head_of(s)["command_seq"] + _FAR)
+    if index + _NEAR < count:
+        prefetch_target(s, command_at(s, index + _NEAR))
 
 
 @kernel

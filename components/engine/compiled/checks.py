@@ -85,7 +85,8 @@ def check_price(s: int, symbol: Word, price: Word) -> Word:
     """Rows 17 and 18 for a limit price."""
     if not 0 < price <= book_at(s, symbol)["max_price"]:
         return Reason.PRICE_OUT_OF_RANGE
-    if price % band_at(s, band_for(s, symbol, price))["tick"] != 0:
+    tick = band_at(s, band_for(s, symbol, price))["tick"]
+    if tick != 1 and price % tick != 0:
         return Reason.PRICE_NOT_ON_TICK
     return Reason.NONE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from components.engine.compiled.state import (
     empty_state,
 )
 from components.engine.contract import MIN_EVENT_CAPACITY, BrokenInvariant
-from components.kernels.kernel import JIT, StateTable
+from components.kernels.kernel import JIT, StateTable, cache_aligned
 from wire.constants import MAX_BANDS, RULES_VERSION
 from wire.dtypes import COMMAND, EVENT, EXTENSION, STATE_ORDER
 from wire.state import CanonicalState, state_hash
@@ -44,7 +45,7 @@ class CompiledEngine:
         if event_capacity < MIN_EVENT_CAPACITY:
             raise ValueError(f"an event buffer holds at least {MIN_EVENT_CAPACITY} events")
         self._table = StateTable(len(COLUMNS))
-        self._events = np.zeros(event_capacity, EVENT)
+        self._events = cache_aligned(event_capacity, EVENT)
         self._table[COLUMNS["events"]] = self._events
         self._table[COLUMNS["words"]] = self._events.view(WORD)
         self._no_extensions = np.zeros(0, EXTENSION)
@@ -158,7 +159,7 @@ class CompiledEngine:
         if arrays["head"][0]["rules_version"] != RULES_VERSION:
             raise BrokenInvariant(f"rules version {arrays['head'][0]['rules_version']} is not implemented here")
         # .view: an equal but different dtype object (np.load makes one) would cost every kernel call
-        self._adopt({name: arrays[name].copy().view(dtype) for name, dtype in STATE_ARRAYS.items()})
+        self._adopt({name: _aligned_copy(arrays[name], dtype) for name, dtype in STATE_ARRAYS.items()})
 
     # ------------------------------------------------------------------------------------------------ growing
 
@@ -189,7 +190,7 @@ class CompiledEngine:
         if self._number("orders_live") + 2 > len(arrays["orders"]) // 2:
             self._enlarge("orders", 2 * len(arrays["orders"]))
             for name in ("ids", "refs"):
-                larger = np.zeros(2 * len(arrays["orders"]), WORD)
+                larger = cache_aligned(2 * len(arrays["orders"]), WORD)
                 doors.rehash_entry(arrays[name], larger)
                 arrays[name] = larger
         if self._number("levels_live") + 2 > len(arrays["levels"]) // 2:
@@ -213,9 +214,15 @@ class CompiledEngine:
 
     def _enlarge(self, name: str, length: int) -> None:
         old = self._arrays[name]
-        larger = np.zeros(length, old.dtype)
+        larger = cache_aligned(length, old.dtype)
         larger[: len(old)] = old
         self._arrays[name] = larger
+
+
+def _aligned_copy(array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    copy = cache_aligned(len(array), dtype)
+    copy.view("B")[:] = np.ascontiguousarray(array).view("B")
+    return copy
 
 
 def _apply(address: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from components.engine.compiled.ladder import level_for, remove_level
 from components.engine.compiled.state import (
     NONE,
@@ -10,6 +12,9 @@ from components.engine.compiled.state import (
     ids_of,
     level_at,
     order_at,
+    prefetch_id,
+    prefetch_order,
+    prefetch_ref,
     price_key,
     refs_of,
     session_at,
@@ -17,7 +22,7 @@ from components.engine.compiled.state import (
 from components.engine.compiled.timers import add_timer
 from components.kernels.kernel import Word, kernel
 from components.kernels.maps import hash_key, map_first, map_insert, map_next, map_remove, map_slot
-from wire.enums import Side, TimeInForce
+from wire.enums import CommandKind, Side, TimeInForce
 
 
 @kernel
@@ -186,3 +191,26 @@ def drop_order(s: int, slot: Word, leaves: Word) -> None:
     leave_level(s, slot, leaves)
     unindex_order(s, slot)
     free_order(s, slot)
+
+
+@kernel
+def prefetch_maps(s: int, command: np.void, seq: Word) -> None:
+    """Have the map entries fetched that command number `seq` will look at."""
+    kind = command["kind"]
+    if kind == CommandKind.NEW_ORDER:
+        prefetch_id(s, hash_key(seq, 0) & (len(ids_of(s)) - 1))
+        prefetch_ref(s, hash_key(command["client_ref"], command["session"]) & (len(refs_of(s)) - 1))
+    elif command["target_ref"] != 0:
+        prefetch_ref(s, hash_key(command["target_ref"], command["session"]) & (len(refs_of(s)) - 1))
+    elif command["order_id"] != 0:
+        prefetch_id(s, hash_key(command["order_id"], 0) & (len(ids_of(s)) - 1))
+
+
+@kernel
+def prefetch_target(s: int, command: np.void) -> None:
+    """Have the order fetched that the command most likely means, once its map entry is there."""
+    if command["target_ref"] != 0:
+        refs = refs_of(s)
+        position = map_first(refs, hash_key(command["target_ref"], command["session"]))
+        if position >= 0:
+            prefetch_order(s, map_slot(refs, position))
