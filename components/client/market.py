@@ -208,10 +208,6 @@ class MarketFeeds:
         assert isinstance(feed, kind)
         return feed
 
-    def is_open(self, topic: str) -> bool:
-        """Whether there is a feed of that topic."""
-        return topic.encode() in self._feeds
-
     def close(self, topic: str) -> None:
         """Forget a feed."""
         self._feeds.pop(topic.encode(), None)

@@ -1,4 +1,4 @@
-"""The one door to an engine, compiled or readable, for the matcher, the follower, tests and benchmarks alike."""
+"""The one door to an engine, compiled or readable, for the matcher, journal replay, tests and benchmarks alike."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Small Numba kernels that know nothing of an exchange: the decorators, hash maps, wide integers, hashes."""
+"""Small Numba kernels that know nothing of an exchange: the decorators, hash maps, wide integers."""

@@ -160,7 +160,6 @@ class Crowd:
         self.middles: dict[int, int] = {}
         self.seq = 0
         self.names = 0
-        self.preamble = True
         # A venue of one mood per seed: how deep the books get, how often everything is swept away.
         self.patience = self.chance.choice((0.5, 2.0, 6.0))
         self.biggest = self.chance.choice((8, 60, 400))
