@@ -1,4 +1,4 @@
-"""How fast it is, and who says so: workloads, floors, open-loop latency, results."""
+"""How fast it is, and who says so: one order flow, and a benchmark for each part that is measured."""
 
 from run import kernelcache
 

@@ -1,6 +1,6 @@
 """The chain from gateway frame to events: sequencer and matcher as they run, with a journal synced on a real disk.
 
-`python -m perf.chain [--json] [--dir DIR] [--frame N ...] [--policy fsync|async|memory]`
+`python -m perf.chain [--json] [--dir DIR] [--frame N ...] [--orders N] [--policy fsync|async|memory] [--repeats N]`
 
     this process --PUSH--> sequencer (journal, fdatasync) --PUSH--> matcher (engine, event log) --PUB--> this process
                  <--SUB--- acknowledgements

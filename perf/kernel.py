@@ -1,8 +1,9 @@
 """The matching kernel alone: `CompiledEngine.apply` as the matcher calls it, commands in, events out, one core.
 
-`python -m perf.kernel [--json]`. Order flow of perf/workload.py; a first part fills the book and is not timed. Each
-batch size gets the same commands; its figure is the median over fresh engines. Nothing is printed unless every run
-ends with the same event hash and state hash, and the readable engine agrees on the first commands.
+`python -m perf.kernel [--json] [--symbols N] [--messages N]`. Order flow of perf/workload.py; a first part fills the
+book and is not timed. Each batch size gets the same commands; its figure is the median over fresh engines. Nothing is
+printed unless every run ends with the same event hash and state hash, and the readable engine agrees on the first
+commands.
 
 Not in it: sockets, journal, reading the events. In it: every check, every event written, the running hash.
 """

@@ -21,9 +21,9 @@ from run.cli.app import PROVE, app  # noqa: E402
 BENCHES = {
     "wire": "Encode and decode batches, beside pycapnp.",
     "kernel": "Match in one process, without sockets or disk.",
-    "chain": "Orders through the whole exchange, with the floor of the same machine.",
+    "chain": "Gateway frames through sequencer, journal and matcher, synced to disk.",
 }
-bench = typer.Typer(no_args_is_help=True, help="Measure the wire, the kernels, the whole chain.")
+bench = typer.Typer(no_args_is_help=True, help="Measure the wire, the kernels, the chain from gateway frame to events.")
 
 
 def _bench(name: str) -> Callable[[list[str] | None], None]:
