@@ -1,1 +1,1 @@
-"""How we know: mirrors the rooms, plus scenarios, properties, simulation and real processes."""
+"""How we know: mirrors the rooms; `scenarios` is the whole exchange in real processes."""
