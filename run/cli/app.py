@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from run.cli.choices import Engine, Side, Tif
 
 app = typer.Typer(
     name="zmx",
@@ -31,30 +32,6 @@ ConfigFile = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")]
 Session = Annotated[int, typer.Option(help="The session to log on with.", min=1)]
-
-
-class Side(enum.StrEnum):
-    """What an order does."""
-
-    BUY = "buy"
-    SELL = "sell"
-
-
-class Tif(enum.StrEnum):
-    """How long an order stays."""
-
-    GTC = "gtc"
-    DAY = "day"
-    IOC = "ioc"
-    FOK = "fok"
-
-
-class Engine(enum.StrEnum):
-    """Which implementation replays."""
-
-    COMPILED = "compiled"
-    READABLE = "readable"
-    BOTH = "both"
 
 
 @app.command(rich_help_panel=START, epilog="Example: zmx demo --seconds 20 --rate 500")

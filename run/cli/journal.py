@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from components.engine.contract import Engine
 from run import journal
-from run.cli import app
+from run.cli import choices
 from run.cli.failure import FAILED, Failure
 from run.cli.screen import err, facts, out, print_json
 from run.config import Config
@@ -65,10 +65,10 @@ def show(config: Config, first: int, count: int | None, as_json: bool) -> None:
         )
 
 
-def replay(config: Config, which: app.Engine, as_json: bool) -> None:
+def replay(config: Config, which: choices.Engine, as_json: bool) -> None:
     """Replay with one engine or both; exits with 1 when two give different hashes."""
     directory = _directory(config)
-    names = ["compiled", "readable"] if which is app.Engine.BOTH else [which.value]
+    names = ["compiled", "readable"] if which is choices.Engine.BOTH else [which.value]
     reports = {}
     for name in names:
         with progress(f"replaying ({name})", "commands") as told:

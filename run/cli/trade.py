@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from components.client.market import Instrument
 from components.client.orders import Answer, Order, OrderState
-from run.cli import app
+from run.cli import choices
 from run.cli.failure import FAILED, Failure
 from run.cli.running import answered, endpoint, instruments_of
 from run.cli.screen import out, print_json
@@ -26,10 +26,10 @@ def order(
     session: int,
     account: int,
     symbol: str,
-    side: app.Side,
+    side: choices.Side,
     qty: str,
     price: str | None,
-    tif: app.Tif | None,
+    tif: choices.Tif | None,
     as_json: bool,
 ) -> None:
     """Enter an order and wait until it rests or has ended."""
@@ -38,9 +38,9 @@ def order(
     with answered(), BrokerSync(orders, session=session, account=account, instruments=instruments) as broker:
         try:
             if price is None:
-                entered: Order = broker.market(symbol, side.value, qty, (tif or app.Tif.IOC).value)
+                entered: Order = broker.market(symbol, side.value, qty, (tif or choices.Tif.IOC).value)
             else:
-                entered = broker.limit(symbol, side.value, price, qty, (tif or app.Tif.GTC).value)
+                entered = broker.limit(symbol, side.value, price, qty, (tif or choices.Tif.GTC).value)
         except (ValueError, LookupError) as error:  # not decimal text, or no such instrument
             raise Failure(str(error)) from error
         _settle(broker, entered)

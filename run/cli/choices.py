@@ -1,0 +1,29 @@
+"""What may be chosen from on the command line."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Side(enum.StrEnum):
+    """What an order does."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class Tif(enum.StrEnum):
+    """How long an order stays."""
+
+    GTC = "gtc"
+    DAY = "day"
+    IOC = "ioc"
+    FOK = "fok"
+
+
+class Engine(enum.StrEnum):
+    """Which implementation replays."""
+
+    COMPILED = "compiled"
+    READABLE = "readable"
+    BOTH = "both"
