@@ -96,7 +96,9 @@ class Sequencer:
     )
     heartbeat_ms: int = setting(50, "ms", "between heartbeats on acks and commands when nothing else is sent")
     max_lag: int = setting(1_000_000, "commands", "the matcher may be behind before gateways are told to refuse")
-    max_jump_ms: int = setting(60_000, "ms", "the clock may leap forward between groups before entry stops")
+    max_jump_ms: int = setting(
+        60_000, "ms", "the clock may leap ahead at once; beyond it entry stops until the sequencer is started again"
+    )
     cpu: int = setting(-1, "cpu number", "to pin to; -1: wherever the system likes", least=-1)
 
 
