@@ -97,7 +97,7 @@ class Sequencer:
     heartbeat_ms: int = setting(50, "ms", "between heartbeats on acks and commands when nothing else is sent")
     max_lag: int = setting(1_000_000, "commands", "the matcher may be behind before gateways are told to refuse")
     max_jump_ms: int = setting(
-        60_000, "ms", "the clock may leap ahead at once; beyond it entry stops until the sequencer is started again"
+        60_000, "ms", "the clock may leap ahead at once; beyond it entry stops until SIGUSR1 or a start confirms it"
     )
     cpu: int = setting(-1, "cpu number", "to pin to; -1: wherever the system likes", least=-1)
 

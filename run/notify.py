@@ -1,7 +1,7 @@
 """Telling whoever started this process how it is: systemd's notification protocol (sd_notify(3)).
 
 The supervisor of `zmx up` and systemd itself listen on the datagram socket that $NOTIFY_SOCKET names. Without one,
-nothing is sent.
+somebody runs the part by hand: then a status is a line on standard error.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 
 
 def notify(**fields: str | int) -> None:
     """Send fields such as READY=1 or STATUS="replaying the journal"."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
+        if "STATUS" in fields:
+            sys.stderr.write(f"zmx: {fields['STATUS']}\n")
         return
     message = "\n".join(f"{name}={value}" for name, value in fields.items()).encode()
     place = f"\0{address[1:]}" if address.startswith("@") else address

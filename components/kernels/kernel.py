@@ -14,8 +14,8 @@ handed one integer, the address of the *state table* (rows of address and length
     def leaves(s, slot):
         return order_at(s, slot)["leaves"]
 
-Measured by perf/skeleton.py, a hundred kernels, twenty calls a message: 1,170 ns with plain njit over 8 arrays, 35 ns
-with `_nrt=False`, 26 ns with the table; with 25 arrays 4,370, 68 and 30; a call from Python 1.7 us against 0.15.
+Measured by perf/skeleton.py, a hundred kernels, twenty calls a message: 1,190 ns with plain njit over 8 arrays, 35 ns
+with `_nrt=False`, 26 ns with the table; with 25 arrays 4,630, 68 and 30; a call from Python 1.7 us against 0.14.
 
 With NUMBA_DISABLE_JIT=1 everything runs as plain Python on the same memory, for debuggers and coverage.
 """

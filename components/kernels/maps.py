@@ -6,7 +6,7 @@ Home is the low bits of the hash. The lowest three bits of a key stay as they ar
 and refs come, share a cache line, and only the lines are scattered. At most half full; slow when an adversary chooses
 keys with equal hashes, which ids and refs that must rise do not allow cheaply.
 
-The same hash may belong to two keys: the caller compares the key itself at the slot found and goes on with `find_next`.
+The same hash may belong to two keys: the caller compares the key itself at the slot found and goes on with `map_next`.
 """
 
 from __future__ import annotations

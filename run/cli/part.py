@@ -28,6 +28,9 @@ def serve(role: str, config: Config) -> None:
     with zmq.Context() as context:
         agent: Agent = importlib.import_module(f"run.parts.{role}").make(config, context, SystemClock())
 
+        if (confirm := getattr(agent, "confirm", None)) is not None:
+            signal.signal(signal.SIGUSR1, lambda number, frame: confirm())
+
         def ready() -> None:
             stop.serving = True
             notify(READY=1, STATUS="serving")

@@ -117,9 +117,24 @@ class SequencerAgent:
         self._sequencer.committed()
 
     def _heartbeat(self) -> None:
-        self._accepting = self._sequencer.accepting
+        if self._accepting != self._sequencer.accepting:
+            self._accepting = self._sequencer.accepting
+            notify(STATUS="serving" if self._accepting else self._why_not())
         self._acknowledge(everyone=True)
         try_send(self._commands, [self._sequencer.heartbeat(self._open_journal.synced_seq)])
+
+    def _why_not(self) -> str:
+        """What keeps the gateways from sending on, and what ends it."""
+        if self._sequencer.clock_leapt:
+            return (
+                f"the clock leapt forward by more than {self._settings.max_jump_ms} ms: entry is stopped. Set the"
+                " clock right, then confirm it with SIGUSR1 to this process"
+            )
+        return "the journal's disk is full" if self._sequencer.journal_full else "waiting for the matcher to catch up"
+
+    def confirm(self) -> None:
+        """An operator says that the clock is right: entry goes on with the time as it is."""
+        self._sequencer.confirm_clock()
 
     def _acknowledge(self, *, everyone: bool) -> None:
         for topic, ack in self._sequencer.acks(everyone=everyone):

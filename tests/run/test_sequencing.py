@@ -410,6 +410,26 @@ def refuse(code: int) -> object:
     return refusing
 
 
+def test_a_clock_that_leaps_stops_entry_until_an_operator_confirms(
+    pair: Pair, gateway: GatewayEnd, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    agent = pair.start_sequencer()
+    pair.start_matcher()
+    crowd = Crowd(13)
+    gateway.send(crowd.log_on())
+    pair.drive(lambda: gateway.hear() == 1)
+    pair.clock.wall_ns += 3_600_000_000_000  # the wall clock alone: somebody set it
+    gateway.send(crowd.orders(10))
+    pair.drive(lambda: gateway.hear() and gateway.acks[-1].head["flags"][0] == NOT_ACCEPTING)
+    assert gateway.acked == 1
+    assert "the clock leapt forward" in capsys.readouterr().err
+    agent.confirm()
+    pair.drive(lambda: gateway.hear() == 2 and gateway.acks[-1].head["flags"][0] == 0)
+    pair.settle()
+    assert_whole(pair, crowd)
+
+
 def test_a_far_behind_matcher_makes_gateways_refuse(pair: Pair, gateway: GatewayEnd) -> None:
     agent = pair.start_sequencer()
     agent.sequencer._max_lag = 100
