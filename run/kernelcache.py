@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-SOURCES = ("components/**/*.py", "wire/**/*.py", "wire/*.capnp")
+SOURCES = ("components/kernels/*.py", "components/engine/**/*.py", "wire/*.py", "wire/*.capnp")
 PACKAGES = ("numba", "llvmlite", "numpy")
 
 # Directories kept beside the current one: the last few, and all that a process may have opened this hour.

@@ -160,14 +160,19 @@ def sources(tmp_path: Path) -> Path:
     return tmp_path / "sources"
 
 
-@pytest.mark.parametrize(
-    "name", ["components/kernels/maps.py", "wire/units.py", "wire/exchange.capnp", "wire/new.py"]
-)
+@pytest.mark.parametrize("name", ["components/kernels/maps.py", "wire/units.py", "wire/exchange.capnp", "wire/new.py"])
 def test_an_edit_of_any_kernel_source_names_another_directory(sources: Path, name: str) -> None:
     before = kernelcache.fingerprint(sources)
     assert before == kernelcache.fingerprint(sources)
     (sources / name).write_text("# 2\n")
     assert kernelcache.fingerprint(sources) != before
+
+
+def test_every_kernel_lies_where_the_fingerprint_looks(checkout: Path) -> None:
+    covered = {path for pattern in kernelcache.SOURCES for path in checkout.glob(pattern)}
+    kernels = [path for path in checkout.glob("components/**/*.py") if "components.kernels" in path.read_text()]
+    assert len(kernels) > 10
+    assert set(kernels) <= covered
 
 
 def test_an_edit_elsewhere_keeps_the_directory(sources: Path) -> None:
@@ -189,9 +194,7 @@ def test_settings_that_change_machine_code_name_another_directory(
 def in_a_fresh_process(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("NUMBA_", "ZMX_", "XDG_"))}
     command = [sys.executable, "-P", "-c", textwrap.dedent(program)]
-    return subprocess.run(
-        command, env={**inherited, **environment}, capture_output=True, text=True, check=False
-    )
+    return subprocess.run(command, env={**inherited, **environment}, capture_output=True, text=True, check=False)
 
 
 def test_numba_caches_where_it_is_told(tmp_path: Path) -> None:
@@ -212,10 +215,9 @@ def test_numba_caches_where_it_is_told(tmp_path: Path) -> None:
 
 
 def test_an_edit_of_an_inner_kernel_gives_new_answers(tmp_path: Path) -> None:
-    kernels = tmp_path / "components"
-    kernels.mkdir()
-    (kernels / "__init__.py").touch()
-    outer = "from components.inner import inner\n@numba.njit(cache=True)\ndef outer(): return inner()\n"
+    kernels = tmp_path / "components" / "kernels"
+    kernels.mkdir(parents=True)
+    outer = "from components.kernels.inner import inner\n@numba.njit(cache=True)\ndef outer(): return inner()\n"
     (kernels / "outer.py").write_text(f"import numba\n{outer}")
     program = f"""
         import sys
@@ -224,7 +226,7 @@ def test_an_edit_of_an_inner_kernel_gives_new_answers(tmp_path: Path) -> None:
         kernelcache.CHECKOUT = Path({str(tmp_path)!r})
         kernelcache.activate()
         sys.path.insert(0, {str(tmp_path)!r})
-        from components.outer import outer
+        from components.kernels.outer import outer
         print(outer(), sum(outer.stats.cache_hits.values()))
     """
     answers = []

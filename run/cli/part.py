@@ -9,8 +9,8 @@ from types import FrameType
 import zmq
 
 from run import kernels, pinning
-from run.clock import SystemClock
 from run.config import Config
+from run.host import Host
 from run.loop import Agent, Idle, PollIdle, SpinIdle, run_agent
 from run.notify import notify
 from run.supervisor import follow_parent
@@ -26,7 +26,7 @@ def serve(role: str, config: Config) -> None:
         kernels.warm_in_a_process()
     pinning.pin(role, config)
     with zmq.Context() as context:
-        agent: Agent = importlib.import_module(f"run.parts.{role}").make(config, context, SystemClock())
+        agent: Agent = importlib.import_module(f"run.parts.{role}").make(config, Host(context))
 
         if (confirm := getattr(agent, "confirm", None)) is not None:
             signal.signal(signal.SIGUSR1, lambda number, frame: confirm())

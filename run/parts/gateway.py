@@ -18,11 +18,10 @@ import zmq
 
 from components.gateway import Gateway, Limits, SessionIndex
 from components.gateway.gateway import MAX_FRAME_BYTES
-from run.clock import Clock
 from run.config import Config
 from run.eventlog import MAX_READ, EventLogReader
-from run.notify import notify
-from run.sockets import RuntimeLock, bind, connect, try_receive, try_send
+from run.host import Host
+from run.sockets import bind, connect, try_receive, try_send
 from run.topology import ACKS, EVENTS, EVENTS_TOPIC, INTAKE, ORDERS, PULSE_TOPIC
 from wire.constants import HEARTBEAT
 from wire.dtypes import EVENT
@@ -45,10 +44,10 @@ class GatewayAgent:
 
     role_name = "gateway"
 
-    def __init__(self, config: Config, context: zmq.Context[zmq.Socket[bytes]], clock: Clock) -> None:
+    def __init__(self, config: Config, host: Host) -> None:
         self._config = config
-        self._context = context
-        self._clock = clock
+        self._host = host
+        self._clock = host.clock
         self._epoch = 0
         self._next_seq = 1  # the next event to take
         self._heard = 0  # the last event that is known to exist
@@ -59,14 +58,14 @@ class GatewayAgent:
         """Listen to the exchange, read which reports there are, then listen to brokers."""
         config, opened = self._config, self._closing
         settings, runtime_dir = config.gateway, config.runtime_dir
-        opened.callback(RuntimeLock(runtime_dir, f"gateway-{settings.id}").release)
+        opened.callback(self._host.lock(runtime_dir, f"gateway-{settings.id}").release)
         topic = settings.id.to_bytes(2, "little")
-        self._acks = connect(self._context, ACKS, ACKS.endpoint(runtime_dir), settings.queue, [topic])
+        self._acks = connect(self._host.context, ACKS, ACKS.endpoint(runtime_dir), settings.queue, [topic])
         opened.callback(self._acks.close)
         topics = [EVENTS_TOPIC, PULSE_TOPIC]
-        self._events = connect(self._context, EVENTS, EVENTS.endpoint(runtime_dir), settings.queue, topics)
+        self._events = connect(self._host.context, EVENTS, EVENTS.endpoint(runtime_dir), settings.queue, topics)
         opened.callback(self._events.close)
-        self._intake = connect(self._context, INTAKE, INTAKE.endpoint(runtime_dir), settings.queue)
+        self._intake = connect(self._host.context, INTAKE, INTAKE.endpoint(runtime_dir), settings.queue)
         opened.callback(self._intake.close)
         self._log = EventLogReader(config.events_dir)
         opened.callback(self._close_log)
@@ -81,7 +80,7 @@ class GatewayAgent:
         index = self._read_history()
         self.gateway = Gateway(settings.id, incarnation, limits, self.read_events, now_ns, index)
         also = [settings.tcp] if settings.tcp else []
-        self._orders = bind(self._context, ORDERS, runtime_dir, settings.queue, also, 2 * MAX_FRAME_BYTES)
+        self._orders = bind(self._host.context, ORDERS, runtime_dir, settings.queue, also, 2 * MAX_FRAME_BYTES)
         opened.callback(self._orders.close)
 
     def do_work(self) -> int:
@@ -198,7 +197,7 @@ class GatewayAgent:
         for events in self._log.chunks(self._next_seq):
             index.add(events)
             self._took(events)
-            notify(STATUS=f"reading the event log, event {self._next_seq - 1:,}")
+            self._host.notify(STATUS=f"reading the event log, event {self._next_seq - 1:,}")
         return index
 
     def _begin_epoch(self, epoch: int) -> None:
@@ -220,6 +219,6 @@ class GatewayAgent:
         self._log.close()
 
 
-def make(config: Config, context: zmq.Context[zmq.Socket[bytes]], clock: Clock) -> GatewayAgent:
+def make(config: Config, host: Host) -> GatewayAgent:
     """The gateway of this configuration."""
-    return GatewayAgent(config, context, clock)
+    return GatewayAgent(config, host)

@@ -16,15 +16,14 @@ from components.engine.contract import Engine
 from components.matcher import Action, Matcher
 from components.matcher.matcher import Published
 from run import topology
-from run.clock import Clock
 from run.config import Config
 from run.eventlog import EventLogDiffers, EventLogWriter
+from run.host import Host, Lock
 from run.journal import JournalGroup, JournalReader
 from run.loop import Agent
 from run.memory import keep_freed_memory
-from run.notify import notify
 from run.parts.sequencer import COMMANDS_QUEUE
-from run.sockets import RuntimeLock, bind, try_receive, try_send
+from run.sockets import bind, try_receive, try_send
 from wire.frames import GROUP
 from wire.reasons import WireError
 
@@ -44,12 +43,12 @@ class JournalWentBack(RuntimeError):
         )
 
 
-def make(config: Config, context: zmq.Context[zmq.Socket[bytes]], clock: Clock) -> Agent:
+def make(config: Config, host: Host) -> Agent:
     """The agent, for run/cli/part.py, with the compiled engine."""
     from components.engine.compiled import CompiledEngine
 
     settings = config.matcher
-    return MatcherAgent(config, context, clock, CompiledEngine(settings.event_buffer, settings.expected_orders))
+    return MatcherAgent(config, host, CompiledEngine(settings.event_buffer, settings.expected_orders))
 
 
 class MatcherAgent:
@@ -57,15 +56,15 @@ class MatcherAgent:
 
     role_name = "matcher"
 
-    def __init__(self, config: Config, context: zmq.Context[zmq.Socket[bytes]], clock: Clock, engine: Engine) -> None:
+    def __init__(self, config: Config, host: Host, engine: Engine) -> None:
         self._config = config
-        self._context = context
-        self._clock = clock
+        self._host = host
+        self._clock = host.clock
         self._matcher = Matcher(engine, 2 * config.matcher.event_buffer)
-        self._reader = JournalReader(config.journal_dir)
+        self._reader = JournalReader(host.storage(config.journal_dir))
         self._log: EventLogWriter | None = None
         self._sockets: list[zmq.Socket[bytes]] = []
-        self._locks: list[RuntimeLock] = []
+        self._locks: list[Lock] = []
         self._behind: int | None = None  # read the journal up to this number before the queue
         self._pulse_ns = 0  # when the next one is due
         self._log_is_ours = False  # nothing is in the log that the journal does not give
@@ -156,7 +155,9 @@ class MatcherAgent:
     def _withdraw(self, first_seq: int) -> None:
         """Policies async and memory: a power loss took commands whose events were published."""
         assert self._log is not None
-        notify(STATUS=f"events {first_seq} to {self._log.last_seq} are withdrawn: the journal has lost their commands")
+        self._host.notify(
+            STATUS=f"events {first_seq} to {self._log.last_seq} are withdrawn: the journal has lost their commands"
+        )
         self._log.truncate_after(first_seq - 1)
 
     # ------------------------------------------------------------------------------------------------ starting, ending
@@ -170,13 +171,13 @@ class MatcherAgent:
         """Lock, replay what the journal claims to be synced, then listen. The rest comes with the first heartbeat."""
         keep_freed_memory()
         config = self._config
-        self._locks = [RuntimeLock(config.runtime_dir, "matcher"), RuntimeLock(config.data_dir, "matcher")]
+        self._locks = [self._host.lock(place, self.role_name) for place in (config.runtime_dir, config.data_dir)]
         self._log = EventLogWriter(config.events_dir, config.matcher.segment_mib * _MIB)
         self._replay(self._reader.claimed_seq())
         where = config.runtime_dir
-        self._events = bind(self._context, topology.EVENTS, where, config.matcher.queue)
+        self._events = bind(self._host.context, topology.EVENTS, where, config.matcher.queue)
         self._sockets.append(self._events)
-        self._commands = bind(self._context, topology.COMMANDS, where, COMMANDS_QUEUE)
+        self._commands = bind(self._host.context, topology.COMMANDS, where, COMMANDS_QUEUE)
         self._sockets.append(self._commands)
 
     def _replay(self, to_seq: int) -> None:
@@ -185,7 +186,7 @@ class MatcherAgent:
             self._apply_all(islice(self._reader.groups(self._matcher.next_seq, to_seq), _GROUPS))
             if (now_ns := self._clock.monotonic_ns()) >= told_ns:
                 told_ns = now_ns + _PROGRESS_NS
-                notify(STATUS=f"replaying the journal: {self._matcher.next_seq - 1} of {to_seq} commands")
+                self._host.notify(STATUS=f"replaying the journal: {self._matcher.next_seq - 1} of {to_seq} commands")
         self._publish_one(self._matcher.flush())
 
     def inputs(self) -> Sequence[zmq.Socket[bytes]]:

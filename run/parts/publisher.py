@@ -15,11 +15,10 @@ import numpy as np
 import zmq
 
 from components.publisher import Publisher
-from run.clock import Clock
 from run.config import Config
 from run.eventlog import EventLogReader
-from run.notify import notify
-from run.sockets import RuntimeLock, bind, connect, try_receive, try_send
+from run.host import Host
+from run.sockets import bind, connect, try_receive, try_send
 from run.topology import EVENTS, EVENTS_TOPIC, MARKET, PULSE_TOPIC, SNAPSHOTS
 from wire.constants import HEARTBEAT
 from wire.frames import EVENT_FRAME, Batch
@@ -38,10 +37,10 @@ class PublisherAgent:
 
     role_name = "publisher"
 
-    def __init__(self, config: Config, context: zmq.Context[zmq.Socket[bytes]], clock: Clock) -> None:
+    def __init__(self, config: Config, host: Host) -> None:
         self._config = config
-        self._context = context
-        self._clock = clock
+        self._host = host
+        self._clock = host.clock
         self.dropped = 0  # messages that found no room at their subscriber, or that were none
         self._heard = 0  # the last event that is known to exist
         self._said: deque[np.ndarray] = deque(maxlen=_REMEMBERED)
@@ -51,18 +50,18 @@ class PublisherAgent:
         """Listen first, then read the whole log: what comes meanwhile waits or is in the log too."""
         settings, runtime_dir = self._config.publisher, self._config.runtime_dir
         opened = self._closing
-        opened.callback(RuntimeLock(runtime_dir, self.role_name).release)
+        opened.callback(self._host.lock(runtime_dir, self.role_name).release)
         topics = (EVENTS_TOPIC, PULSE_TOPIC)
-        self._events = connect(self._context, EVENTS, EVENTS.endpoint(runtime_dir), settings.queue, topics)
+        self._events = connect(self._host.context, EVENTS, EVENTS.endpoint(runtime_dir), settings.queue, topics)
         opened.callback(self._events.close)
         self._log = EventLogReader(self._config.events_dir)
         opened.callback(self._close_log)
         self._rebuild(0)
-        self._market = bind(self._context, MARKET, runtime_dir, settings.queue, _given(settings.tcp))
+        self._market = bind(self._host.context, MARKET, runtime_dir, settings.queue, _given(settings.tcp))
         opened.callback(self._market.close)
         self._market.xpub_verbose = 1  # all subscriptions are seen, so that each is told where its topic stands
         also = _given(settings.snapshots_tcp)
-        self._snapshots = bind(self._context, SNAPSHOTS, runtime_dir, settings.queue, also, _MAX_REQUEST_BYTES)
+        self._snapshots = bind(self._host.context, SNAPSHOTS, runtime_dir, settings.queue, also, _MAX_REQUEST_BYTES)
         opened.callback(self._snapshots.close)
 
     def do_work(self) -> int:
@@ -161,7 +160,7 @@ class PublisherAgent:
         for events in self._log.chunks(1, _EVENTS):
             self._said.append(events[-_REMEMBERED:].copy())
             self.publisher.on_events(events, epoch)
-            notify(STATUS=f"reading the event log, event {self.publisher.event_seq:,}")
+            self._host.notify(STATUS=f"reading the event log, event {self.publisher.event_seq:,}")
 
     # ------------------------------------------------------------------------------------------------ market data out
 
@@ -200,6 +199,6 @@ def _given(endpoint: str) -> tuple[str, ...]:
     return (endpoint,) if endpoint else ()
 
 
-def make(config: Config, context: zmq.Context[zmq.Socket[bytes]], clock: Clock) -> PublisherAgent:
+def make(config: Config, host: Host) -> PublisherAgent:
     """The publisher of this configuration."""
-    return PublisherAgent(config, context, clock)
+    return PublisherAgent(config, host)

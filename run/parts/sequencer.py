@@ -14,15 +14,13 @@ import zmq
 from components.sequencer import Sequencer
 from run import topology
 from run.bootstrap import bootstrap
-from run.clock import Clock
 from run.config import Config, ConfigError
+from run.host import Host, Lock
 from run.journal import JournalFailed, JournalFull
 from run.journalwriter import JournalWriter
 from run.loop import Agent
 from run.memory import keep_freed_memory
-from run.notify import notify
-from run.sockets import RuntimeLock, bind, connect, try_receive, try_send
-from run.storage import FileStorage
+from run.sockets import bind, connect, try_receive, try_send
 from wire.frames import EVENT_FRAME, GATEWAY_FRAME
 from wire.reasons import WireError
 
@@ -31,9 +29,9 @@ COMMANDS_QUEUE: Final = 256  # messages
 _MIB: Final = 1 << 20
 
 
-def make(config: Config, context: zmq.Context[zmq.Socket[bytes]], clock: Clock) -> Agent:
+def make(config: Config, host: Host) -> Agent:
     """The agent, for run/cli/part.py."""
-    return SequencerAgent(config, context, clock)
+    return SequencerAgent(config, host)
 
 
 class SequencerAgent:
@@ -41,13 +39,13 @@ class SequencerAgent:
 
     role_name = "sequencer"
 
-    def __init__(self, config: Config, context: zmq.Context[zmq.Socket[bytes]], clock: Clock) -> None:
+    def __init__(self, config: Config, host: Host) -> None:
         self._config = config
         self._settings = config.sequencer
-        self._context = context
-        self._clock = clock
+        self._host = host
+        self._clock = host.clock
         self._sockets: list[zmq.Socket[bytes]] = []
-        self._locks: list[RuntimeLock] = []
+        self._locks: list[Lock] = []
         self._journal: JournalWriter | None = None
         self._under_way: bytes | None = None  # a record that the journal had no room for
         self._heartbeat_ns = 0  # when the next one is due
@@ -100,11 +98,11 @@ class SequencerAgent:
             self._write(record)
         except JournalFull as full:
             if not self._sequencer.journal_full:
-                notify(STATUS=str(full))
+                self._host.notify(STATUS=str(full))
             self._under_way, self._sequencer.journal_full = record, True
             return 0
         if self._sequencer.journal_full:
-            notify(STATUS="serving")
+            self._host.notify(STATUS="serving")
         self._under_way, self._sequencer.journal_full = None, False
         self._acknowledge(everyone=False)
         try_send(self._commands, [record])  # a full queue drops it; the matcher sees the gap and reads the journal
@@ -119,7 +117,7 @@ class SequencerAgent:
     def _heartbeat(self) -> None:
         if self._accepting != self._sequencer.accepting:
             self._accepting = self._sequencer.accepting
-            notify(STATUS="serving" if self._accepting else self._why_not())
+            self._host.notify(STATUS="serving" if self._accepting else self._why_not())
         self._acknowledge(everyone=True)
         try_send(self._commands, [self._sequencer.heartbeat(self._open_journal.synced_seq)])
 
@@ -156,10 +154,12 @@ class SequencerAgent:
         """Lock, verify the journal, bring the new epoch to disk, then listen."""
         keep_freed_memory()
         config, settings = self._config, self._settings
-        self._locks = [RuntimeLock(config.runtime_dir, "sequencer"), RuntimeLock(config.data_dir, "sequencer")]
-        notify(STATUS="verifying the journal")
-        storage = FileStorage(config.journal_dir)
-        self._journal = journal = JournalWriter(storage, settings.segment_mib * _MIB, settings.policy)
+        self._locks = [self._host.lock(place, self.role_name) for place in (config.runtime_dir, config.data_dir)]
+        self._host.notify(STATUS="verifying the journal")
+        storage = self._host.storage(config.journal_dir)
+        self._journal = journal = JournalWriter(
+            storage, settings.segment_mib * _MIB, settings.policy, self._host.background("journal")
+        )
         position = journal.open()
         self._sequencer = Sequencer(
             position, settings.max_group, journal.max_record, settings.max_lag, settings.max_jump_ms * 1_000_000
@@ -171,13 +171,13 @@ class SequencerAgent:
             except ValueError as error:
                 raise ConfigError(f"[sequencer] segment_mib: the market needs a larger segment ({error})") from error
         where, queue = config.runtime_dir, settings.queue
-        self._intake = self._keep(bind(self._context, topology.INTAKE, where, queue))
-        self._acks = self._keep(bind(self._context, topology.ACKS, where, queue))
+        self._intake = self._keep(bind(self._host.context, topology.INTAKE, where, queue))
+        self._acks = self._keep(bind(self._host.context, topology.ACKS, where, queue))
         self._commands = self._keep(
-            connect(self._context, topology.COMMANDS, topology.COMMANDS.endpoint(where), COMMANDS_QUEUE)
+            connect(self._host.context, topology.COMMANDS, topology.COMMANDS.endpoint(where), COMMANDS_QUEUE)
         )
         self._pulses = self._keep(
-            connect(self._context, topology.EVENTS, topology.EVENTS.endpoint(where), queue, [topology.PULSE_TOPIC])
+            connect(self._host.context, topology.EVENTS, topology.EVENTS.endpoint(where), queue, [topology.PULSE_TOPIC])
         )
 
     def inputs(self) -> Sequence[zmq.Socket[bytes]]:

@@ -18,6 +18,7 @@ import run.client.sync
 from components.client.market import MarketFeeds, Trade
 from run.client import MarketData
 from run.client.market import UnknownSymbol
+from run.host import Host
 from run.loop import PollIdle, run_agent
 from tests.publisher.flow import Market, published_levels
 from tests.publisher.stage import Stage, stage
@@ -233,7 +234,7 @@ def running(set_up: Stage) -> Iterator[None]:
         run_agent(set_up.agent, lambda agent: PollIdle(agent.inputs(), 10), lambda: None, stopping.is_set)
 
     set_up.stop()
-    set_up.agent = type(set_up.agent)(set_up.config, set_up.context, set_up.clock)
+    set_up.agent = type(set_up.agent)(set_up.config, Host(set_up.context, set_up.clock))
     thread = threading.Thread(target=turn)
     thread.start()
     try:

@@ -13,6 +13,7 @@ from components.engine.readable import ReadableEngine
 from components.sequencer import Position, Sequencer
 from run.config import Config, Gateway, Place
 from run.eventlog import EventLogWriter
+from run.host import Host
 from run.parts.gateway import GatewayAgent
 from run.sockets import bind, try_receive
 from run.topology import ACKS, EVENTS, EVENTS_TOPIC, INTAKE, ORDERS, PULSE_TOPIC
@@ -62,7 +63,7 @@ class Stage:
 
     def start(self) -> None:
         """The gateway's process starts."""
-        self.agent = GatewayAgent(self.config, self.context, self.clock)
+        self.agent = GatewayAgent(self.config, Host(self.context, self.clock))
         self.agent.on_start()
 
     def kill(self) -> None:

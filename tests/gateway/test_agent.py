@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import zmq
 
+from run.host import Host
 from run.parts.gateway import GatewayAgent, HistoryChanged
 from run.sockets import RuntimeDirInUse
 from tests.gateway.pipe import frame, limit, log_on, status
@@ -36,7 +37,7 @@ def test_an_orders_whole_way(stage: Stage) -> None:
 
 def test_only_one_gateway_of_a_number_runs_in_a_place(stage: Stage) -> None:
     with pytest.raises(RuntimeDirInUse):
-        GatewayAgent(stage.config, stage.context, stage.clock).on_start()
+        GatewayAgent(stage.config, Host(stage.context, stage.clock)).on_start()
 
 
 def test_events_that_the_stream_lost_are_read_from_the_log(stage: Stage) -> None:

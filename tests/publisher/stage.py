@@ -13,6 +13,7 @@ import zmq
 
 from run.config import Config
 from run.eventlog import EventLogWriter
+from run.host import Host
 from run.parts.publisher import PublisherAgent, make
 from run.topology import EVENTS, EVENTS_TOPIC, MARKET, PULSE_TOPIC, SNAPSHOTS
 from wire.constants import HEARTBEAT
@@ -57,7 +58,7 @@ class Stage:
 
     def start(self) -> None:
         """Start the publisher, and wait until it hears the stream."""
-        self.agent = make(self.config, self.context, self.clock)
+        self.agent = make(self.config, Host(self.context, self.clock))
         self.agent.on_start()
         for _ in (EVENTS_TOPIC, PULSE_TOPIC):
             self.receive(self.stream)

@@ -13,6 +13,7 @@ import zmq
 from components.client.feed import Need
 from components.client.market import instruments_request, request
 from components.publisher import BrokenInvariant
+from run.host import Host
 from run.sockets import RuntimeDirInUse
 from tests.publisher.flow import Entries, Market, collect, publish, published_levels
 from tests.publisher.stage import Stage, stage
@@ -174,7 +175,7 @@ def test_events_that_contradict_stop_it(set_up: Stage) -> None:
 
 def test_only_one_publisher_serves_a_place(set_up: Stage) -> None:
     set_up.start()
-    second = type(set_up.agent)(set_up.config, set_up.context, set_up.clock)
+    second = type(set_up.agent)(set_up.config, Host(set_up.context, set_up.clock))
     with pytest.raises(RuntimeDirInUse):
         second.on_start()
     second.on_close()

@@ -14,6 +14,7 @@ from components.engine.readable import ReadableEngine
 from components.sequencer.sequencer import ack_topic
 from run import topology
 from run.config import Config, Matcher, Place, Sequencer, default
+from run.host import Host
 from run.loop import Agent
 from run.parts.matcher import MatcherAgent
 from run.parts.sequencer import SequencerAgent
@@ -179,12 +180,12 @@ class Pair:
         self.matcher: MatcherAgent | None = None
 
     def start_sequencer(self) -> SequencerAgent:
-        self.sequencer = SequencerAgent(self.config, self.context, self.clock)
+        self.sequencer = SequencerAgent(self.config, Host(self.context, self.clock))
         self.sequencer.on_start()
         return self.sequencer
 
     def start_matcher(self) -> MatcherAgent:
-        self.matcher = MatcherAgent(self.config, self.context, self.clock, ReadableEngine(64))
+        self.matcher = MatcherAgent(self.config, Host(self.context, self.clock), ReadableEngine(64))
         self.matcher.on_start()
         return self.matcher
 

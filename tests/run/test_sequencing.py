@@ -16,6 +16,7 @@ from components.engine.compiled import CompiledEngine
 from components.engine.readable import ReadableEngine
 from run import storage
 from run.eventlog import EventLogDiffers, EventLogReader
+from run.host import Host
 from run.journal import JournalFailed, JournalReader, ReplayReport, replay, verify
 from run.parts import sequencer as sequencer_part
 from run.parts.matcher import JournalWentBack, make
@@ -492,6 +493,6 @@ def test_both_engines_replay_to_the_same_hashes(pair: Pair, gateway: GatewayEnd)
     assert report == replayed(pair)
     assert told[-1] == (report.commands, report.commands)
     pair.stop_matcher()
-    agent = make(pair.config, pair.context, pair.clock)
+    agent = make(pair.config, Host(pair.context, pair.clock))
     agent.on_start()
     agent.on_close()

@@ -1,0 +1,44 @@
+"""What a part asks of the machine it runs on: sockets, clocks, files, locks, another thread, an ear for its status.
+
+The one door between a part and everything outside it. In production it opens on ZeroMQ, the system's clocks and the
+disk; the simulation (tests/simulation) hands in doubles of all six, and the same parts run in one thread by seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import zmq
+
+from run.clock import Clock, SystemClock
+from run.notify import notify
+from run.sockets import RuntimeLock
+from run.storage import FileStorage, Storage
+
+
+class Lock(Protocol):
+    """One role of one directory, held until released or until its process is gone."""
+
+    def release(self) -> None:
+        """Let another process have the role."""
+
+
+def one_thread(name: str) -> Executor:
+    """An executor with a thread of its own."""
+    return ThreadPoolExecutor(1, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """See the module. `storage` gives the files of a directory, `lock` a role of it or RuntimeDirInUse."""
+
+    context: zmq.Context[zmq.Socket[bytes]]
+    clock: Clock = field(default_factory=SystemClock)
+    storage: Callable[[Path], Storage] = FileStorage
+    lock: Callable[[Path, str], Lock] = RuntimeLock
+    background: Callable[[str], Executor] = one_thread
+    notify: Callable[..., None] = notify
