@@ -217,6 +217,8 @@ def test_numba_caches_where_it_is_told(tmp_path: Path) -> None:
 def test_an_edit_of_an_inner_kernel_gives_new_answers(tmp_path: Path) -> None:
     kernels = tmp_path / "components" / "kernels"
     kernels.mkdir(parents=True)
+    (kernels.parent / "__init__.py").touch()
+    (kernels / "__init__.py").touch()
     outer = "from components.kernels.inner import inner\n@numba.njit(cache=True)\ndef outer(): return inner()\n"
     (kernels / "outer.py").write_text(f"import numba\n{outer}")
     program = f"""
