@@ -317,6 +317,7 @@ struct BrokerFrame {      # broker -> gateway
   session @2 :Int32;      # 0 before log-on
   commands @3 :List(Command);
   extensions @4 :List(Extension);
+  previousRef @5 :Int64;  # the highest ref sent before this frame since log-on: a gateway that has not heard it lost a frame
 }
 
 struct ReportFrame {      # gateway -> broker: reports, and answers that were never sequenced (reportSeq 0)

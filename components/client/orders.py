@@ -366,6 +366,7 @@ class Session(Generic[AnyOrder]):
         self.dropped = 0  # reports that waited too long to be received
         self._resend = resend
         self._answered = 0  # highest ref that was answered
+        self._said_ref = 0  # highest ref that the gateway was sent behind this log-on, or that the log-on named
         self._sent: deque[_Batch] = deque()  # since the last log-on, and not all answered
         self._unsent: deque[_Batch] = deque()
         self._count = 0  # commands in both
@@ -511,13 +512,14 @@ class Session(Generic[AnyOrder]):
         frames, self._control = self._control, []
         self._join_rows()
         if self.link is Link.OPEN:
-            head = {"session": self.session}
-            frames += [BROKER_FRAME.encode(head, **batch._asdict()) for batch in self._unsent]
+            for batch in self._unsent:
+                frames.append(BROKER_FRAME.encode(self._head(), **batch._asdict()))
+                self._said_ref = int(batch.commands["client_ref"][-1])
             self._sent += self._unsent
             self._unsent.clear()
             for start in range(0, len(self._questions), _QUESTIONS):
                 questions = np.concatenate(self._questions[start : start + _QUESTIONS])
-                frames.append(BROKER_FRAME.encode(head, commands=questions))
+                frames.append(BROKER_FRAME.encode(self._head(), commands=questions))
             self._questions.clear()
         if frames:
             self._said_ns = self._now_ns
@@ -535,7 +537,11 @@ class Session(Generic[AnyOrder]):
             if now_ns - self._heard_ns >= self.silence_ns:
                 self._log_on()
             elif now_ns - self._said_ns >= self.heartbeat_ns:
-                self._control.append(BROKER_FRAME.encode({"session": self.session}))
+                self._control.append(BROKER_FRAME.encode(self._head()))
+
+    def _head(self) -> dict[str, int]:
+        """Of a frame behind the log-on. A gateway that lost one before it finds out by the ref."""
+        return {"session": self.session, "previous_ref": self._said_ref}
 
     def _log_on(self) -> None:
         """Ask for the session, and for every report that is missing; not more often than `retry_ns`."""
@@ -685,6 +691,7 @@ class Session(Generic[AnyOrder]):
         if self.last_report < 0 or self.last_report > event.report_seq:
             self.last_report = event.report_seq
         self.next_ref = max(self.next_ref, event.client_ref + 1)
+        self._said_ref = event.client_ref
         self._join_rows()
         sent, unsent = list(self._sent), list(self._unsent)
         self._sent.clear()

@@ -40,7 +40,9 @@ _NO_COMMANDS: Final = np.empty(0, COMMAND)
 class Connection:
     """A broker's connection that has logged on or is about to: the others are not remembered."""
 
-    __slots__ = ("beating", "identity", "in_flight", "last_ref", "next_report", "resume_from", "session", "token")
+    __slots__ = (
+        "beating", "heard_ref", "identity", "in_flight", "last_ref", "next_report", "resume_from", "session", "token",
+    )  # fmt: skip
 
     def __init__(self, identity: bytes, session: int) -> None:
         self.identity = identity
@@ -49,6 +51,7 @@ class Connection:
         self.resume_from = 0  # the report number asked for
         self.next_report = 0  # number of the next report to go to this connection
         self.last_ref = 0  # highest ref sequenced or on its way
+        self.heard_ref = 0  # highest ref that came in a frame, whatever became of it
         self.in_flight: deque[np.ndarray] = deque()  # refs on their way, one array per frame
         self.beating = False  # in the heartbeat queue
 
@@ -117,6 +120,9 @@ class Gateway:
             self._refuse(identity, commands, Reason.NOT_LOGGED_ON)
         elif named not in (0, connection.session):
             self._refuse(identity, commands, Reason.SESSION_MISMATCH)
+        elif int(batch.head["previous_ref"][0]) > connection.heard_ref:
+            self._drop(connection)  # frames before this one are lost: behind a new log-on the broker sends them again
+            self._refuse(identity, commands, Reason.NOT_LOGGED_ON)
         elif not commands.size:
             self._heartbeat(connection)
         else:
@@ -135,6 +141,7 @@ class Gateway:
     def _on_commands(self, connection: Connection, commands: np.ndarray, extensions: np.ndarray) -> None:
         """Orders of a session that is logged on: send on what is good, answer the rest."""
         session = connection.session
+        connection.heard_ref = max(connection.heard_ref, int(commands["client_ref"].max()))
         if (
             checks.plain(commands, extensions, session, connection.last_ref)
             and self.uplink.accepting
@@ -269,7 +276,7 @@ class Gateway:
         del self._opening[token]
         next_report = int(event["report_seq"][0]) + 1
         connection.token = 0
-        connection.last_ref = int(event["client_ref"][0])
+        connection.last_ref = connection.heard_ref = int(event["client_ref"][0])
         connection.next_report = min(connection.resume_from, next_report) or next_report
         self._send(connection.identity, event, session, next_report)
         if connection.next_report < next_report:

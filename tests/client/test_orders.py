@@ -327,7 +327,25 @@ def test_a_gateway_that_starts_again_is_logged_on_to_again_and_nothing_acts_twic
     assert trader.reports["report_seq"].tolist() == [1, 2]
 
 
-def test_what_a_later_answer_shows_to_be_lost_is_given_up(x: Exchange, trader: Trader) -> None:
+@pytest.mark.parametrize("then", ["another order", "a heartbeat"])
+def test_what_was_lost_on_the_way_is_sent_again(x: Exchange, trader: Trader, then: str) -> None:
+    trader.session.new_order(SYMBOL, Side.BUY, 10, price=100)
+    trader.run()
+    lost = trader.session.new_order(SYMBOL, Side.BUY, 10, price=100)
+    trader.lose = True
+    trader.exchange_frames()
+    trader.lose = False
+    if then == "another order":
+        trader.session.new_order(SYMBOL, Side.BUY, 10, price=100)
+    trader.run(20, ms=100)
+    assert lost.state is OrderState.LIVE
+    assert x.sequenced == [(1, ref) for ref in range(1, trader.session.next_ref)]
+
+
+def test_what_a_later_answer_shows_to_be_lost_is_given_up(
+    x: Exchange, trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trader.session, "_head", lambda: {"session": 1})  # who does not say what it sent before
     lost = trader.session.new_order(SYMBOL, Side.BUY, 10, price=100)
     trader.lose = True
     trader.exchange_frames()

@@ -57,11 +57,11 @@ def log_off(session: int) -> bytes:
     return BROKER_FRAME.encode({"session": session}, commands=commands(row))
 
 
-def frame(session: int, *rows: dict[str, int], extensions: np.ndarray | None = None) -> bytes:
+def frame(session: int, *rows: dict[str, int], extensions: np.ndarray | None = None, previous_ref: int = 0) -> bytes:
     """A broker's frame whose commands all name its session unless they say otherwise."""
     made = commands(*({"session": session} | row for row in rows))
     lists = {} if extensions is None else {"extensions": extensions}
-    return BROKER_FRAME.encode({"session": session}, commands=made, **lists)
+    return BROKER_FRAME.encode({"session": session, "previous_ref": previous_ref}, commands=made, **lists)
 
 
 def terms(**fields: int) -> np.ndarray:

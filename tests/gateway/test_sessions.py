@@ -347,3 +347,36 @@ def test_heartbeats_name_the_next_report() -> None:
     x.turn(501)
     assert len(x.told(A)) == 1
     assert joined(x.say(B, BROKER_FRAME.encode({})))["reason"].tolist() == [Reason.NOT_LOGGED_ON]
+
+
+# ------------------------------------------------------------------------------------------------ frames that are lost
+
+
+def test_a_frame_that_was_lost_is_noticed_at_the_next_one() -> None:
+    x = Exchange()
+    opened(x)
+    x.say(A, frame(1, limit(1), limit(2)))
+    told = joined(x.say(A, frame(1, limit(5), limit(6), previous_ref=4)))  # that with 3 and 4 is lost
+    assert told["reason"].tolist() == [Reason.NOT_LOGGED_ON] * 2
+    assert told["report_seq"].tolist() == [0, 0]
+    x.say(A, log_on(1))
+    x.say(A, frame(1, limit(3), limit(4), previous_ref=2))
+    told = joined(x.say(A, frame(1, limit(5), limit(6), previous_ref=4)))
+    assert told["kind"].tolist() == [EventKind.ACCEPTED] * 2
+
+
+def test_a_lost_tail_is_noticed_at_the_next_heartbeat() -> None:
+    x = Exchange()
+    opened(x)
+    x.say(A, frame(1, limit(1), limit(2)))
+    (beat,) = x.say(A, BROKER_FRAME.encode({"previous_ref": 2}))
+    assert beat.head["flags"][0] == HEARTBEAT
+    assert joined(x.say(A, BROKER_FRAME.encode({"previous_ref": 3})))["reason"].tolist() == [Reason.NOT_LOGGED_ON]
+
+
+def test_refs_that_were_refused_are_not_taken_for_lost() -> None:
+    x = Exchange()
+    opened(x)
+    x.say(A, frame(1, limit(1), limit(2) | {"session": 2}))
+    (beat,) = x.say(A, BROKER_FRAME.encode({"previous_ref": 2}))
+    assert beat.head["flags"][0] == HEARTBEAT

@@ -332,7 +332,7 @@ def test_segments_have_a_limit() -> None:
 def small_frame() -> tuple[bytes, int, int]:
     """A broker frame of two commands, and which words are the list's pointer and its tag."""
     frame = BROKER_FRAME.encode({"session": 1}, commands=sample_frame(BROKER_FRAME)[1]["commands"])
-    return frame, 3, 5
+    return frame, 4, 6
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_every_wrong_word_of_a_list_is_malformed() -> None:
         pointer + (1 << 2),  # one word further, many, before the frame
         pointer & ~0xFFFFFFFC | 1 << 30,
         pointer & ~0xFFFFFFFC | 1 << 31,
-        pointer & ~0xFFFFFFFC | (-6 & 0x3FFFFFFF) << 2,
+        pointer & ~0xFFFFFFFC | (-7 & 0x3FFFFFFF) << 2,
         pointer + (1 << 35),  # one word more, one less, as many as there can be
         pointer - (1 << 35),
         pointer | 0x1FFFFFFF << 35,
