@@ -64,9 +64,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """[gateway]: the brokers' door."""
+    """[[gateway]]: a door for brokers. Each is a process of its own; a session may come in by any of them."""
 
-    id: int = setting(1, "number", "names the gateway in commands and fences; unique per exchange", most=MAX_GATEWAY)
+    id: int = setting(1, "number", "names the gateway in commands, fences and sockets; each its own", most=MAX_GATEWAY)
     tcp: str = setting("tcp://127.0.0.1:7001", "endpoint", "where brokers connect; empty: ipc only")
     queue: int = setting(10_000, "messages", "per peer; a broker that reads slower is dropped, not waited for")
     max_unacked: int = setting(
@@ -178,7 +178,7 @@ class Config:
     """The whole configuration."""
 
     place: Place = field(default_factory=Place)
-    gateway: Gateway = field(default_factory=Gateway)
+    gateway: tuple[Gateway, ...] = (Gateway(),)
     sequencer: Sequencer = field(default_factory=Sequencer)
     matcher: Matcher = field(default_factory=Matcher)
     publisher: Publisher = field(default_factory=Publisher)
@@ -186,6 +186,15 @@ class Config:
     instrument: tuple[Instrument, ...] = ()
     account: tuple[Party, ...] = ()
     session: tuple[Party, ...] = ()
+
+    def gateway_of(self, number: int | None = None) -> Gateway:
+        """The gateway with that id; without one the only gateway. Raises ConfigError that lists the ids."""
+        found = [each for each in self.gateway if number in (None, each.id)]
+        if len(found) == 1:
+            return found[0]
+        ids = ", ".join(str(each.id) for each in self.gateway)
+        which = "say which one with --id" if number is None else f"there is no gateway {number}"
+        raise ConfigError(f"{which}: the configuration has {ids}")
 
     @property
     def runtime_dir(self) -> Path:
@@ -294,9 +303,8 @@ def parse(text: str, source: str) -> Config:
 def to_toml(config: Config) -> str:
     """A file that says the same as `config`, every setting with its unit and reason; `parse` takes it."""
     lines = ["# Settings of zmx. What is left out has its default; `zmx config --show` prints all of them."]
-    for section in _sections():
-        table = getattr(config, section.name)
-        lines += ["", f"[{section.name}]"]
+    for header, _, table in _tables(config):
+        lines += ["", header]
         for each in dataclasses.fields(table):
             value = _toml(getattr(table, each.name))
             lines.append(f"{each.name} = {value}  # {each.metadata['unit']}: {each.metadata['why']}")
@@ -333,10 +341,9 @@ def rows(config: Config) -> Iterator[Setting]:
         "place.runtime_dir": default_runtime_dir(),
         "place.data_dir": default_data_dir(),
     }
-    for section in _sections():
-        table = getattr(config, section.name)
+    for _, section, table in _tables(config):
         for each in dataclasses.fields(table):
-            name = f"{section.name}.{each.name}"
+            name = f"{section}.{each.name}"
             normal: Any = standing_for.get(name, each.default)
             value = getattr(table, each.name) or standing_for.get(name) or getattr(table, each.name)
             yield Setting(name, value, each.metadata["unit"], normal, each.metadata["why"])
@@ -345,8 +352,18 @@ def rows(config: Config) -> Iterator[Setting]:
 _MARKET: Mapping[str, type] = {"instrument": Instrument, "account": Party, "session": Party}
 
 
-def _sections() -> list[dataclasses.Field[Any]]:
-    return [each for each in dataclasses.fields(Config) if each.name not in _MARKET]
+# Sections of which there may be several, each a list of tables.
+_LISTS: Mapping[str, type] = {"gateway": Gateway, **_MARKET}
+
+
+def _tables(config: Config) -> Iterator[tuple[str, str, Any]]:
+    """Every section of settings: its header in a file, its name for people, and its values."""
+    for each in dataclasses.fields(Config):
+        if each.name == "gateway":
+            for gateway in config.gateway:
+                yield "[[gateway]]", f"gateway-{gateway.id}", gateway
+        elif each.name not in _MARKET:
+            yield f"[{each.name}]", each.name, getattr(config, each.name)
 
 
 def _config(tables: dict[str, Any]) -> Config:
@@ -356,11 +373,11 @@ def _config(tables: dict[str, Any]) -> Config:
     for name, table in tables.items():
         if name not in known:
             raise ConfigError(f"there is no section [{name}]{_nearest(name, known)}")
-        if name in _MARKET:
+        if name in _LISTS:
             if not isinstance(table, list) or not all(isinstance(row, dict) for row in table):
                 raise ConfigError(f"{name} is a list of tables: write [[{name}]] above each")
             parts[name] = tuple(
-                _table(_MARKET[name], row, f"[[{name}]] number {number}") for number, row in enumerate(table, start=1)
+                _table(_LISTS[name], row, f"[[{name}]] number {number}") for number, row in enumerate(table, start=1)
             )
         elif isinstance(table, dict):
             parts[name] = _table(type(getattr(ready, name)), table, f"[{name}]")
@@ -433,7 +450,7 @@ def _check_setting(value: str | int | bool, metadata: Mapping[str, Any], where: 
 
 # ---------------------------------------------------------------------------------------------- what must hold
 
-_LONGEST_SOCKET = "notify-sequencer.sock"
+_LONGEST_SOCKET = f"notify-gateway-{MAX_GATEWAY}.sock"
 
 
 def check(config: Config) -> None:
@@ -445,6 +462,7 @@ def check(config: Config) -> None:
     path = str(config.runtime_dir.absolute() / _LONGEST_SOCKET)
     if len(os.fsencode(path)) > 107:
         raise ConfigError(f"[place] runtime_dir: {path} is too long for a socket (107 bytes); choose a shorter one")
+    _check_gateways(config.gateway)
     _check_ids("instrument", [(each.symbol, each.name) for each in config.instrument], MAX_SYMBOL)
     _check_ids("account", [(each.id, each.name) for each in config.account], MAX_ACCOUNT)
     _check_ids("session", [(each.id, each.name) for each in config.session], MAX_SESSION)
@@ -459,6 +477,19 @@ def check(config: Config) -> None:
             _check_instrument(instrument)
         except ValueError as error:
             raise ConfigError(f"[[instrument]] {instrument.name}: {error}") from None
+
+
+def _check_gateways(gateways: tuple[Gateway, ...]) -> None:
+    if not gateways:
+        raise ConfigError("an exchange needs a [[gateway]]: nobody could send it an order")
+    for number, each in enumerate(gateways):
+        for other in gateways[:number]:
+            if each.id == other.id:
+                raise ConfigError(f"[[gateway]] number {number + 1}: id {each.id} is taken by another")
+            if each.tcp and each.tcp == other.tcp:
+                raise ConfigError(
+                    f"[[gateway]] {each.id}: tcp {each.tcp} is taken by gateway {other.id}; name another, or none"
+                )
 
 
 def _check_ids(table: str, pairs: list[tuple[int, str]], most: int) -> None:

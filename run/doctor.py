@@ -18,7 +18,7 @@ import psutil
 
 from run import kernels
 from run.config import Config
-from run.supervisor import PARTS
+from run.supervisor import parts_of
 
 _SYS = Path("/sys")
 _SYNCS = 200  # a moment on a good disk, a few seconds on a bad one
@@ -45,8 +45,9 @@ def examine(config: Config) -> Iterator[Finding]:
 
 def _cores(config: Config) -> Finding:
     cores = len(psutil.Process().cpu_affinity() or [])
-    found = f"{cores} for {len(PARTS)} parts"
-    if cores > len(PARTS):
+    parts = len(parts_of(config))
+    found = f"{cores} for {parts} parts"
+    if cores > parts:
         return Finding("processors", found, True)
     costs = "parts take turns: every turn adds a few microseconds, and milliseconds at the tail"
     if config.matcher.spin and cores <= 2:

@@ -35,13 +35,16 @@ from run import kernels
 from run.config import Config, check, to_toml
 from run.sockets import RuntimeLock
 
-PARTS = ("sequencer", "matcher", "gateway", "publisher")  # in the order in which they start
-
 CANNOT = 3  # exit status of a part that says what must be mended first (run/cli/failure.py); it is not started again
 
 _PARENT = "ZMX_PARENT"  # environment: process id of the supervisor
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _SLOWEST_RESTART_S = 2.0
+
+
+def parts_of(config: Config) -> tuple[str, ...]:
+    """The parts of an exchange, in the order in which they start. Gateways are named by their ids: gateway-1."""
+    return ("sequencer", "matcher", *(f"gateway-{each.id}" for each in config.gateway), "publisher")
 
 
 class ExchangeFailed(RuntimeError):
@@ -103,6 +106,7 @@ class Exchange:
             data_dir=str(config.data_dir.absolute()),
         )
         self.config = dataclasses.replace(config, place=place)
+        self.parts = parts_of(config)
         self.config_file = self.config.runtime_dir / "exchange.toml"
         self.failure: str | None = None
         self._tell = tell
@@ -143,7 +147,7 @@ class Exchange:
             self._selector = selectors.DefaultSelector()
             self._asleep, self._wake = socket.socketpair()
             self._selector.register(self._asleep, selectors.EVENT_READ, None)
-            for name in PARTS:
+            for name in self.parts:
                 part = self._parts[name] = _Part(name, self._notice_socket(name))
                 self._selector.register(part.notices, selectors.EVENT_READ, (part, "notices"))
             self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
@@ -365,7 +369,9 @@ class Exchange:
 
 
 def _command(part: str, config_file: Path) -> list[str]:
-    return [sys.executable, "-P", "-m", "run", part, "--config", str(config_file)]
+    role, _, number = part.partition("-")
+    which = ["--id", number] if number else []
+    return [sys.executable, "-P", "-m", "run", role, *which, "--config", str(config_file)]
 
 
 def _messages(notices: socket.socket) -> list[dict[str, str]]:

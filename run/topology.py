@@ -2,12 +2,13 @@
 
 Each link has one binding side and one or more connecting sides. Inside the host a link is an ipc socket under the
 runtime directory; the two that the outside world uses (`orders`, `market` with its `snapshots`) also listen on tcp.
+`orders` has one binding side for each gateway: `ORDERS.at(2)` is the link of gateway 2.
 A second consumer never attaches to a PUSH (they would take turns): it reads the journal or the event log.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import zmq
@@ -23,13 +24,19 @@ class Link:
     sends: str  # towards the receiving side of the one-way links; from the connecting side of two-way ones
     answers: str
     outside: bool = False
+    each: bool = False  # one for each process of the binding role: `at` says which
+
+    def at(self, number: int) -> Link:
+        """The link of one process of the binding role."""
+        return replace(self, name=f"{self.name}-{number}", each=False)
 
     def endpoint(self, runtime_dir: Path) -> str:
         """Where the link is bound inside the host."""
+        assert not self.each, f"{self.name}: whose? say it with at()"
         return f"ipc://{runtime_dir / self.name}.sock"
 
 
-ORDERS = Link("orders", ("gateway", zmq.ROUTER), (("broker",), zmq.DEALER), "BrokerFrame", "ReportFrame", True)
+ORDERS = Link("orders", ("gateway", zmq.ROUTER), (("broker",), zmq.DEALER), "BrokerFrame", "ReportFrame", True, True)
 INTAKE = Link("intake", ("sequencer", zmq.PULL), (("gateway",), zmq.PUSH), "GatewayFrame", "")
 ACKS = Link("acks", ("sequencer", zmq.PUB), (("gateway",), zmq.SUB), "Ack", "")
 COMMANDS = Link("commands", ("matcher", zmq.PULL), (("sequencer",), zmq.PUSH), "Group", "")

@@ -22,7 +22,7 @@ def settings(folder: Path) -> Config:
     return dataclasses.replace(
         ready,
         place=config.Place(str(folder / "run"), str(folder / "data")),
-        gateway=dataclasses.replace(ready.gateway, tcp=""),
+        gateway=(config.Gateway(tcp=""),),
         sequencer=dataclasses.replace(ready.sequencer, segment_mib=2),
         publisher=dataclasses.replace(ready.publisher, tcp="", snapshots_tcp=""),
     )

@@ -255,11 +255,11 @@ def warm() -> None:
     verb.main()
 
 
-def _part(role: str, config: Path | None) -> None:
+def _part(role: str, config: Path | None, **which: int | None) -> None:
     from run.cli import part
     from run.config import load
 
-    part.serve(role, load(config))
+    part.serve(role, load(config), **which)
 
 
 @app.command(rich_help_panel=PARTS, epilog="Example: zmx sequencer --config exchange.toml")
@@ -274,10 +274,15 @@ def matcher(config: ConfigFile = None) -> None:
     _part("matcher", config)
 
 
-@app.command(rich_help_panel=PARTS, epilog="Example: zmx gateway --config exchange.toml")
-def gateway(config: ConfigFile = None) -> None:
+@app.command(rich_help_panel=PARTS, epilog="Example: zmx gateway --id 2 --config exchange.toml")
+def gateway(
+    number: Annotated[
+        int | None, typer.Option("--id", help="Which of the configuration's gateways.", show_default="the only one")
+    ] = None,
+    config: ConfigFile = None,
+) -> None:
     """Take brokers' orders, send them their reports."""
-    _part("gateway", config)
+    _part("gateway", config, number=number)
 
 
 @app.command(rich_help_panel=PARTS, epilog="Example: zmx publisher --config exchange.toml")

@@ -18,15 +18,18 @@ from run.supervisor import follow_parent
 _IDLE_MS = 10  # between looks at the timers; a message ends the wait at once
 
 
-def serve(role: str, config: Config) -> None:
-    """Run the part until SIGTERM or SIGINT. Whoever supervises hears READY=1 once it serves."""
+def serve(role: str, config: Config, **which: int | None) -> None:
+    """Run the part until SIGTERM or SIGINT. Whoever supervises hears READY=1 once it serves.
+
+    `which` goes to its module's `make`: of a role that several may have, the number.
+    """
     follow_parent()
     stop = _Stop()
     if role == "matcher":
         kernels.warm_in_a_process()
     pinning.pin(role, config)
     with zmq.Context() as context:
-        agent: Agent = importlib.import_module(f"run.parts.{role}").make(config, Host(context))
+        agent: Agent = importlib.import_module(f"run.parts.{role}").make(config, Host(context), **which)
 
         if (confirm := getattr(agent, "confirm", None)) is not None:
             signal.signal(signal.SIGUSR1, lambda number, frame: confirm())

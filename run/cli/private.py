@@ -25,7 +25,7 @@ def private(config: Config, name: str, *, keep: bool = False) -> Iterator[Config
         yield dataclasses.replace(
             config,
             place=Place(str(runtime_dir), str(data_dir)),
-            gateway=dataclasses.replace(config.gateway, tcp=""),
+            gateway=tuple(dataclasses.replace(each, tcp="") for each in config.gateway),
             sequencer=dataclasses.replace(config.sequencer, segment_mib=_SEGMENT_MIB),
             publisher=dataclasses.replace(config.publisher, tcp="", snapshots_tcp=""),
         )

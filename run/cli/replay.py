@@ -11,14 +11,14 @@ from run import journal
 from run.cli.failure import FAILED, Failure
 from run.cli.journal import engine, progress
 from run.cli.private import private
-from run.cli.running import answered, endpoint
+from run.cli.running import answered, endpoint, orders
 from run.cli.screen import err, facts, out, print_json
 from run.client.broker import BrokerSync
 from run.client.market import MarketDataSync
 from run.config import Config
 from run.flow import Flow, FlowResult, FlowSession, Judge, load
 from run.supervisor import Exchange
-from run.topology import MARKET, ORDERS, SNAPSHOTS
+from run.topology import MARKET, SNAPSHOTS
 
 _SILENCE_S = 30.0  # without a report while some are due: the exchange has stopped answering
 
@@ -77,7 +77,7 @@ def _replay(config: Config, flow: Flow, symbol: str, session: int, batch: int) -
     account = _account_for(config, session)
     with answered(), MarketDataSync(endpoint(config, MARKET), endpoint(config, SNAPSHOTS)) as market:
         instrument = _empty_instrument(market, symbol, flow)
-    with answered(), BrokerSync(endpoint(config, ORDERS), session=session, account=account) as broker:
+    with answered(), BrokerSync(orders(config), session=session, account=account) as broker:
         sending = FlowSession(
             flow, session=session, account=account, symbol=instrument.symbol, first_ref=broker.next_ref
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from run.cli.failure import Failure
 from run.config import Config
-from run.topology import MARKET, SNAPSHOTS, Link
+from run.topology import MARKET, ORDERS, SNAPSHOTS, Link
 
 if TYPE_CHECKING:
     from components.client.market import Instrument
@@ -17,17 +17,33 @@ if TYPE_CHECKING:
 
 def endpoint(config: Config, link: Link) -> str:
     """The endpoint of `link` in the running exchange. Raises Failure when nobody listens there."""
-    address = link.endpoint(config.runtime_dir)
-    path = address.removeprefix("ipc://")
+    (address,) = _answering(config, [link])
+    return address
+
+
+def orders(config: Config) -> str:
+    """Where the first gateway of the running exchange that listens takes orders. Raises Failure when none does."""
+    return _answering(config, [ORDERS.at(each.id) for each in config.gateway])[0]
+
+
+def _answering(config: Config, links: list[Link]) -> list[str]:
+    """The endpoints of those links at which somebody listens."""
+    found = [address for link in links if _listens(address := link.endpoint(config.runtime_dir))]
+    if not found:
+        raise Failure(
+            f"no exchange is running in {config.runtime_dir}: start one with ./run/zmx up,"
+            " or name its configuration with --config"
+        )
+    return found
+
+
+def _listens(address: str) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
         try:
-            knock.connect(path)
+            knock.connect(address.removeprefix("ipc://"))
         except OSError:
-            raise Failure(
-                f"no exchange is running in {config.runtime_dir}: start one with ./run/zmx up,"
-                " or name its configuration with --config"
-            ) from None
-    return address
+            return False
+    return True
 
 
 @contextmanager

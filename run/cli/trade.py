@@ -9,11 +9,10 @@ from components.client.market import Instrument
 from components.client.orders import Answer, Order, OrderState
 from run.cli import choices
 from run.cli.failure import FAILED, Failure
-from run.cli.running import answered, endpoint, instruments_of
+from run.cli.running import answered, instruments_of, orders
 from run.cli.screen import out, print_json
 from run.client.broker import BrokerSync
 from run.config import Config
-from run.topology import ORDERS
 from wire.constants import RESTS
 from wire.enums import Reason, Side
 from wire.units import from_units
@@ -33,9 +32,9 @@ def order(
     as_json: bool,
 ) -> None:
     """Enter an order and wait until it rests or has ended."""
-    orders = endpoint(config, ORDERS)
+    doors = orders(config)
     instruments = instruments_of(config)
-    with answered(), BrokerSync(orders, session=session, account=account, instruments=instruments) as broker:
+    with answered(), BrokerSync(doors, session=session, account=account, instruments=instruments) as broker:
         try:
             if price is None:
                 entered: Order = broker.market(symbol, side.value, qty, (tif or choices.Tif.IOC).value)
@@ -106,10 +105,10 @@ def cancel(
     config: Config, session: int, order_id: int | None, ref: int | None, symbol: str | None, as_json: bool
 ) -> None:
     """Cancel the order that is named by its id or ref; all, where neither is given."""
-    orders = endpoint(config, ORDERS)
+    doors = orders(config)
     instruments = instruments_of(config)
     everything = order_id is None and ref is None
-    with answered(), BrokerSync(orders, session=session, instruments=instruments) as broker:
+    with answered(), BrokerSync(doors, session=session, instruments=instruments) as broker:
         if everything:
             try:
                 answer = broker.mass_cancel(symbol=symbol or 0)

@@ -61,12 +61,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _doors(config: Config) -> list[str]:
     """Where brokers and subscribers find this exchange."""
-    doors = {
-        "orders": config.gateway.tcp,
-        "market data": config.publisher.tcp,
-        "snapshots": config.publisher.snapshots_tcp,
-    }
-    return [f"{name:<12}{endpoint or 'ipc only'}" for name, endpoint in doors.items()]
+    doors = [(f"orders, gateway {each.id}", each.tcp) for each in config.gateway]
+    doors += [("market data", config.publisher.tcp), ("snapshots", config.publisher.snapshots_tcp)]
+    widest = max(len(name) for name, _ in doors)
+    return [f"{name:<{widest}}  {endpoint or 'ipc only'}" for name, endpoint in doors]
 
 
 class Teller:

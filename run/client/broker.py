@@ -106,7 +106,7 @@ class _Desk(Generic[AnyOrder]):
         window: int,
         clock: Clock | None,
     ) -> None:
-        self.endpoint = endpoint or ORDERS.endpoint(Path(default_runtime_dir()))
+        self.endpoint = endpoint or ORDERS.at(1).endpoint(Path(default_runtime_dir()))
         self.instruments = instruments or {}
         self.core = Session(session, make_order, account=account, resume_from=resume_from, resend=resend)
         self._timeout_s = timeout_s

@@ -44,8 +44,9 @@ class GatewayAgent:
 
     role_name = "gateway"
 
-    def __init__(self, config: Config, host: Host) -> None:
+    def __init__(self, config: Config, host: Host, number: int | None = None) -> None:
         self._config = config
+        self._settings = config.gateway_of(number)
         self._host = host
         self._clock = host.clock
         self._epoch = 0
@@ -57,7 +58,7 @@ class GatewayAgent:
     def on_start(self) -> None:
         """Listen to the exchange, read which reports there are, then listen to brokers."""
         config, opened = self._config, self._closing
-        settings, runtime_dir = config.gateway, config.runtime_dir
+        settings, runtime_dir = self._settings, config.runtime_dir
         opened.callback(self._host.lock(runtime_dir, f"gateway-{settings.id}").release)
         topic = settings.id.to_bytes(2, "little")
         self._acks = connect(self._host.context, ACKS, ACKS.endpoint(runtime_dir), settings.queue, [topic])
@@ -80,7 +81,9 @@ class GatewayAgent:
         index = self._read_history()
         self.gateway = Gateway(settings.id, incarnation, limits, self.read_events, now_ns, index)
         also = [settings.tcp] if settings.tcp else []
-        self._orders = bind(self._host.context, ORDERS, runtime_dir, settings.queue, also, 2 * MAX_FRAME_BYTES)
+        self._orders = bind(
+            self._host.context, ORDERS.at(settings.id), runtime_dir, settings.queue, also, 2 * MAX_FRAME_BYTES
+        )
         opened.callback(self._orders.close)
 
     def do_work(self) -> int:
@@ -139,7 +142,7 @@ class GatewayAgent:
 
     def _take_brokers(self, now_ns: int) -> int:
         work = 0
-        while work < self._config.gateway.slice and (parts := try_receive(self._orders)) is not None:
+        while work < self._settings.slice and (parts := try_receive(self._orders)) is not None:
             work += 1
             if len(parts) != 2:
                 self.gateway.refuse(parts[0], Reason.MALFORMED_FRAME)
@@ -219,6 +222,6 @@ class GatewayAgent:
         self._log.close()
 
 
-def make(config: Config, host: Host) -> GatewayAgent:
-    """The gateway of this configuration."""
-    return GatewayAgent(config, host)
+def make(config: Config, host: Host, number: int | None = None) -> GatewayAgent:
+    """The gateway with that id; without one the only gateway of the configuration."""
+    return GatewayAgent(config, host, number)

@@ -41,7 +41,7 @@ class Stage:
     def __init__(self, folder: Path, **gateway: int | str) -> None:
         self.clock = HandClock()
         settings = replace(Gateway(tcp=""), **gateway)  # type: ignore[arg-type]
-        self.config = Config(place=Place(str(folder / "run"), str(folder / "data")), gateway=settings)
+        self.config = Config(place=Place(str(folder / "run"), str(folder / "data")), gateway=(settings,))
         self.config.runtime_dir.mkdir(parents=True)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.intake = bind(self.context, INTAKE, self.config.runtime_dir, 1_000)
@@ -59,7 +59,7 @@ class Stage:
 
     @property
     def endpoint(self) -> str:
-        return ORDERS.endpoint(self.config.runtime_dir)
+        return ORDERS.at(1).endpoint(self.config.runtime_dir)
 
     def start(self) -> None:
         """The gateway's process starts."""

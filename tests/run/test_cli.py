@@ -68,8 +68,8 @@ def test_a_command_line_not_understood_says_why(arguments: list[str], told: str)
 
 def test_a_mistake_in_the_settings_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "exchange.toml"
-    file.write_text("[gateway]\nqeue = 1\n")
-    told = f"zmx: {file}: [gateway] has no setting 'qeue': did you mean 'queue'?\n"
+    file.write_text("[[gateway]]\nqeue = 1\n")
+    told = f"zmx: {file}: [[gateway]] number 1 has no setting 'qeue': did you mean 'queue'?\n"
     for answer in (zmx("config", "--config", file), zmx("matcher", ZMX_CONFIG=str(file))):
         assert (answer.returncode, answer.stdout, answer.stderr) == (CANNOT, "", told)
 
@@ -91,13 +91,13 @@ def test_config_writes_a_file_that_says_the_same(tmp_path: Path) -> None:
 
 def test_config_shows_every_setting_with_its_default_and_reason(tmp_path: Path) -> None:
     file = tmp_path / "exchange.toml"
-    file.write_text("[gateway]\nqueue = 77\n")
+    file.write_text("[[gateway]]\nid = 2\nqueue = 77\n")
     settings = json.loads(zmx("config", "--json", "--config", file).stdout)["settings"]
     shown = zmx("config", "--show", "--config", file).stdout
     for row in settings:
         assert row["name"] in shown
         assert row["why"] in shown
-    queue = next(row for row in settings if row["name"] == "gateway.queue")
+    queue = next(row for row in settings if row["name"] == "gateway-2.queue")
     assert (queue["value"], queue["default"], queue["unit"]) == (77, 10_000, "messages")
 
 

@@ -1,6 +1,5 @@
 """Settings from TOML: what a file may say, and what it is told when it says something else."""
 
-import dataclasses
 import re
 from pathlib import Path
 
@@ -50,10 +49,26 @@ def test_every_setting_can_be_given_in_a_file_and_has_a_unit_and_a_reason() -> N
                 value = row.value + 1
             case _:
                 value = "async" if name == "policy" else f"{row.value}0"
-        table = getattr(parse(f"[{section}]\n{name} = {config._toml(value)}"), section)
+        header, field = ("[[gateway]]", "gateway") if section == "gateway-1" else (f"[{section}]", section)
+        found = parse(f"{header}\n{name} = {config._toml(value)}")
+        table = found.gateway[0] if field == "gateway" else getattr(found, field)
         assert getattr(table, name) == value
-        changed = list(config.rows(dataclasses.replace(config.default(), **{section: table})))
-        assert [each.name for each in changed if each.value != each.default] == [row.name]
+        changed = [each.name.partition(".")[2] for each in config.rows(found) if each.value != each.default]
+        assert changed == [name]
+
+
+def test_several_gateways_are_written_read_and_named() -> None:
+    two = parse("[[gateway]]\n[[gateway]]\nid = 7\ntcp = ''")
+    assert [each.id for each in two.gateway] == [1, 7]
+    assert parse(config.to_toml(two)) == two
+    names = [row.name for row in config.rows(two)]
+    assert {"gateway-1.queue", "gateway-7.queue"} <= set(names)
+    assert two.gateway_of(7).tcp == ""
+    assert config.default().gateway_of().id == 1
+    with pytest.raises(ConfigError, match="say which one with --id: the configuration has 1, 7"):
+        two.gateway_of()
+    with pytest.raises(ConfigError, match="there is no gateway 2: the configuration has 1, 7"):
+        two.gateway_of(2)
 
 
 def test_decimals_are_read_as_they_are_written() -> None:
@@ -68,15 +83,20 @@ def test_decimals_are_read_as_they_are_written() -> None:
     [
         ("[gatway]", "there is no section [gatway]: did you mean 'gateway'?"),
         ("[xyz]", "there is no section [xyz]; there are place, gateway,"),
-        ("gateway = 1", "gateway is a section: write [gateway]"),
+        ("matcher = 1", "matcher is a section: write [matcher]"),
+        ("[gateway]\nid = 1", "gateway is a list of tables: write [[gateway]] above each"),
+        ("gateway = []", "an exchange needs a [[gateway]]"),
+        ("[[gateway]]\ntcp = ''\n" * 2, "[[gateway]] number 2: id 1 is taken by another"),
+        ("[[gateway]]\n[[gateway]]\nid = 2", "[[gateway]] 2: tcp tcp://127.0.0.1:7001 is taken by gateway 1"),
+        ("[[gateway]]\nid = 0", "[[gateway]] number 1 id is from 1 to 32767 number, not 0"),
         ("[account]\nid = 1", "account is a list of tables: write [[account]] above each"),
-        ("[gateway]\nqueu = 1", "[gateway] has no setting 'queu': did you mean 'queue'?"),
-        ("[gateway]\nqueue = '1'", '[gateway] queue takes a whole number, not "1"'),
-        ("[gateway]\nqueue = true", "[gateway] queue takes a whole number, not true"),
-        ("[gateway]\nqueue = 1.5", "[gateway] queue takes a whole number"),
-        ("[gateway]\nqueue = 0", "[gateway] queue is 1 or more messages, not 0"),
-        ("[gateway]\nid = 40000", "[gateway] id is from 1 to 32767"),
-        ("[gateway]\ntcp = '7001'", "[gateway] tcp is tcp://ADDRESS:PORT or empty, not '7001'"),
+        ("[[gateway]]\nqueu = 1", "[[gateway]] number 1 has no setting 'queu': did you mean 'queue'?"),
+        ("[[gateway]]\nqueue = '1'", '[[gateway]] number 1 queue takes a whole number, not "1"'),
+        ("[[gateway]]\nqueue = true", "[[gateway]] number 1 queue takes a whole number, not true"),
+        ("[[gateway]]\nqueue = 1.5", "[[gateway]] number 1 queue takes a whole number"),
+        ("[[gateway]]\nqueue = 0", "[[gateway]] number 1 queue is 1 or more messages, not 0"),
+        ("[[gateway]]\nid = 40000", "[[gateway]] number 1 id is from 1 to 32767"),
+        ("[[gateway]]\ntcp = '7001'", "[[gateway]] number 1 tcp is tcp://ADDRESS:PORT or empty, not '7001'"),
         ("[matcher]\nspin = 1", "[matcher] spin takes true or false, not 1"),
         ("[matcher]\nspin = 1979-05-27", "[matcher] spin takes true or false, not date"),
         ("[sequencer]\npolicy = 'sync'", "[sequencer] policy is one of fsync, async, memory, not 'sync'"),
@@ -111,10 +131,10 @@ def test_the_file_is_the_named_one_else_that_of_the_environment(
     monkeypatch.delenv("ZMX_CONFIG", raising=False)
     assert config.load() == config.default()
     named, other = tmp_path / "named.toml", tmp_path / "other.toml"
-    named.write_text("[gateway]\nid = 2")
-    other.write_text("[gateway]\nid = 3")
+    named.write_text("[[gateway]]\nid = 2")
+    other.write_text("[[gateway]]\nid = 3")
     monkeypatch.setenv("ZMX_CONFIG", str(other))
-    assert (config.load().gateway.id, config.load(named).gateway.id) == (3, 2)
+    assert (config.load().gateway[0].id, config.load(named).gateway[0].id) == (3, 2)
     with pytest.raises(ConfigError, match="No such file") as caught:
         config.load(tmp_path / "none.toml")
     assert "zmx config >" in str(caught.value)

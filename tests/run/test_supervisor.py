@@ -17,7 +17,7 @@ import pytest
 from run import config, supervisor
 from run.config import Config
 from run.sockets import RuntimeDirInUse
-from run.supervisor import PARTS, Exchange, ExchangeFailed, News, State
+from run.supervisor import Exchange, ExchangeFailed, News, State, parts_of
 
 # A part that serves until SIGTERM: blocked in the kernel, as a real one is when idle.
 SERVES = """
@@ -57,7 +57,7 @@ class Watched(Exchange):
         super().__init__(settings, self.news.put, settings.runtime_dir / "log", self.program)
 
     def program(self, part: str, config_file: Path) -> list[str]:
-        program = textwrap.dedent(self.programs.get(part, SERVES))
+        program = textwrap.dedent(self.programs.get(part.partition("-")[0], SERVES))
         return [sys.executable, "-P", "-c", f"from run.notify import notify\n{program}"]
 
     def next(self, part: str, state: State) -> str:
@@ -79,21 +79,31 @@ def states(exchange: Watched) -> list[tuple[str, State]]:
 
 def test_parts_start_in_order_and_stop_in_reverse(small: Config) -> None:
     with Watched(small) as exchange:
-        assert all(exchange.pid(part) for part in PARTS)
+        assert all(exchange.pid(part) for part in exchange.parts)
         begun = states(exchange)
-    assert begun == [(part, state) for part in PARTS for state in (State.STARTING, State.READY)]
-    assert states(exchange) == [(part, State.STOPPED) for part in reversed(PARTS)]
+    assert begun == [(part, state) for part in exchange.parts for state in (State.STARTING, State.READY)]
+    assert states(exchange) == [(part, State.STOPPED) for part in reversed(exchange.parts)]
     assert not list(small.runtime_dir.glob("notify-*")), "nothing is left behind"
+
+
+def test_every_gateway_is_a_part(small: Config) -> None:
+    several = dataclasses.replace(small, gateway=(config.Gateway(), config.Gateway(id=12, tcp="")))
+    assert parts_of(several) == ("sequencer", "matcher", "gateway-1", "gateway-12", "publisher")
+    assert supervisor._command("gateway-12", Path("file"))[-5:] == ["gateway", "--id", "12", "--config", "file"]
+    with Watched(several) as exchange:
+        exchange.kill("gateway-12")
+        exchange.wait_ready("gateway-12", DEADLINE_S)
+        assert exchange.next("gateway-12", State.DIED) == "was ended by SIGKILL; restart 1 of at most 3"
 
 
 def test_a_part_that_is_killed_is_started_again(small: Config) -> None:
     with Watched(small) as exchange:
-        before = {part: exchange.pid(part) for part in PARTS}
+        before = {part: exchange.pid(part) for part in exchange.parts}
         exchange.kill("matcher")
         exchange.wait_ready("matcher", DEADLINE_S)
-        after = {part: exchange.pid(part) for part in PARTS}
+        after = {part: exchange.pid(part) for part in exchange.parts}
         assert exchange.next("matcher", State.DIED) == "was ended by SIGKILL; restart 1 of at most 3"
-    assert [part for part in PARTS if before[part] != after[part]] == ["matcher"]
+    assert [part for part in exchange.parts if before[part] != after[part]] == ["matcher"]
 
 
 def test_a_part_that_keeps_dying_ends_the_exchange(small: Config) -> None:
@@ -103,16 +113,16 @@ def test_a_part_that_keeps_dying_ends_the_exchange(small: Config) -> None:
     seen = states(exchange)
     assert seen.count(("matcher", State.STARTING)) == 4
     assert seen[-1] == ("sequencer", State.STOPPED), "what had started is stopped"
-    assert "gateway" not in {part for part, _ in seen}
+    assert "gateway-1" not in {part for part, _ in seen}
 
 
 def test_one_that_dies_later_too_often_ends_the_wait(small: Config) -> None:
     with Watched(small) as exchange:
         for _ in range(3):
-            exchange.kill("gateway")
-            exchange.wait_ready("gateway", DEADLINE_S)
-        exchange.kill("gateway")
-        with pytest.raises(ExchangeFailed, match="gateway was ended by SIGKILL, 4 times"):
+            exchange.kill("gateway-1")
+            exchange.wait_ready("gateway-1", DEADLINE_S)
+        exchange.kill("gateway-1")
+        with pytest.raises(ExchangeFailed, match="gateway-1 was ended by SIGKILL, 4 times"):
             exchange.wait()
 
 
@@ -127,7 +137,7 @@ def test_a_part_that_does_not_stop_is_killed(small: Config) -> None:
     limits = dataclasses.replace(small.supervisor, grace_ms=1)
     with Watched(dataclasses.replace(small, supervisor=limits), gateway=DEAF) as exchange:
         pass
-    assert exchange.next("gateway", State.STOPPED) == "was ended by SIGKILL"
+    assert exchange.next("gateway-1", State.STOPPED) == "was ended by SIGKILL"
 
 
 def test_a_stopped_process_still_stops(small: Config) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from run.topology import LINKS, Link
+from run.topology import LINKS, ORDERS, Link
 from wire.schema import schema
 
 # binding and connecting side -> whether anything comes back
@@ -29,4 +29,7 @@ def test_a_link_is_of_a_known_pattern_and_its_frames_are_in_the_schema(link: Lin
 
 
 def test_every_link_has_an_endpoint_of_its_own(tmp_path: Path) -> None:
-    assert len({link.endpoint(tmp_path) for link in LINKS}) == len(LINKS)
+    links = [link.at(number) if link.each else link for link in LINKS for number in (1, 2)]
+    assert len({link.endpoint(tmp_path) for link in links}) == len(LINKS) + sum(link.each for link in LINKS)
+    with pytest.raises(AssertionError, match="whose"):
+        ORDERS.endpoint(tmp_path)

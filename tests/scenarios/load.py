@@ -21,7 +21,7 @@ import zmq
 from components.client.feed import Feed
 from components.client.market import Trade
 from run.client import Broker, MarketData
-from run.config import Config, Place, Supervisor, default
+from run.config import Config, Gateway, Place, Supervisor, default
 from run.sockets import connect
 from run.topology import EVENTS, MARKET, ORDERS, PULSE_TOPIC, SNAPSHOTS
 from tests.scenarios.checker import Heard, Levels
@@ -42,7 +42,7 @@ def configured(folder: Path) -> Config:
     return dataclasses.replace(
         ready,
         place=Place(str(folder / "run"), str(folder / "data")),
-        gateway=dataclasses.replace(ready.gateway, tcp=""),
+        gateway=(Gateway(tcp=""),),
         sequencer=dataclasses.replace(ready.sequencer, segment_mib=1),
         matcher=dataclasses.replace(ready.matcher, segment_mib=1),
         publisher=dataclasses.replace(ready.publisher, tcp="", snapshots_tcp=""),
@@ -56,7 +56,7 @@ class Trader:
     def __init__(self, config: Config, session: int, seed: int, heard: Callable[[], None], resume_from: int) -> None:
         self.session = session
         self.broker = Broker(
-            ORDERS.endpoint(config.runtime_dir),
+            ORDERS.at(1).endpoint(config.runtime_dir),
             session=session,
             account=session,
             window=WINDOW,

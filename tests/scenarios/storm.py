@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from components.client.market import Trade
 from run.config import Config
-from run.supervisor import PARTS, Exchange
+from run.supervisor import Exchange
 from tests.scenarios.checker import Checker, Heard, Levels
 from tests.scenarios.load import SYMBOLS, Load, Watcher, last_pulse
 
@@ -49,18 +49,18 @@ async def restart(exchange: Exchange, load: Load, *parts: str) -> None:
 async def blows(exchange: Exchange, load: Load) -> None:
     """Each part is killed once while all trade, then some of it again in worse ways."""
     await load.more(AFTER)
-    for part in ("matcher", "sequencer", "gateway", "publisher"):
+    for part in ("matcher", "sequencer", "gateway-1", "publisher"):
         await restart(exchange, load, part)
         await load.more(AFTER)
     exchange.kill("matcher", signal.SIGSTOP)
     await load.stuck()
     exchange.kill("matcher", signal.SIGCONT)
     await load.more(AFTER)
-    for part in ("matcher", "sequencer", "gateway"):  # again before it has caught up
+    for part in ("matcher", "sequencer", "gateway-1"):  # again before it has caught up
         await restart(exchange, load, part)
         await restart(exchange, load, part)
     await load.more(AFTER)
-    await restart(exchange, load, *PARTS)
+    await restart(exchange, load, *exchange.parts)
     await load.more(AFTER)
 
 
@@ -71,7 +71,7 @@ def random_blows(seed: int, count: int) -> Callable[[Exchange, Load], Awaitable[
         choose = random.Random(seed)
         for _ in range(count):
             await load.more(choose.choice((1, 50, 300, 2_000)))
-            parts = choose.sample(PARTS, choose.choice((1, 1, 1, 2, 4)))
+            parts = choose.sample(exchange.parts, choose.choice((1, 1, 1, 2, 4)))
             for part in parts:
                 with contextlib.suppress(ProcessLookupError):  # it is down already
                     exchange.kill(part)

@@ -21,7 +21,7 @@ import zmq
 from components.gateway.gateway import MAX_FRAME_BYTES
 from run.client.sync import Broker, MarketData
 from run.config import Config
-from run.supervisor import PARTS, Exchange
+from run.supervisor import Exchange
 from run.topology import MARKET, ORDERS, SNAPSHOTS
 from tests.gateway.pipe import commands, frame, limit, log_on, terms
 from tests.scenarios.checker import Checker, Heard
@@ -57,7 +57,7 @@ class Venue:
         self.honest = Heard(HONEST, np.zeros(0, COMMAND), np.zeros(0, EVENT), np.zeros(0, EVENT))
 
     def now(self) -> list[int | None]:
-        return [self.exchange.pid(part) for part in PARTS]
+        return [self.exchange.pid(part) for part in self.exchange.parts]
 
     @contextlib.contextmanager
     def honest_trading(self) -> Iterator[None]:
@@ -66,7 +66,7 @@ class Venue:
 
         def trade() -> None:
             try:
-                endpoint, known = ORDERS.endpoint(self.config.runtime_dir), self.honest.reports.size
+                endpoint, known = ORDERS.at(1).endpoint(self.config.runtime_dir), self.honest.reports.size
                 with Broker(
                     endpoint, session=HONEST, account=HONEST, resume_from=known + 1, timeout_s=PATIENCE_S
                 ) as broker:
@@ -118,7 +118,7 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Venue]:
     endpoints = [f"tcp://127.0.0.1:{free_port()}" for _ in range(3)]
     config = dataclasses.replace(
         config,
-        gateway=dataclasses.replace(config.gateway, tcp=endpoints[0]),
+        gateway=(dataclasses.replace(config.gateway[0], tcp=endpoints[0]),),
         publisher=dataclasses.replace(config.publisher, tcp=endpoints[1], snapshots_tcp=endpoints[2]),
     )
     with Exchange(config, log_dir=config.data_dir / "log") as exchange:
@@ -130,7 +130,7 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Venue]:
         venue.context.term()
     checker = Checker(config.journal_dir, config.events_dir)
     checker.all([venue.honest], [], pulse.event_hash)
-    for name in PARTS:
+    for name in exchange.parts:
         assert "Traceback" not in (config.data_dir / "log" / f"{name}.log").read_text()
 
 
@@ -406,7 +406,7 @@ def test_mutated_requests_for_market_data(venue: Venue, long: bool) -> None:
 
 
 def tcp_endpoints(config: Config) -> list[tuple[str, int]]:
-    places = (config.gateway.tcp, config.publisher.tcp, config.publisher.snapshots_tcp)
+    places = (config.gateway[0].tcp, config.publisher.tcp, config.publisher.snapshots_tcp)
     return [("127.0.0.1", int(place.rpartition(":")[2])) for place in places]
 
 
@@ -438,7 +438,7 @@ def test_garbage_on_tcp(venue: Venue) -> None:
 
 def test_frames_over_tcp(venue: Venue) -> None:
     with venue.honest_trading():
-        talker = Talker(venue, venue.config.gateway.tcp)
+        talker = Talker(venue, venue.config.gateway[0].tcp)
         for data, reason in (FRAMES["words"], FRAMES["too many commands"], FRAMES["too many bytes"]):
             assert talker.ask(data)["reason"].tolist() == [reason]
         talker.socket.close()
@@ -449,8 +449,8 @@ def test_a_message_that_is_far_too_large(venue: Venue, place: int) -> None:
     """It is not even read: the connection is cut."""
     config = venue.config
     inside, outside = (
-        [link.endpoint(config.runtime_dir) for link in (ORDERS, SNAPSHOTS)],
-        [config.gateway.tcp, config.publisher.snapshots_tcp],
+        [link.endpoint(config.runtime_dir) for link in (ORDERS.at(1), SNAPSHOTS)],
+        [config.gateway[0].tcp, config.publisher.snapshots_tcp],
     )
     with venue.honest_trading():
         talker = Talker(venue, (inside + outside)[place])
