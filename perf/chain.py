@@ -48,7 +48,7 @@ from wire.frames import ACK, EVENT_FRAME, GATEWAY_FRAME
 
 ORDERS: Final = 1_000_000
 STANDING: Final = 10_000
-WINDOW: Final = 65_536  # commands that may be unacknowledged: the default of [gateway] max_unacked
+WINDOW: Final = 65_536  # commands that may be unacknowledged: the default of [[gateway]] max_unacked
 FRAMES: Final = (64,)  # commands per gateway frame
 _NO_EXTENSIONS: Final = np.zeros(0, EXTENSION)
 _DEADLINE_S: Final = 120.0

@@ -81,9 +81,8 @@ class GatewayAgent:
         index = self._read_history()
         self.gateway = Gateway(settings.id, incarnation, limits, self.read_events, now_ns, index)
         also = [settings.tcp] if settings.tcp else []
-        self._orders = bind(
-            self._host.context, ORDERS.at(settings.id), runtime_dir, settings.queue, also, 2 * MAX_FRAME_BYTES
-        )
+        door = ORDERS.at(settings.id)
+        self._orders = bind(self._host.context, door, runtime_dir, settings.queue, also, 2 * MAX_FRAME_BYTES)
         opened.callback(self._orders.close)
 
     def do_work(self) -> int:

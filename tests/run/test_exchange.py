@@ -155,8 +155,8 @@ def test_up_runs_until_sigterm_and_refuses_a_second_one(tmp_path: Path) -> None:
         up.send_signal(signal.SIGTERM)
         rest = up.stderr.read()
         assert up.wait(DEADLINE_S) == 0
-    order = [part for part in ("publisher", "gateway", "matcher", "sequencer") if f"{part:<11} stopped" in rest]
-    assert order == ["publisher", "gateway", "matcher", "sequencer"], rest
+    order = [part for part in ("publisher", "gateway-1", "matcher", "sequencer") if f"{part:<11} stopped" in rest]
+    assert order == ["publisher", "gateway-1", "matcher", "sequencer"], rest
     assert rest.endswith("zmx: stopped\n")
 
     verified = json.loads(zmx("journal", "verify", "--json", "--config", file).stdout)
@@ -187,7 +187,8 @@ def resting(count: int) -> np.ndarray:
 def test_a_part_killed_under_load_comes_back_and_nothing_is_lost(tmp_path: Path, part: str) -> None:
     reports = list[np.ndarray]()
     running = exchange(tmp_path)
-    with running, Broker(ORDERS.endpoint(running.config.runtime_dir), session=1, account=1, window=1_000) as broker:
+    door = ORDERS.at(1).endpoint(running.config.runtime_dir)
+    with running, Broker(door, session=1, account=1, window=1_000) as broker:
         for number in range(BATCHES):
             broker.send(resting(BATCH))
             if number == BATCHES // 2:

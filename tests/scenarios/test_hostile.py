@@ -175,7 +175,7 @@ class Talker:
 def talker(venue: Venue) -> Iterator[Talker]:
     """A connection that has not logged on; meanwhile the honest broker trades."""
     with venue.honest_trading():
-        talker = Talker(venue, ORDERS.endpoint(venue.config.runtime_dir))
+        talker = Talker(venue, ORDERS.at(1).endpoint(venue.config.runtime_dir))
         yield talker
         talker.socket.close()
 
@@ -374,7 +374,7 @@ def sober(venue: Venue, talker: Talker, session: int, marker: int) -> int:
     talker.say(frame(session, {"kind": 99, "client_ref": marker}))
     while not (talker.hear()["events"]["request_ref"] == marker).any():
         pass
-    other = Talker(venue, ORDERS.endpoint(venue.config.runtime_dir))
+    other = Talker(venue, ORDERS.at(1).endpoint(venue.config.runtime_dir))
     try:
         return other.log_on(session)
     finally:
