@@ -1,8 +1,8 @@
-"""Protocol version, flag bits, and the limits of rules version 1. A limit that can refuse an order is a rule
+"""Protocol version, flag bits, and the limits of the rules. A limit that can refuse an order is a rule
 of the venue, the same on every machine, never local configuration."""
 
 VERSION = 1  # of every frame
-RULES_VERSION = 1  # of what the engine does with a command
+RULES_VERSION = 2  # of what the engine does with a command
 
 # Command.flags
 FUNDS = 1  # qty is a budget in the quote asset

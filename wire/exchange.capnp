@@ -231,7 +231,7 @@ struct Event {
   symbol @5 :Int32;
   session @6 :Int32;      # whose report this is; 0: nobody's
   account @7 :Int32;
-  reportSeq @8 :Int64;    # contiguous per session; of session events the last one given
+  reportSeq @8 :Int64;    # contiguous per session; of session events the last one given; 0: no report
   clientRef @9 :Int64;    # the ref that entered the order
   requestRef @10 :Int64;  # the ref of the command that this answers; 0: not asked for by this session
   orderId @11 :Int64;     # the number of the command that entered the order
@@ -246,7 +246,7 @@ struct Event {
   tif @20 :Int8;
   liquidity @21 :Int8;    # Liquidity
   flags @22 :Int16;       # bit 0 rests: what is left stands in the book from here on; bit 1 fromBook: it stood there before
-  gateway @23 :Int16;     # where the session is open
+  gateway @23 :Int16;     # where the session is open; of a refusal by the fence (no report): who sent the command
 }
 
 # The same 128 bytes, read by kind: where a kind has no fee and no match, the two words say something else.

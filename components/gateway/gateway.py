@@ -314,7 +314,8 @@ class Gateway:
         turning = kinds > EventKind.MASS_CANCELLED
         if self._opening:
             tokens = np.fromiter(self._opening, np.int64, len(self._opening))
-            turning |= (kinds == EventKind.REJECTED) & np.isin(events["request_ref"], tokens)
+            refused = (kinds == EventKind.REJECTED) & (events["reason"] == Reason.UNKNOWN_SESSION)
+            turning |= refused & np.isin(events["request_ref"], tokens)
         start = 0
         for at in np.flatnonzero(turning).tolist():  # what a session event changes holds for the reports behind it
             self._route(events[start:at])

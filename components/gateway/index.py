@@ -29,8 +29,6 @@ _USES_REF[
         Reason.UNKNOWN_COMMAND,
         Reason.NOT_PERMITTED,
         Reason.UNKNOWN_SESSION,
-        Reason.SESSION_CLOSED,
-        Reason.SESSION_MOVED,
         Reason.INVALID_REF,
     ]
 ] = False

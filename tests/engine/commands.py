@@ -676,7 +676,9 @@ class Crowd:
 
     def set_rules(self) -> Draw:
         """The version that there is, or another."""
-        return operator(CommandKind.SET_RULES, qty=self.chance.choice((RULES_VERSION, RULES_VERSION, 0, 2, -1)))
+        return operator(
+            CommandKind.SET_RULES, qty=self.chance.choice((RULES_VERSION, RULES_VERSION, 0, RULES_VERSION + 1, -1))
+        )
 
     def misdirected(self) -> Draw:
         """A sound command in the wrong name: the operator's from a session, a broker's from nobody or a stranger."""

@@ -96,6 +96,17 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "session.gateway = 0\n        self._emit(EventKind.GATEWAY_LOST",
         "pass\n        self._emit(EventKind.GATEWAY_LOST",
     ),
+    "a refusal by the fence is a report": ("engine", "if reason in FENCED_OFF:", "if not reason:"),
+    "the fence names where the session is open": (
+        "engine",
+        "session=session.session, gateway=command.gateway, **told",
+        "session=session.session, gateway=session.gateway, **told",
+    ),
+    "what the fence refuses uses up its ref": (
+        "engine",
+        "require(session.gateway != 0, Reason.SESSION_CLOSED)  # 4",
+        "session.client_ref += not session.gateway\n        require(session.gateway != 0, Reason.SESSION_CLOSED)",
+    ),
     "the end of the day takes GTD orders too": (
         "engine",
         "if order.tif == TimeInForce.DAY and",

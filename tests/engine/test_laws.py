@@ -35,6 +35,7 @@ REPORTS = {
     EventKind.REPLACED,
     EventKind.MASS_CANCELLED,
 }
+FENCED_OFF = {Reason.SESSION_CLOSED, Reason.SESSION_MOVED}
 RESTING_TIFS = {TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD}
 
 
@@ -93,7 +94,7 @@ class Auditor:
             self.seq += 1
             assert event["time_ns"] >= self.time_ns, "time never goes back"
             self.time_ns = event["time_ns"]
-            self.number_of_report(event)
+            self.number_of_report(event, fields)
             self.event(event, draft, fields)
         assert self.maker is None, "a maker without a taker"
         for symbol in {event["symbol"] for event in told}:
@@ -101,9 +102,16 @@ class Auditor:
         if answers and answers[0]["kind"] == EventKind.ACCEPTED:
             self.outcome(self.orders[draft.number], answers)
 
-    def number_of_report(self, event: Event) -> None:
-        """Reports of a session are numbered without gaps; other events of it repeat the last number."""
+    def number_of_report(self, event: Event, fields: Event) -> None:
+        """Reports of a session are numbered without gaps; other events of it repeat the last number.
+
+        What the fence refuses is told to nobody: it has no number, and names the gateway that sent it.
+        """
         session = event["session"]
+        if event["kind"] == EventKind.REJECTED and event["reason"] in FENCED_OFF:
+            assert event["report_seq"] == 0, "a refusal by the fence is no report"
+            assert event["gateway"] == fields["gateway"], "a refusal by the fence names the sender"
+            return
         if event["kind"] in REPORTS and session in self.sessions:
             self.report_seq[session] += 1
         if event["kind"] <= EventKind.SESSION_CLOSED or event["kind"] == EventKind.REPEATED:

@@ -541,19 +541,43 @@ def test_a_session_moves_and_its_reports_follow(venue: Venue, alice: Broker, bob
     assert alice.log_on(gateway=7) == ["alice session_opened"]
     opened = venue.events[0]
     assert (opened["gateway"], opened["client_ref"], opened["report_seq"]) == (7, 1, 1)
-    assert alice.buy(1, at=1, gateway=1) == ["alice rejected SESSION_MOVED"]
-    assert (venue.events[0]["gateway"], venue.events[0]["report_seq"]) == (7, 2), "the report goes where it is open"
     bob.sell(2, at=99)
-    assert (venue.events[1]["gateway"], venue.events[1]["report_seq"]) == (7, 3)
-    assert alice.log_off(gateway=1) == ["alice rejected SESSION_MOVED"]
+    assert (venue.events[1]["gateway"], venue.events[1]["report_seq"]) == (7, 2), "the report goes where it is open"
     assert alice.log_off(gateway=-1) == ["alice rejected NOT_PERMITTED"]
     assert alice.log_off(client_ref=42) == ["alice session_closed"]
     closed = venue.events[0]
-    assert (closed["gateway"], closed["request_ref"], closed["report_seq"]) == (7, 42, 5)
-    assert alice.log_off() == ["alice rejected SESSION_CLOSED"]
+    assert (closed["gateway"], closed["request_ref"], closed["report_seq"]) == (7, 42, 3)
     bob.sell(2, at=99)
-    assert (venue.events[1]["gateway"], venue.events[1]["report_seq"]) == (0, 7), "it is told when it comes back"
-    assert alice.buy(1, at=1) == ["alice rejected SESSION_CLOSED"]
+    assert (venue.events[1]["gateway"], venue.events[1]["report_seq"]) == (0, 4), "it is told when it comes back"
+
+
+@pytest.mark.parametrize("kind", ["buy", "cancel", "replace", "mass_cancel", "log_off"])
+def test_what_the_fence_refuses_is_nobodys_report(venue: Venue, alice: Broker, kind: str) -> None:
+    """Alice moves to gateway 7 and sends again, under the same ref, what gateway 1 still had on its way."""
+    alice.buy(5, at=99)
+    alice.log_on(gateway=7)
+    send: dict[str, Callable[..., list[str]]] = {
+        "buy": lambda **fields: alice.buy(1, at=1, client_ref=2, **fields),
+        "cancel": lambda **fields: alice.cancel(1, client_ref=2, **fields),
+        "replace": lambda **fields: alice.replace(1, 4, at=99, client_ref=2, **fields),
+        "mass_cancel": lambda **fields: alice.mass_cancel(client_ref=2, **fields),
+        "log_off": lambda **fields: alice.log_off(**{"client_ref": 2, **fields}),
+    }
+    before = venue.engine.canonical().sessions.tobytes()
+    assert send[kind](gateway=1) == ["alice rejected SESSION_MOVED"]
+    late = venue.events[0]
+    assert (late["session"], late["report_seq"], late["gateway"]) == (1, 0, 1), "told to who sent it, without a number"
+    assert (late["request_ref"], late["client_ref"]) == (2, 2 if kind == "buy" else 0)
+    assert venue.engine.canonical().sessions.tobytes() == before, "no number and no ref was used up"
+    told = send[kind]()
+    assert told[0] not in ("alice rejected SESSION_MOVED", "alice repeated REPEATED_REF"), "the ref has one outcome"
+    if kind != "log_off":
+        assert venue.events[0]["report_seq"] == 2
+        alice.log_off()
+    before = venue.engine.canonical().sessions.tobytes()
+    assert send[kind](gateway=3) == ["alice rejected SESSION_CLOSED"]
+    assert (venue.events[0]["report_seq"], venue.events[0]["gateway"]) == (0, 3)
+    assert venue.engine.canonical().sessions.tobytes() == before
 
 
 def test_a_lost_gateway_closes_its_sessions(venue: Venue, alice: Broker, bob: Broker, carol: Broker) -> None:

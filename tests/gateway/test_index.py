@@ -29,7 +29,7 @@ def made_up_events(seed: int, count: int, sessions: int) -> np.ndarray:
             refs[session] += int(chance.integers(1, 4))
             event["client_ref"] = event["request_ref"] = refs[session]
             if kind == EventKind.REJECTED and chance.random() < 0.3:
-                event["reason"], refs[session] = Reason.SESSION_MOVED, refs[session] - 1
+                event["reason"], refs[session] = Reason.NOT_PERMITTED, refs[session] - 1
         elif refs[session]:
             event["client_ref"] = int(chance.integers(1, refs[session] + 1))
             event["request_ref"] = refs[session] if chance.random() < 0.3 else 0
@@ -53,7 +53,7 @@ def test_answers_are_those_of_a_plain_search(seed: int, monkeypatch: pytest.Monk
             assert kept.reports_from(session, report_seq, 20).tolist() == expected.tolist()
         below = int(own["report_seq"][-10])
         visible = own[own["report_seq"] < below]
-        used = ~np.isin(own["reason"], [Reason.SESSION_MOVED])
+        used = ~np.isin(own["reason"], [Reason.NOT_PERMITTED])
         for ref in range(1, int(own["client_ref"].max()) + 2):
             counts, seqs = kept.answers(session, np.array([ref]), below)
             answering = own["seq"][(own["request_ref"] == ref) & used]

@@ -77,6 +77,29 @@ def test_take_over_by_another_gateway() -> None:
     assert joined(x.say(B, frame(1, limit(2)), gateway=2))["kind"].tolist() == [EventKind.ACCEPTED]
 
 
+@pytest.mark.parametrize("resent_first", [False, True])
+def test_what_the_old_gateway_still_sends_is_no_second_outcome(resent_first: bool) -> None:
+    """A broker moves to gateway 2 and sends ref 2 again; gateway 1's copy of it comes late and is refused."""
+    x = Exchange(gateways=(1, 2))
+    opened(x, A, gateway=1)
+    x.say(A, frame(1, limit(1)))
+    x.lose = lambda link: link == "frames"
+    x.hear(A, frame(1, limit(2)))
+    x.turn()
+    x.lose = lambda link: False
+    assert opened(x, B, gateway=2)["client_ref"].tolist() == [1], "ref 2 was never sequenced"
+    told = x.say(B, frame(1, limit(2)), gateway=2) if resent_first else []
+    assert x.sequenced.count((1, 2)) == resent_first, "gateway 1's copy is still on its way"
+    x.run(turns=50, ms=10)
+    late = x.log[(x.log["reason"] == Reason.SESSION_MOVED)]
+    assert (late["request_ref"].tolist(), late["gateway"].tolist(), late["report_seq"].tolist()) == ([2], [1], [0])
+    told += x.told(B) if resent_first else x.say(B, frame(1, limit(2)), gateway=2)
+    events = joined(told)
+    assert (events["kind"].tolist(), events["report_seq"].tolist()) == ([EventKind.ACCEPTED], [2])
+    assert joined(x.say(B, frame(1, limit(2)), gateway=2))["seq"].tolist() == events["seq"].tolist(), "one answer"
+    assert joined(x.say(B, frame(1, limit(3)), gateway=2))["report_seq"].tolist() == [3]
+
+
 def test_log_off_and_on_again() -> None:
     x = Exchange()
     opened(x)

@@ -108,13 +108,19 @@ class Checker:
     # ------------------------------------------------------------------------------------------------ disk
 
     def log_is_sane(self) -> None:
-        """Event numbers are contiguous, time and command numbers never go back, each match has its two sides."""
+        """Event numbers are contiguous, time and command numbers never go back, each match has its two sides.
+
+        What the fence refused is nobody's report.
+        """
         events = self.events
         if not np.array_equal(events["seq"], np.arange(1, events.size + 1)):
             raise Violation("the event log's numbers are not 1, 2, 3 and so on")
         for name in ("command_seq", "time_ns"):
             if np.count_nonzero(events[name][1:] < events[name][:-1]):
                 raise Violation(f"{name} goes back in the event log")
+        fenced_off = np.isin(events["reason"], (Reason.SESSION_CLOSED, Reason.SESSION_MOVED))
+        if np.count_nonzero(fenced_off & (events["report_seq"] > 0)):
+            raise Violation("a refusal by the fence is a report: a second outcome of a ref that may be sent again")
         executed = events[events["kind"] == EventKind.EXECUTED]
         maker, taker = executed[0::2], executed[1::2]
         if maker.size != taker.size or not np.array_equal(maker["match"], np.arange(1, maker.size + 1)):

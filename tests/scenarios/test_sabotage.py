@@ -14,7 +14,7 @@ from components.engine.compiled import CompiledEngine
 from tests.scenarios.checker import Checker, Heard, Replayed, Violation, read_log
 from tests.scenarios.storm import Run
 from wire.dtypes import EVENT
-from wire.enums import CommandKind, EventKind
+from wire.enums import CommandKind, EventKind, Reason
 
 ROW = EVENT.itemsize
 
@@ -147,6 +147,7 @@ def test_acting_twice(checker: Checker, sabotage: Callable[[np.ndarray], np.ndar
         (lambda rows: np.delete(rows, 5_000), "not 1, 2, 3"),
         (lambda rows: changed(rows, 5_000, time_ns=1), "time_ns goes back"),
         (lambda rows: changed(rows, 5_000, command_seq=1), "command_seq goes back"),
+        (lambda rows: changed(rows, executed(rows), reason=Reason.SESSION_MOVED), "a refusal by the fence"),
         (lambda rows: changed(rows, executed(rows), match=1), "match numbers"),
         (lambda rows: changed(rows, executed(rows), qty=1_000), "differ in qty"),
         (lambda rows: changed(rows, executed(rows), side=int(rows["side"][executed(rows) + 1])), "two equal sides"),

@@ -6,7 +6,7 @@ import numpy as np
 
 from components.engine.compiled.state import event_at, head_of, order_at, session_at, sessions_of, words_of
 from components.kernels.kernel import Word, cold_kernel, kernel
-from wire.enums import EventKind, Liquidity
+from wire.enums import EventKind, Liquidity, Reason
 
 
 def _splitmix64(count: int) -> list[int]:
@@ -112,9 +112,16 @@ def cancelled_event(s: int, slot: Word, reason: Word, request_ref: Word, qty: Wo
 
 @cold_kernel
 def rejected_event(s: int, command: np.void, reason: Word, client_ref: Word, order_id: Word) -> None:
-    """The command did not happen. `client_ref` and `order_id` are those of the order it is about."""
-    row = new_event(s, EventKind.REJECTED, reason, command["session"], True)
+    """The command did not happen. `client_ref` and `order_id` are those of the order it is about.
+
+    What came from where the session is not open is no report: whoever holds the session may send it again.
+    """
+    fenced_off = reason == Reason.SESSION_CLOSED or reason == Reason.SESSION_MOVED
+    row = new_event(s, EventKind.REJECTED, reason, command["session"], not fenced_off)
     event = event_at(s, row)
+    if fenced_off:
+        event["report_seq"] = 0
+        event["gateway"] = command["gateway"]
     event["symbol"] = command["symbol"]
     event["account"] = command["account"]
     event["client_ref"] = client_ref

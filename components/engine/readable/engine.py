@@ -94,6 +94,7 @@ OF_THE_EXCHANGE = (
     CommandKind.ADD_SESSION,
     CommandKind.SET_RULES,
 )
+FENCED_OFF = (Reason.SESSION_CLOSED, Reason.SESSION_MOVED)
 NUMBERED_BY_REF = (CommandKind.NEW_ORDER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.MASS_CANCEL)
 
 
@@ -728,7 +729,9 @@ class ReadableEngine:
         elif target is not None:
             own = target.session is session
             told |= {"order_id": target.order_id, "client_ref": target.client_ref if own else 0}
-        if session.session in self._sessions:
+        if reason in FENCED_OFF:  # told to where it came from, and no report: whoever holds the session may resend it
+            self._emit(EventKind.REJECTED, session=session.session, gateway=command.gateway, **told)
+        elif session.session in self._sessions:
             self._answer(EventKind.REJECTED, session, **told)
         else:  # the exchange, or nobody
             self._emit(EventKind.REJECTED, session=session.session, **told)
