@@ -5,32 +5,33 @@ lies at byte (n - first) * 128. The matcher writes an event before it publishes 
 every event up to n here. The log is never synced, because it holds nothing of its own: the journal gives every event
 again, byte for byte. After a power loss rows may be missing or zero (a row lies within one 512-byte sector, so it is
 there whole or not at all); the matcher's replay writes them again, and an event that differs from the replayed one
-stops it.
+stops it. A disk without room may leave half a row at the end: readers count whole rows, the next write covers it.
 """
 
 from __future__ import annotations
 
-import os
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
 
+from run.storage import NO_ROOM, Data, File, Storage, remedy, write_all
 from wire.dtypes import EVENT
 
 ROW: Final = EVENT.itemsize
 MAX_READ: Final = 65_536  # events in one answer of `read`: 8 MiB
-_PREFIX: Final = "events-"
-_SUFFIX: Final = ".zmxe"
+_NAME: Final = re.compile(r"events-(\d{20})\.zmxe")
 _OPEN_SEGMENTS: Final = 8  # files that a reader keeps open
+_SEQ: Final = EVENT["seq"].itemsize  # bytes of a row's first field
 
 
 class EventLogDiffers(RuntimeError):
     """The log holds another event under this number than the journal gives: they do not belong together."""
 
-    def __init__(self, path: Path, seq: int) -> None:
+    def __init__(self, path: str, seq: int) -> None:
         super().__init__(
             f"{path}: event {seq} differs from what the journal gives. One of the two was changed, or they come from"
             " different exchanges. The log holds nothing of its own: if `zmx journal verify` finds no fault, move the"
@@ -41,7 +42,17 @@ class EventLogDiffers(RuntimeError):
 
 
 class EventLogError(RuntimeError):
-    """The log cannot be written."""
+    """The log cannot be written or read. The text says what to do."""
+
+    def __init__(self, path: str, what: str, error: OSError) -> None:
+        super().__init__(
+            f"{error.filename or path}: the event log cannot be {what} ({error.strerror or error}). {remedy(error)},"
+            " then start again; nothing is lost, the log is completed from the journal."
+        )
+
+
+class EventLogFull(RuntimeError):
+    """No room on the disk. Append the same events again later: those that were written are compared then."""
 
 
 class EventLogWriter:
@@ -50,21 +61,17 @@ class EventLogWriter:
     >>> log.append(events)  # 8 us and the copy; numbers at or below last_seq are compared, the others written
     """
 
-    def __init__(self, directory: Path, segment_bytes: int) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._directory = directory
+    def __init__(self, storage: Storage, segment_bytes: int) -> None:
+        """Find the end of the log, and take away what a power loss left behind a hole. Raises EventLogError."""
+        self._storage = storage
         self._capacity = max(1, segment_bytes // ROW)  # events per segment
         self._firsts: list[int] = []
-        self._fd = -1  # of the last segment
+        self._file: File | None = None  # the last segment
         self._next = 1  # number that the next appended event has, once there is a segment
-        for first, path in _segments(directory):
-            if self._firsts and first != self._next:  # after a power loss: what stands behind a hole is given again
-                path.unlink()
-                continue
-            self._firsts.append(first)
-            self._next = first + path.stat().st_size // ROW
-        if self._firsts:
-            self._open_last()
+        try:
+            self._find_end()
+        except OSError as error:
+            raise EventLogError(storage.path, "opened", error) from error
 
     @property
     def last_seq(self) -> int:
@@ -75,147 +82,158 @@ class EventLogWriter:
         """Write EVENT rows with contiguous numbers, the first at most one above `last_seq`.
 
         Those that the log has already are compared: rows that a power loss left zero are filled in. Raises
-        EventLogDiffers where one differs, EventLogError when the disk refuses, ValueError where numbers do not go on.
+        EventLogDiffers where one differs, EventLogFull while there is no room, EventLogError when the disk fails,
+        ValueError where numbers do not go on.
         """
         if not events.size:
             return
         first = int(events["seq"][0])
         if int(events["seq"][-1]) != first + events.size - 1:
             raise ValueError(f"event numbers {first} to {events['seq'][-1]} do not fit {events.size} events")
-        if not self._firsts:
-            self._new_segment(first)
-        if first > self._next:
+        if self._firsts and first > self._next:
             raise ValueError(f"event {first} cannot follow event {self.last_seq}")
-        if first < self._next:
-            known = min(self._next - first, events.size)
-            self._compare(events[:known])
-            events = events[known:]
-        while events.size:
-            room = self._capacity - (self._next - self._firsts[-1])
-            if room <= 0:
-                self._new_segment(self._next)
-                continue
-            self._write(self._fd, events[:room], self._next - self._firsts[-1])
-            self._next += min(room, events.size)
-            events = events[room:]
+        try:
+            self._append(events, first)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise EventLogFull(f"{self._storage.path}: the event log has no room ({error.strerror})") from error
+            raise EventLogError(self._storage.path, "written", error) from error
 
     def truncate_after(self, seq: int) -> None:
         """Take back every event above `seq`: only where the journal ends earlier (policies async and memory)."""
-        while self._firsts and seq < self._next - 1:
-            first = self._firsts[-1]
-            if seq >= first:
-                os.ftruncate(self._fd, (seq + 1 - first) * ROW)
-                self._next = seq + 1
-                return
-            self.close()
-            self._path(first).unlink()
-            self._firsts.pop()
-            self._next = first
-            if self._firsts:
-                self._open_last()
+        try:
+            while self._firsts and seq < self._next - 1:
+                first = self._firsts[-1]
+                if seq >= first:
+                    self._last().truncate((seq + 1 - first) * ROW)
+                    self._next = seq + 1
+                    return
+                self.close()
+                self._storage.remove(_name_of(first))
+                self._firsts.pop()
+                self._next = first
+        except OSError as error:
+            raise EventLogError(self._storage.path, "cut", error) from error
 
     def close(self) -> None:
         """Give back the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
-    def _path(self, first: int) -> Path:
-        return _path(self._directory, first)
+    def _find_end(self) -> None:
+        for first in _segments(self._storage):
+            if self._firsts and first != self._next:  # after a power loss: what stands behind a hole is given again
+                self._storage.remove(_name_of(first))
+                continue
+            self.close()
+            self._firsts.append(first)
+            self._next = first + self._last().size() // ROW
+        if self._firsts:
+            self._last().truncate((self._next - self._firsts[-1]) * ROW)  # half a row at the end goes
 
-    def _open_last(self) -> None:
-        path = self._path(self._firsts[-1])
-        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        os.ftruncate(self._fd, (self._next - self._firsts[-1]) * ROW)  # half a row at the end goes
+    def _last(self) -> File:
+        """The last segment, open for writing."""
+        if self._file is None:
+            self._file = self._storage.open(_name_of(self._firsts[-1]), writable=True)
+        return self._file
+
+    def _append(self, events: np.ndarray, first: int) -> None:
+        if not self._firsts:
+            self._new_segment(first)
+        if first < self._next:
+            known = min(self._next - first, events.size)
+            self._compare(events[:known], first)
+            events = events[known:]
+        while events.size:
+            row = self._next - self._firsts[-1]
+            if (room := self._capacity - row) <= 0:
+                self._new_segment(self._next)
+                continue
+            self._write(np.ascontiguousarray(events[:room]).view(np.uint8).data, row)
+            self._next += min(room, events.size)
+            events = events[room:]
+
+    def _write(self, data: Data, row: int) -> None:
+        file = self._last()
+        try:
+            write_all(file, data, row * ROW)
+        except OSError:
+            with suppress(OSError):  # half a row must not reach the disk, where a whole one may follow it unsynced
+                file.truncate((row + (file.size() - row * ROW) // ROW) * ROW)
+            raise
 
     def _new_segment(self, first: int) -> None:
+        file = self._storage.create(_name_of(first))
         self.close()
-        try:
-            self._fd = os.open(self._path(first), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise self._refused(error) from error
+        self._file = file
         self._firsts.append(first)
         self._next = first
 
-    def _write(self, fd: int, events: np.ndarray, row: int) -> None:
-        data = np.ascontiguousarray(events).view(np.uint8).data
-        at = row * ROW
-        try:
-            while data:
-                written = os.pwrite(fd, data, at)
-                data, at = data[written:], at + written
-        except OSError as error:
-            raise self._refused(error) from error
-
-    def _refused(self, error: OSError) -> EventLogError:
-        return EventLogError(
-            f"{self._directory}: the event log cannot be written ({error.strerror}). Make room or mend the disk, then"
-            " start the matcher again; nothing is lost, the log is completed from the journal."
-        )
-
-    def _compare(self, events: np.ndarray) -> None:
+    def _compare(self, events: np.ndarray, seq: int) -> None:
         """Check EVENT rows that the log should have against what it has; fill in rows that are all zero."""
-        seq = int(events["seq"][0])
         if seq < self._firsts[0]:  # older segments were archived
             events, seq = events[self._firsts[0] - seq :], self._firsts[0]
         while events.size:
             at = bisect_right(self._firsts, seq) - 1
-            first, path = self._firsts[at], self._path(self._firsts[at])
+            first, name = self._firsts[at], _name_of(self._firsts[at])
             end = self._firsts[at + 1] if at + 1 < len(self._firsts) else self._next
             rows, events = events[: end - seq], events[end - seq :]
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            file = self._storage.open(name, writable=True)
             try:
                 expected = np.ascontiguousarray(rows).view("<i8").reshape(rows.size, ROW // 8)
-                kept = np.frombuffer(_pread(fd, rows.nbytes, (seq - first) * ROW), "<i8").reshape(expected.shape)
+                data = file.pread(rows.nbytes, (seq - first) * ROW)  # fewer only after damage: zeros then
+                kept = np.frombuffer(data.ljust(rows.nbytes, b"\0"), "<i8").reshape(expected.shape)
                 for row in np.flatnonzero((kept != expected).any(axis=1)):
                     if kept[row].any():
-                        raise EventLogDiffers(path, seq + int(row))
-                    self._write(fd, rows[row : row + 1], seq - first + int(row))
+                        raise EventLogDiffers(f"{self._storage.path}/{name}", seq + int(row))
+                    _fill(file, rows[row : row + 1].tobytes(), (seq - first + int(row)) * ROW)
             finally:
-                os.close(fd)
+                file.close()
             seq += rows.size
 
 
 class EventLogReader:
-    """The reading end; any number of processes, while the matcher writes. Waits for nothing: what is there, is there.
+    """The reading end; any number of processes, while the matcher writes, takes back, or somebody archives segments.
+
+    Waits for nothing: what is there, is there. What a reader has been given may be taken back later (policies async
+    and memory), which a higher epoch announces; the reader itself then finds the new events.
 
     >>> for events in reader.chunks(first_seq): ...
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
         self._firsts: list[int] = []
-        self._fds: dict[int, int] = {}  # by the segment's first number; the last used last
+        self._files: dict[int, File] = {}  # by the segment's first number; the last used last
 
     @property
     def first_seq(self) -> int:
-        """Number of the oldest event that is kept here; 1 when there is none yet."""
-        if not self._firsts:
-            self._list()
-        return self._firsts[0] if self._firsts else 1
+        """Number of the oldest event that is kept here; 1 when there is none yet. Lists the directory."""
+        return self._firsts[0] if self._list() else 1
 
     @property
     def last_seq(self) -> int:
-        """Number of the last event written so far, 0 for none. Looks at the files: about 2 us."""
-        if not self._firsts:
-            self._list()
-        if not self._firsts:
-            return 0
-        status = os.fstat(self._segment(self._firsts[-1]))
-        if not status.st_nlink:  # taken back by the matcher
-            self._list()
-            return self.last_seq
-        end = self._firsts[-1] + status.st_size // ROW
-        if end != self._firsts[-1] and _path(self._directory, end).exists():
-            self._firsts.append(end)
-            return self.last_seq
-        return end - 1
+        """Number of the last event written so far, 0 for none. Looks at the files: about 5 us."""
+        try:
+            while self._firsts or self._list():
+                first = self._firsts[-1]
+                if (file := self._segment(first)) is None:
+                    self._list()
+                    continue
+                end = first + file.size() // ROW
+                if end == first or self._segment(end) is None:
+                    return end - 1
+                self._firsts.append(end)
+        except OSError as error:
+            raise EventLogError(self._storage.path, "read", error) from error
+        return 0
 
     def read(self, first_seq: int, last_seq: int) -> np.ndarray:
         """EVENT rows from `first_seq` on: at most up to `last_seq`, at most 65,536, and only what is there.
 
         A read-only copy; empty when event `first_seq` is not there yet. Raises LookupError when it is no longer there
-        (archived). About 3 us and the copy.
+        (archived), EventLogError when the disk fails. About 3 us and the copy, 5 us more in the last segment.
         """
         if not self._firsts or first_seq >= self._firsts[-1]:
             last_seq = min(last_seq, self.last_seq)
@@ -223,11 +241,19 @@ class EventLogReader:
             return np.frombuffer(b"", EVENT)
         at = bisect_right(self._firsts, first_seq) - 1
         if at < 0:
-            raise LookupError(f"event {first_seq} is no longer in {self._directory}: the oldest is {self._firsts[0]}")
+            raise LookupError(
+                f"event {first_seq} is no longer in {self._storage.path}: the oldest is {self._firsts[0]}"
+            )
         count = min(last_seq - first_seq + 1, MAX_READ)
         if at + 1 < len(self._firsts):
             count = min(count, self._firsts[at + 1] - first_seq)
-        data = os.pread(self._segment(self._firsts[at]), count * ROW, (first_seq - self._firsts[at]) * ROW)
+        try:
+            if (file := self._segment(self._firsts[at])) is None:  # taken back or archived
+                self._list()
+                return self.read(first_seq, last_seq)
+            data = file.pread(count * ROW, (first_seq - self._firsts[at]) * ROW)
+        except OSError as error:
+            raise EventLogError(self._storage.path, "read", error) from error
         events = np.frombuffer(data, EVENT, len(data) // ROW)
         seqs = events["seq"]
         if not seqs.all():  # lost in a power loss and not yet given again
@@ -242,34 +268,40 @@ class EventLogReader:
 
     def close(self) -> None:
         """Give back the files."""
-        while self._fds:
-            os.close(self._fds.popitem()[1])
+        while self._files:
+            self._files.popitem()[1].close()
 
-    def _list(self) -> None:
-        self.close()
-        self._firsts = [first for first, _ in _segments(self._directory)]
+    def _list(self) -> list[int]:
+        self._firsts = _segments(self._storage)
+        return self._firsts
 
-    def _segment(self, first: int) -> int:
-        fd = self._fds.pop(first, -1)
-        if fd < 0:
-            if len(self._fds) >= _OPEN_SEGMENTS:
-                os.close(self._fds.pop(next(iter(self._fds))))
-            fd = os.open(_path(self._directory, first), os.O_RDONLY | os.O_CLOEXEC)
-        self._fds[first] = fd
-        return fd
-
-
-def _path(directory: Path, first: int) -> Path:
-    return directory / f"{_PREFIX}{first:020d}{_SUFFIX}"
-
-
-def _segments(directory: Path) -> list[tuple[int, Path]]:
-    """(first number, path) of every segment, in order; none when the directory is not there yet."""
-    paths = directory.glob(f"{_PREFIX}*{_SUFFIX}")
-    return sorted((int(path.name[len(_PREFIX) : -len(_SUFFIX)]), path) for path in paths)
+    def _segment(self, first: int) -> File | None:
+        """The segment's file as it is now; None when there is none."""
+        file = self._files.pop(first, None)
+        if file is not None and file.removed():  # there may be another one of its name
+            file.close()
+            file = None
+        if file is None:
+            try:
+                file = self._storage.open(_name_of(first))
+            except FileNotFoundError:
+                return None
+            if len(self._files) >= _OPEN_SEGMENTS:
+                self._files.pop(next(iter(self._files))).close()
+        self._files[first] = file
+        return file
 
 
-def _pread(fd: int, size: int, at: int) -> bytes:
-    """`size` bytes, zeros where the file has none."""
-    data = os.pread(fd, size, at)
-    return data if len(data) == size else data.ljust(size, b"\0")
+def _name_of(first: int) -> str:
+    return f"events-{first:020d}.zmxe"
+
+
+def _segments(storage: Storage) -> list[int]:
+    """The first number of every segment, in order; none when the directory is not there yet."""
+    return sorted(int(found[1]) for name in storage.names() if (found := _NAME.fullmatch(name)))
+
+
+def _fill(file: File, row: bytes, at: int) -> None:
+    """Write a row that was zero. Its number comes last: a reader takes a row that has one."""
+    write_all(file, row[_SEQ:], at + _SEQ)
+    write_all(file, row[:_SEQ], at)

@@ -1,19 +1,37 @@
-"""The seam to disk: the few things that the journal asks of one, so that a test can put a faulty disk in its place.
+"""The seam to disk: the few things that journal and event log ask of one, so that tests can put a faulty disk there.
 
-Every call may raise OSError. What has been written is on disk for certain only when `fdatasync` has returned, and a
-name only when `sync_directory` has.
+Every call may raise OSError, with the file's name in it. What has been written is on disk for certain only when
+`fdatasync` has returned, and a name only when `sync_directory` has.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 Data = bytes | bytearray | memoryview
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
 
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})  # goes away when somebody makes room
 _ZEROS: Final = bytes(1 << 20)
+_KERNEL_LOG: Final = "`dmesg` says why"
+_REMEDIES: Final = {
+    errno.ENOSPC: "Make room on this file system",
+    errno.EDQUOT: "Raise this user's quota, or make room",
+    errno.EROFS: f"The file system is mounted read-only ({_KERNEL_LOG}): check it and mount it writable",
+    errno.EIO: f"The disk has failed ({_KERNEL_LOG}): mend or replace it",
+    errno.EACCES: "Give this user the right to write there",
+}
+
+
+def remedy(error: OSError) -> str:
+    """What a person can do about an error of the disk: the first half of a sentence."""
+    return _REMEDIES.get(error.errno or 0, f"Mend the disk ({_KERNEL_LOG})")
 
 
 class File(Protocol):
@@ -31,8 +49,14 @@ class File(Protocol):
     def fdatasync(self) -> None:
         """What was written, and the size, is on disk when this returns. After an error nobody knows what is."""
 
+    def truncate(self, size: int) -> None:
+        """Cut the file to `size` bytes, or lengthen it with zeros."""
+
     def size(self) -> int:
         """Bytes in the file."""
+
+    def removed(self) -> bool:
+        """Whether its name was taken away: then nobody writes to it any more, and its name may be another file's."""
 
     def close(self) -> None:
         """Give back the file."""
@@ -103,11 +127,15 @@ class FileStorage:
     def create(self, name: str) -> File:
         """See Storage."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return _OsFile(os.open(self._directory / name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        return self._open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
     def open(self, name: str, *, writable: bool = False) -> File:
         """See Storage."""
-        return _OsFile(os.open(self._directory / name, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC))
+        return self._open(name, os.O_RDWR if writable else os.O_RDONLY)
+
+    def _open(self, name: str, flags: int) -> File:
+        path = f"{self._directory}/{name}"
+        return _OsFile(os.open(path, flags | os.O_CLOEXEC, 0o600), path)
 
     def rename(self, source: str, target: str) -> None:
         """See Storage."""
@@ -126,26 +154,52 @@ class FileStorage:
             os.close(fd)
 
 
+def _named(call: Callable[Concatenate[_OsFile, _Given], _Result]) -> Callable[Concatenate[_OsFile, _Given], _Result]:
+    """An error of this call says which file it was: the system does not, where a file is known by its descriptor."""
+
+    @wraps(call)
+    def named(file: _OsFile, /, *args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
+        try:
+            return call(file, *args, **kwargs)
+        except OSError as error:
+            error.filename = file.path
+            raise
+
+    return named
+
+
 class _OsFile:
-    __slots__ = ("_fd",)
+    __slots__ = ("_fd", "path")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, path: str) -> None:
         self._fd = fd
+        self.path = path
 
+    @_named
     def pwrite(self, data: Data, offset: int) -> int:
         return os.pwrite(self._fd, data, offset)
 
+    @_named
     def pread(self, size: int, offset: int) -> bytes:
         return os.pread(self._fd, size, offset)
 
+    @_named
     def allocate(self, size: int) -> None:
         os.posix_fallocate(self._fd, 0, size)
 
+    @_named
     def fdatasync(self) -> None:
         os.fdatasync(self._fd)
 
+    @_named
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._fd, size)
+
     def size(self) -> int:
         return os.fstat(self._fd).st_size
+
+    def removed(self) -> bool:
+        return not os.fstat(self._fd).st_nlink
 
     def close(self) -> None:
         os.close(self._fd)

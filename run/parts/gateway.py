@@ -68,7 +68,7 @@ class GatewayAgent:
         opened.callback(self._events.close)
         self._intake = connect(self._host.context, INTAKE, INTAKE.endpoint(runtime_dir), settings.queue)
         opened.callback(self._intake.close)
-        self._log = EventLogReader(config.events_dir)
+        self._log = EventLogReader(self._host.storage(config.events_dir))
         opened.callback(self._close_log)
         limits = Limits(
             settings.max_unacked,
@@ -205,7 +205,7 @@ class GatewayAgent:
     def _begin_epoch(self, epoch: int) -> None:
         """The exchange started again. It still says what was reported, unless its journal is not synced."""
         self._close_log()
-        self._log = EventLogReader(self._config.events_dir)  # its files may be others now
+        self._log = EventLogReader(self._host.storage(self._config.events_dir))  # its files may be others now
         if (
             self._epoch
             and self._last

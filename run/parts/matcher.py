@@ -148,7 +148,7 @@ class MatcherAgent:
         last_seq = self._matcher.engine.event_seq
         if self._log.last_seq > last_seq:
             if self._config.sequencer.policy == "fsync":
-                raise EventLogDiffers(self._config.events_dir, last_seq + 1)
+                raise EventLogDiffers(str(self._config.events_dir), last_seq + 1)
             self._withdraw(last_seq + 1)
         self._log_is_ours = True
 
@@ -172,7 +172,7 @@ class MatcherAgent:
         keep_freed_memory()
         config = self._config
         self._locks = [self._host.lock(place, self.role_name) for place in (config.runtime_dir, config.data_dir)]
-        self._log = EventLogWriter(config.events_dir, config.matcher.segment_mib * _MIB)
+        self._log = EventLogWriter(self._host.storage(config.events_dir), config.matcher.segment_mib * _MIB)
         self._replay(self._reader.claimed_seq())
         where = config.runtime_dir
         self._events = bind(self._host.context, topology.EVENTS, where, config.matcher.queue)

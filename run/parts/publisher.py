@@ -54,7 +54,7 @@ class PublisherAgent:
         topics = (EVENTS_TOPIC, PULSE_TOPIC)
         self._events = connect(self._host.context, EVENTS, EVENTS.endpoint(runtime_dir), settings.queue, topics)
         opened.callback(self._events.close)
-        self._log = EventLogReader(self._config.events_dir)
+        self._log = EventLogReader(self._host.storage(self._config.events_dir))
         opened.callback(self._close_log)
         self._rebuild(0)
         self._market = bind(self._host.context, MARKET, runtime_dir, settings.queue, _given(settings.tcp))
@@ -138,7 +138,7 @@ class PublisherAgent:
         It says something else only where the journal is not synced (policies async and memory) and lost its end.
         """
         self._close_log()
-        self._log = EventLogReader(self._config.events_dir)  # its files may be others now
+        self._log = EventLogReader(self._host.storage(self._config.events_dir))  # its files may be others now
         if not all(self._is_in_log(events) for events in self._said):
             self._heard = 0
             self._rebuild(epoch)

@@ -16,6 +16,7 @@ from run.eventlog import EventLogWriter
 from run.host import Host
 from run.parts.gateway import GatewayAgent
 from run.sockets import bind, try_receive
+from run.storage import FileStorage
 from run.topology import ACKS, EVENTS, EVENTS_TOPIC, INTAKE, ORDERS, PULSE_TOPIC
 from tests.gateway.pipe import MS, START_NS, reference_data
 from wire.constants import HEARTBEAT
@@ -49,7 +50,7 @@ class Stage:
         self.events = bind(self.context, EVENTS, self.config.runtime_dir, 1_000)
         self.sequencer = Sequencer(Position(), 8_192, 1 << 24, 1_000_000, 60_000 * MS)
         self.engine = ReadableEngine()
-        self.log = EventLogWriter(self.config.events_dir, 1 << 20)
+        self.log = EventLogWriter(FileStorage(self.config.events_dir), 1 << 20)
         self.publishing = True
         self.records: list[Batch] = []
         self.sequencer.inject(*reference_data())

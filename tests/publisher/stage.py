@@ -15,6 +15,7 @@ from run.config import Config
 from run.eventlog import EventLogWriter
 from run.host import Host
 from run.parts.publisher import PublisherAgent, make
+from run.storage import FileStorage
 from run.topology import EVENTS, EVENTS_TOPIC, MARKET, PULSE_TOPIC, SNAPSHOTS
 from wire.constants import HEARTBEAT
 from wire.dtypes import EVENT
@@ -50,7 +51,7 @@ class Stage:
         self.market_endpoint, self.snapshots_endpoint = MARKET.endpoint(folder), SNAPSHOTS.endpoint(folder)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.clock = TurnedClock()
-        self.log = EventLogWriter(self.config.events_dir, segment_bytes=200 * EVENT.itemsize)
+        self.log = EventLogWriter(FileStorage(self.config.events_dir), segment_bytes=200 * EVENT.itemsize)
         self.epoch = 1
         self.stream = self.context.socket(zmq.XPUB)  # a PUB that says when it is heard
         self.stream.bind(EVENTS.endpoint(folder))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +54,7 @@ def subscriber(pair: Pair, context: Context) -> Iterator[Subscriber]:
 
 
 def all_events(pair: Pair) -> np.ndarray:
-    return np.concatenate(list(EventLogReader(pair.config.events_dir).chunks(1)))
+    return np.concatenate(list(EventLogReader(storage.FileStorage(pair.config.events_dir)).chunks(1)))
 
 
 def replayed(pair: Pair) -> ReplayReport:
@@ -305,7 +305,7 @@ def test_policy_memory_withdraws_what_the_journal_has_lost(tmp_path: Path, conte
     pair.stop_matcher()
     pair.start_matcher()
     pair.settle()
-    pair.drive(lambda: EventLogReader(pair.config.events_dir).last_seq == replayed(pair).events)
+    pair.drive(lambda: EventLogReader(storage.FileStorage(pair.config.events_dir)).last_seq == replayed(pair).events)
     again = GatewayEnd(context, pair.config, incarnation=2)
     again.send(crowd.log_on())
     again.send(crowd.orders(40))
@@ -374,7 +374,12 @@ def test_a_full_disk_makes_gateways_refuse_and_loses_nothing(
     gateway.send(crowd.log_on())
     pair.drive(lambda: gateway.hear() == 1)
     with monkeypatch.context() as patch:
-        patch.setattr(storage._OsFile, "pwrite", refuse(errno.ENOSPC))
+        refused, right = refuse(errno.ENOSPC), storage._OsFile.pwrite
+        patch.setattr(
+            storage._OsFile,
+            "pwrite",
+            lambda file, *given: (refused if file.path.endswith(".zmxj") else right)(file, *given),
+        )
         gateway.send(crowd.orders(10))
         gateway.send(crowd.orders(10))
         pair.drive(lambda: gateway.hear() and gateway.acks[-1].head["flags"][0] == NOT_ACCEPTING)
@@ -404,7 +409,7 @@ def test_a_disk_that_fails_stops_the_sequencer_and_nothing_is_acknowledged(
     assert_whole(pair, crowd)
 
 
-def refuse(code: int) -> object:
+def refuse(code: int) -> Callable[..., int]:
     def refusing(*_: object) -> int:
         raise OSError(code, os.strerror(code))
 
