@@ -378,7 +378,7 @@ def test_a_full_disk_makes_gateways_refuse_and_loses_nothing(
         patch.setattr(
             storage._OsFile,
             "pwrite",
-            lambda file, *given: (refused if file.path.endswith(".zmxj") else right)(file, *given),
+            lambda file, *given: (refused if "journal-" in file.path else right)(file, *given),
         )
         gateway.send(crowd.orders(10))
         gateway.send(crowd.orders(10))
