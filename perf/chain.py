@@ -50,6 +50,7 @@ ORDERS: Final = 1_000_000
 STANDING: Final = 10_000
 WINDOW: Final = 65_536  # commands that may be unacknowledged: the default of [[gateway]] max_unacked
 FRAMES: Final = (64,)  # commands per gateway frame
+_MAKING_MS: Final = 600_000  # frames are made while nobody speaks for the gateway
 _NO_EXTENSIONS: Final = np.zeros(0, EXTENSION)
 _DEADLINE_S: Final = 120.0
 _SYNCS: Final = 300
@@ -210,7 +211,7 @@ def _config(folder: Path, policy: str) -> Config:
     return dataclasses.replace(
         ready,
         place=Place(str(folder / "run"), str(folder / "data")),
-        sequencer=dataclasses.replace(ready.sequencer, policy=policy),
+        sequencer=dataclasses.replace(ready.sequencer, policy=policy, gateway_timeout_ms=_MAKING_MS),
         matcher=dataclasses.replace(ready.matcher, heartbeat_ms=5),
         instrument=(),
         account=(),

@@ -99,6 +99,9 @@ class Sequencer:
     max_jump_ms: int = setting(
         60_000, "ms", "the clock may leap ahead at once; beyond it entry stops until SIGUSR1 or a start confirms it"
     )
+    gateway_timeout_ms: int = setting(
+        3_000, "ms", "a gateway may be silent before it counts as lost and its sessions are closed", least=100
+    )
     cpu: int = setting(-1, "cpu number", "to pin to; -1: wherever the system likes", least=-1)
 
 
@@ -462,7 +465,7 @@ def check(config: Config) -> None:
     path = str(config.runtime_dir.absolute() / _LONGEST_SOCKET)
     if len(os.fsencode(path)) > 107:
         raise ConfigError(f"[place] runtime_dir: {path} is too long for a socket (107 bytes); choose a shorter one")
-    _check_gateways(config.gateway)
+    _check_gateways(config.gateway, config.sequencer.gateway_timeout_ms)
     _check_ids("instrument", [(each.symbol, each.name) for each in config.instrument], MAX_SYMBOL)
     _check_ids("account", [(each.id, each.name) for each in config.account], MAX_ACCOUNT)
     _check_ids("session", [(each.id, each.name) for each in config.session], MAX_SESSION)
@@ -479,10 +482,18 @@ def check(config: Config) -> None:
             raise ConfigError(f"[[instrument]] {instrument.name}: {error}") from None
 
 
-def _check_gateways(gateways: tuple[Gateway, ...]) -> None:
+_BEATS = 4  # heartbeats of a gateway that may be late or lost before it counts as silent
+
+
+def _check_gateways(gateways: tuple[Gateway, ...], timeout_ms: int) -> None:
     if not gateways:
         raise ConfigError("an exchange needs a [[gateway]]: nobody could send it an order")
     for number, each in enumerate(gateways):
+        if _BEATS * each.resend_ms > timeout_ms:
+            raise ConfigError(
+                f"[[gateway]] {each.id}: it beats every {each.resend_ms} ms (resend_ms); [sequencer] gateway_timeout_ms"
+                f" is {_BEATS} times that or more, not {timeout_ms}"
+            )
         for other in gateways[:number]:
             if each.id == other.id:
                 raise ConfigError(f"[[gateway]] number {number + 1}: id {each.id} is taken by another")

@@ -15,6 +15,10 @@ FROM_BOOK = 2  # the quantity that this event takes away stood in the book
 HEARTBEAT = 1  # nothing but the next number
 RESENT = 2  # ReportFrame: from the event log
 NOT_ACCEPTING = 1  # Ack: the sequencer takes no commands at the moment
+FENCED = 2  # Ack: this incarnation counts as lost; none of its frames was taken since, or will be
+
+# Origin.frame of a gatewayLost command: the incarnation that it names is lost. (0: the one before it.)
+LOST = -1
 
 # Ids count from 1. Tables are indexed by them, so a look-up is one load.
 MAX_SYMBOL = 65_535

@@ -342,7 +342,7 @@ struct GatewayFrame {     # gateway -> sequencer
 
 struct Ack {              # sequencer -> gateways
   version @0 :Int16;
-  flags @1 :Int16;        # bit 0: not accepting commands
+  flags @1 :Int16;        # bit 0: not accepting commands; bit 1: this incarnation is lost, none of its frames is taken
   gateway @2 :Int16;
   reserved0 @3 :Int16;
   incarnation @4 :Int64;
@@ -374,7 +374,7 @@ struct Origin {           # where a run of the group's commands came from, in th
   reserved0 @1 :Int16;
   count @2 :Int32;
   incarnation @3 :Int64;
-  frame @4 :Int64;
+  frame @4 :Int64;        # of a gatewayLost command 0: the incarnation before this one is lost; -1: this one is
 }
 
 struct EventFrame {       # matcher -> everyone

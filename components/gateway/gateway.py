@@ -41,7 +41,8 @@ class Connection:
     """A broker's connection that has logged on or is about to: the others are not remembered."""
 
     __slots__ = (
-        "beating", "heard_ref", "identity", "in_flight", "last_ref", "next_report", "resume_from", "session", "token",
+        "beating", "heard_ref", "identity", "in_flight", "last_ref", "leaving", "next_report", "resume_from", "session",
+        "token",
     )  # fmt: skip
 
     def __init__(self, identity: bytes, session: int) -> None:
@@ -54,6 +55,7 @@ class Connection:
         self.heard_ref = 0  # highest ref that came in a frame, whatever became of it
         self.in_flight: deque[np.ndarray] = deque()  # refs on their way, one array per frame
         self.beating = False  # in the heartbeat queue
+        self.leaving = False  # its closeSession is on its way: nothing is taken behind it
 
 
 class Gateway:
@@ -125,6 +127,8 @@ class Gateway:
             self._refuse(identity, commands, Reason.NOT_LOGGED_ON)
         elif not commands.size:
             self._heartbeat(connection)
+        elif connection.leaving:
+            self._refuse(identity, commands, Reason.NOT_LOGGED_ON)
         else:
             self._on_commands(connection, commands, batch["extensions"])
 
@@ -226,11 +230,12 @@ class Gateway:
         session = int(commands["session"][0]) or named
         opening = int(commands["kind"][0]) == CommandKind.OPEN_SESSION
         bound = connection is not None and not connection.token
+        leaving = connection is not None and connection.leaving
         if batch["extensions"].size or int(commands["extensions"][0]):
             self._refuse(identity, commands, Reason.EXTENSION_MISMATCH)
         elif session <= 0:
             self._refuse(identity, commands, Reason.UNKNOWN_SESSION)
-        elif not opening and not bound:
+        elif not opening and (not bound or leaving):
             self._refuse(identity, commands, Reason.NOT_LOGGED_ON)
         elif named not in (0, session) or (connection is not None and session != connection.session and bound):
             self._refuse(identity, commands, Reason.SESSION_MISMATCH)
@@ -246,6 +251,8 @@ class Gateway:
             self._token += 1
             if opening:
                 self._begin(identity, session, int(commands["qty"][0]))
+            elif connection is not None:
+                connection.leaving = True
             stamped = _copy(commands)
             stamped["session"], stamped["gateway"], stamped["client_ref"] = session, self._gateway, self._token
             stamped["qty"] = 0
@@ -384,8 +391,15 @@ class Gateway:
     # ------------------------------------------------------------------------------------------------ time, acks
 
     def on_ack(self, ack: Batch, now_ns: int) -> None:
-        """What the sequencer has on disk."""
-        self.uplink.on_ack(ack, now_ns)
+        """What the sequencer has on disk; or that it gave this gateway up, and whatever it has not acknowledged.
+
+        Then every connection, also one whose log-on is on its way, is told to log on again. Behind that log-on, which
+        names the last ref that was sequenced, the broker sends again what was not.
+        """
+        if self.uplink.on_ack(ack, now_ns):
+            for connection in list(self._connections.values()):
+                self._drop(connection)
+                self.refuse(connection.identity, Reason.NOT_LOGGED_ON, connection.session)
 
     def on_time(self, now_ns: int) -> None:
         """What is due: frames again, a slice of old reports to each who resumes, heartbeats."""

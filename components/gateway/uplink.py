@@ -6,6 +6,9 @@ acknowledgements stand still for `resend_ns`, and at once when they come with a 
 again, and what was on its way to the old one is gone). While none come at all, nothing is sent but a heartbeat: a
 sequencer that is away has no use for copies.
 
+An acknowledgement may say that this incarnation is fenced: it was silent for too long, or a later one is known. Then
+nothing that is held here was or will be sequenced. All of it is dropped, and a new incarnation begins at frame 1.
+
 Room is counted in commands that are not acknowledged yet. Orders have `max_unacked`, and a session that waits for some
 of its own no more than what is still free, so that one that floods leaves room for the others (the dynamic threshold of
 Choudhury and Hahne, "Dynamic queue length thresholds", 1998). Cancels have `reserved_cancels` beyond it.
@@ -18,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wire.constants import HEARTBEAT, MAX_BATCH, NOT_ACCEPTING
+from wire.constants import FENCED, HEARTBEAT, MAX_BATCH, NOT_ACCEPTING
 from wire.dtypes import COMMAND, EXTENSION
 from wire.frames import GATEWAY_FRAME, Batch
 
@@ -66,6 +69,7 @@ class Uplink:
         self._sent_ns = now_ns - limits.resend_ns  # so that a heartbeat says at once that this incarnation is there
         self._beat = False
         self._not_accepting = False
+        self.fenced = 0  # how often an incarnation was, for the status line
         self.unacked = 0  # commands
         self.resent = 0  # frames, for the status line
         self.epoch = 0
@@ -134,29 +138,43 @@ class Uplink:
 
     # ------------------------------------------------------------------------------------------------ in
 
-    def on_ack(self, ack: Batch, now_ns: int) -> None:
-        """Let go of every frame that the acknowledgement covers.
+    def on_ack(self, ack: Batch, now_ns: int) -> bool:
+        """Let go of every frame that the acknowledgement covers. Returns whether this incarnation was fenced.
 
-        Raises ValueError for a frame that was never made: another gateway runs under this number.
+        Then all that was put is dropped. Raises ValueError for a frame that was never made: another gateway runs under
+        this number.
         """
         self._now_ns = now_ns
         _, flags, gateway, _, incarnation, frame, epoch, _ = ack.head[0].item()
         if gateway != self._gateway or epoch < self.epoch:
-            return
+            return False
         self._heard_ns = now_ns
         self._not_accepting = bool(flags & NOT_ACCEPTING)
         if epoch > self.epoch:
             if self.epoch:
                 self._send_again()
             self.epoch = epoch
-        if incarnation != self._incarnation:
-            return
+        if incarnation > self._incarnation or (flags & FENCED and incarnation == self._incarnation):
+            self._begin(incarnation + 1)
+            return True
+        if incarnation < self._incarnation:
+            return False
         if frame > self._number:
             raise ValueError(f"frame {frame} was acknowledged, but gateway {gateway} has made only {self._number}")
         while self._unacked and self._unacked[0].number <= frame:
             self._release(self._unacked.popleft())
             self._at = max(self._at - 1, 0)
             self._progress_ns = now_ns
+        return False
+
+    def _begin(self, incarnation: int) -> None:
+        """Drop everything, and be somebody else: the sequencer hears so at once."""
+        self._incarnation, self._number, self._at = incarnation, 0, 0
+        self._waiting, self._waiting_count, self.unacked = [], 0, 0
+        self._unacked.clear()
+        self._held.clear()
+        self._beat = True
+        self.fenced += 1
 
     def on_time(self, now_ns: int) -> None:
         """Send again what is overdue; say that this gateway is there when nothing else does."""

@@ -5,6 +5,10 @@ journal exactly once, however often a link repeats, reorders or loses frames. Wh
 joins it to one record. Nothing is acknowledged before the caller says `committed`: the record is journalled and synced.
 At most one record is under way.
 
+A gateway that is not heard for too long, or that sends what is not well-formed, is lost: a gatewayLost command closes
+its sessions, and from then on its incarnation is fenced. None of its frames is taken any more, also not by a sequencer
+that starts again, since the command's origin says so in the journal; it is told, drops what it holds and begins anew.
+
 Python decides once per frame and once per group; commands are only ever copied, never looped over.
 """
 
@@ -18,7 +22,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from components.sequencer import record
-from wire.constants import HEARTBEAT, MAX_BATCH, MAX_GATEWAY, NOT_ACCEPTING
+from wire.constants import FENCED, HEARTBEAT, LOST, MAX_BATCH, MAX_GATEWAY, NOT_ACCEPTING
 from wire.dtypes import COMMAND, EXTENSION, ORIGIN
 from wire.enums import CommandKind
 from wire.frames import ACK, GROUP, Batch
@@ -34,7 +38,8 @@ class Position(NamedTuple):
     epoch: int = 0  # of the last record
     time_ns: int = 0
     last_hash: bytes = record.NO_HASH
-    gateways: tuple[tuple[int, int, int], ...] = ()  # (gateway, incarnation, frame) of each one's last journalled frame
+    # (gateway, incarnation, frame) of each one's last journalled frame; frame LOST: that incarnation is fenced
+    gateways: tuple[tuple[int, int, int], ...] = ()
 
 
 class Verdict(enum.Enum):
@@ -44,19 +49,22 @@ class Verdict(enum.Enum):
     NOTED = "noted"  # a heartbeat; nothing is missing
     DUPLICATE = "duplicate"
     GAP = "gap"  # frames before it are missing; the gateway will send them again
-    STALE = "stale"  # from an incarnation that is no more
-    REFUSED = "refused"  # not well-formed; its gateway is broken
+    STALE = "stale"  # from an incarnation before the present one
+    FENCED = "fenced"  # from an incarnation that was declared lost
+    REFUSED = "refused"  # not well-formed; its gateway is broken, and lost
 
 
 @dataclass(slots=True)
 class _Gateway:
-    """What is known of one gateway's current incarnation."""
+    """What is known of one gateway's current incarnation. A fence is the frame LOST, behind which there is none."""
 
     incarnation: int
     taken: int  # its last frame that was taken
     grouped: int  # ... that is in a record
     committed: int  # ... that is synced: what is acknowledged
-    acked: int = -1  # ... that it was told of
+    acked: int | None = None  # ... that it was told of
+    heard: bool = False  # since the last look
+    heard_ns: int = 0  # at the last look at which it had been heard
 
 
 class _Part(NamedTuple):
@@ -77,11 +85,21 @@ class _Part(NamedTuple):
 class Sequencer:
     """See the module. Limits: `max_group` commands and `max_bytes` of a record, `max_jump_ns` of the clock.
 
+    A gateway is lost after `gateway_timeout_ns` without a frame.
+
     A part (a frame, or what `inject` was given) is never split; one that is larger than `max_group` has a group of
     its own.
     """
 
-    def __init__(self, position: Position, max_group: int, max_bytes: int, max_lag: int, max_jump_ns: int) -> None:
+    def __init__(
+        self,
+        position: Position,
+        max_group: int,
+        max_bytes: int,
+        max_lag: int,
+        max_jump_ns: int,
+        gateway_timeout_ns: int = 3_000_000_000,
+    ) -> None:
         self.epoch: Final = position.epoch + 1
         self.next_seq = position.next_seq
         self.time_ns = position.time_ns  # of the last record
@@ -95,6 +113,9 @@ class Sequencer:
         self._max_bytes = max_bytes
         self._max_lag = max_lag
         self._max_jump_ns = max_jump_ns
+        self._gateway_timeout_ns = gateway_timeout_ns
+        self._watched_ns: int | None = None  # when gateways were looked at last
+        self._losses: list[str] = []  # since `take_losses`
         self._observed: tuple[int, int] | None = None
         self._gateways = {number: _Gateway(inc, frame, frame, frame) for number, inc, frame in position.gateways}
         self._parts: deque[_Part] = deque()
@@ -108,7 +129,8 @@ class Sequencer:
         """Take a decoded GatewayFrame if it is the next one of its gateway. About 5 us; nothing is copied.
 
         A higher incarnation starts again at frame 1; what its gateway had open before is fenced off first, by a
-        gatewayLost command. A heartbeat says that its gateway lives, in which incarnation.
+        gatewayLost command. A heartbeat says that its gateway lives, in which incarnation. A frame that is not
+        well-formed would never be acknowledged, and none behind it: its gateway is lost.
         """
         verdict = self._offer(frame)
         self.counts[verdict] += 1
@@ -122,10 +144,14 @@ class Sequencer:
         if known is None:
             known = self._gateways[gateway] = _Gateway(incarnation, 0, 0, 0)
         elif incarnation > known.incarnation:
+            if known.taken != LOST:
+                self._append(_Part(gateway, incarnation, 0, _loss(gateway), _NO_EXTENSIONS))
             known = self._gateways[gateway] = _Gateway(incarnation, 0, 0, 0)
-            self._fence(gateway, incarnation)
         elif incarnation < known.incarnation:
             return Verdict.STALE
+        known.heard = True
+        if known.taken == LOST:
+            return Verdict.FENCED
         following = known.taken + 1
         if flags & HEARTBEAT:
             return Verdict.NOTED if number <= following else Verdict.GAP
@@ -134,6 +160,7 @@ class Sequencer:
         commands, extensions = frame["commands"], frame["extensions"]
         part = _Part(gateway, incarnation, number, commands, extensions)
         if commands.size > MAX_BATCH or not self._fits(part) or not _add_up(commands, extensions):
+            self._lose(gateway, known, f"sent frame {number}, which is not well-formed: the program is broken")
             return Verdict.REFUSED
         known.taken = number
         self._append(part)
@@ -165,15 +192,34 @@ class Sequencer:
         if self.time_ns < self._deadline_ns <= now_ns and self.steady and not self.waiting:
             self.inject(_command(CommandKind.TICK))
 
+    def watch(self, monotonic_ns: int) -> None:
+        """Whose silence has lasted too long is lost. To be called when everything that had arrived was offered.
+
+        A look that comes late (the process was stopped, the disk was slow) says nothing about the gateways: they may
+        have spoken, and it was not heard. Their time begins anew.
+        """
+        late = self._watched_ns is None or monotonic_ns - self._watched_ns > self._gateway_timeout_ns // 4
+        self._watched_ns = monotonic_ns
+        for number, gateway in self._gateways.items():
+            if gateway.heard or late:
+                gateway.heard, gateway.heard_ns = False, monotonic_ns
+            elif gateway.taken != LOST and monotonic_ns - gateway.heard_ns >= self._gateway_timeout_ns:
+                self._lose(number, gateway, f"was silent for {self._gateway_timeout_ns // 1_000_000:,} ms")
+
+    def take_losses(self) -> list[str]:
+        """Which gateways were lost since the last call, and why, for people."""
+        losses, self._losses = self._losses, []
+        return losses
+
     def confirm_clock(self) -> None:
         """An operator says that the clock is right after all."""
         self.clock_leapt = False
 
-    def _fence(self, gateway: int, incarnation: int) -> None:
-        """Sequence the loss of a gateway's former incarnation, as frame 0 of the new one."""
-        rows = _command(CommandKind.GATEWAY_LOST)
-        rows["gateway"] = gateway
-        self._append(_Part(gateway, incarnation, 0, rows, _NO_EXTENSIONS))
+    def _lose(self, number: int, gateway: _Gateway, why: str) -> None:
+        """Fence a gateway's incarnation off: behind this command none of its frames is taken."""
+        gateway.taken = LOST
+        self._append(_Part(number, gateway.incarnation, LOST, _loss(number), _NO_EXTENSIONS))
+        self._losses.append(f"gateway {number} {why}. It is fenced off, and its sessions are closed")
 
     def _fits(self, part: _Part) -> bool:
         return part.nbytes <= self._max_bytes - _RECORD_OVERHEAD
@@ -253,17 +299,17 @@ class Sequencer:
 
     def acks(self, *, everyone: bool) -> list[tuple[bytes, bytes]]:
         """(topic, Ack) for gateways that have not been told yet how far they are; as a heartbeat for everyone."""
-        flags = 0 if self.accepting else NOT_ACCEPTING
+        accepting = 0 if self.accepting else NOT_ACCEPTING
         found: list[tuple[bytes, bytes]] = []
         for number, gateway in self._gateways.items():
             if not everyone and gateway.acked == gateway.committed:
                 continue
             gateway.acked = gateway.committed
             head = {
-                "flags": flags,
+                "flags": accepting | (FENCED if gateway.committed == LOST else 0),
                 "gateway": number,
                 "incarnation": gateway.incarnation,
-                "frame": gateway.committed,
+                "frame": max(gateway.committed, 0),
                 "epoch": self.epoch,
                 "last_seq": self._committed[0] - 1,
             }
@@ -284,6 +330,12 @@ def ack_topic(gateway: int) -> bytes:
 def _command(kind: int) -> np.ndarray:
     rows = np.zeros(1, COMMAND)
     rows["kind"] = kind
+    return rows
+
+
+def _loss(gateway: int) -> np.ndarray:
+    rows = _command(CommandKind.GATEWAY_LOST)
+    rows["gateway"] = gateway
     return rows
 
 

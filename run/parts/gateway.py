@@ -106,9 +106,12 @@ class GatewayAgent:
 
     def _take_acks(self, now_ns: int) -> int:
         work = 0
+        fenced = self.gateway.uplink.fenced
         while work < _ACKS and (parts := try_receive(self._acks)) is not None:
             self.gateway.on_ack(ACK.decode(parts[1]), now_ns)
             work += 1
+        if self.gateway.uplink.fenced != fenced:
+            self._host.notify(STATUS="counted as lost by the sequencer: begun anew, brokers log on again")
         return work
 
     def _take_events(self) -> int:

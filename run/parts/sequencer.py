@@ -50,6 +50,7 @@ class SequencerAgent:
         self._under_way: bytes | None = None  # a record that the journal had no room for
         self._heartbeat_ns = 0  # when the next one is due
         self._accepting = True  # as the gateways were told
+        self._heard_all = False  # every gateway that had something to say, in this cycle
         self.malformed = 0  # messages that were no frames
 
     # ------------------------------------------------------------------------------------------------ the duty cycle
@@ -60,6 +61,10 @@ class SequencerAgent:
         taken = self._drain_intake()
         self._follow_matcher()
         self._sequencer.observe(now_ns, monotonic_ns)
+        if self._heard_all:
+            self._sequencer.watch(monotonic_ns)
+            for loss in self._sequencer.take_losses():
+                self._host.notify(STATUS=loss)
         written = self._write_group(now_ns)
         if monotonic_ns >= self._heartbeat_ns or self._accepting != self._sequencer.accepting:
             self._heartbeat_ns = monotonic_ns + self._settings.heartbeat_ms * 1_000_000
@@ -67,17 +72,24 @@ class SequencerAgent:
         return taken + written
 
     def _drain_intake(self) -> int:
-        """Take frames until they fill a group, or none waits."""
+        """Take frames until they fill a group, or none waits.
+
+        PULL takes from its peers in turn, so a gateway that floods keeps nobody else waiting, and after two rounds
+        each has been heard that had something to say.
+        """
         taken = 0
+        self._heard_all = False
         while self._sequencer.waiting < self._settings.max_group and taken < self._settings.max_group:
             parts = try_receive(self._intake)
             if parts is None:
+                self._heard_all = True
                 break
             taken += 1
             try:
                 self._sequencer.offer(GATEWAY_FRAME.decode(parts[0]))
             except WireError:
                 self.malformed += 1
+        self._heard_all |= taken >= 2 * len(self._config.gateway)
         return taken
 
     def _follow_matcher(self) -> None:
@@ -162,7 +174,12 @@ class SequencerAgent:
         )
         position = journal.open()
         self._sequencer = Sequencer(
-            position, settings.max_group, journal.max_record, settings.max_lag, settings.max_jump_ms * 1_000_000
+            position,
+            settings.max_group,
+            journal.max_record,
+            settings.max_lag,
+            settings.max_jump_ms * 1_000_000,
+            settings.gateway_timeout_ms * 1_000_000,
         )
         self._write(self._sequencer.mark(self._clock.time_ns(), journal.synced_seq))
         if position.next_seq == 1:

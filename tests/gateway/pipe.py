@@ -98,7 +98,7 @@ class Exchange:
     """The whole way of an order, by hand.
 
     `lose(link)` is asked about every frame and acknowledgement ("frames", "acks") and drops it when it says True;
-    `acking`, `matching` stop the sequencer's answers and the engine.
+    `acking`, `matching` stop the sequencer's answers and the engine, `stopped` names gateways that do not run.
     """
 
     def __init__(self, limits: Limits | None = None, gateways: tuple[int, ...] = (1,)) -> None:
@@ -110,6 +110,7 @@ class Exchange:
         self.records: list[Batch] = []
         self.lose: Callable[[str], bool] = lambda link: False
         self.acking = self.matching = True
+        self.stopped: set[int] = set()
         self.inbox: dict[bytes, list[Batch]] = {}
         self.gateways: dict[int, Gateway] = {}
         self._applied = 0
@@ -164,8 +165,10 @@ class Exchange:
         """Turn the clock and let everything move once."""
         self.now_ns += ms * MS
         for number, gateway in self.gateways.items():
-            gateway.on_time(self.now_ns)
-            while (data := gateway.uplink.next_frame()) is not None:
+            running = number not in self.stopped
+            if running:
+                gateway.on_time(self.now_ns)
+            while running and (data := gateway.uplink.next_frame()) is not None:
                 gateway.uplink.sent()
                 if not self.lose("frames"):
                     self.sequencer.offer(GATEWAY_FRAME.decode(data))
@@ -174,7 +177,7 @@ class Exchange:
                     self.records.append(GROUP.decode(record))
                     self.sequencer.committed()
                 for topic, ack in self.sequencer.acks(everyone=True):
-                    if topic == number.to_bytes(2, "little") and not self.lose("acks"):
+                    if running and topic == number.to_bytes(2, "little") and not self.lose("acks"):
                         gateway.on_ack(ACK.decode(ack), self.now_ns)
         while self.matching and self._applied < len(self.records):
             record_ = self.records[self._applied]
@@ -182,9 +185,10 @@ class Exchange:
             first_seq, time_ns = int(record_.head["first_seq"][0]), int(record_.head["time_ns"][0])
             for events in self.engine.apply(first_seq, time_ns, record_["commands"], record_["extensions"]):
                 self.log = np.frombuffer(self.log.tobytes() + events.tobytes(), EVENT)
+        self.sequencer.watch(self.now_ns)
         self.sequencer.matcher_at(self.engine.command_seq, 0)
         for number, gateway in self.gateways.items():
-            if self._told[number] < self.log.size:
+            if number not in self.stopped and self._told[number] < self.log.size:
                 gateway.on_events(self.log[self._told[number] :], self.sequencer.epoch)
                 self._told[number] = self.log.size
 

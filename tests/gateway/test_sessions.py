@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from components.gateway.gateway import MAX_RESENT, MAX_STATUS, SLICE
+from components.sequencer import Verdict
 from tests.gateway.pipe import MS, Exchange, cancel, frame, joined, limit, log_off, log_on, resent, status
 from wire.constants import HEARTBEAT, MAX_BATCH, RESENT
 from wire.enums import EventKind, Reason, Side
@@ -130,6 +131,82 @@ def test_a_gateway_that_starts_again_closes_what_its_former_self_had_open() -> N
     events = opened(x, A, resume_from=1)
     assert events["client_ref"].tolist() == [2, 1, 2]
     assert events["report_seq"].tolist() == [2, 1, 2]
+
+
+def silent(x: Exchange, number: int = 1) -> None:
+    """A gateway does not run for longer than the sequencer waits."""
+    x.stopped.add(number)
+    x.run(turns=40, ms=100)
+    assert EventKind.GATEWAY_LOST in x.log["kind"]
+    x.stopped.clear()
+
+
+def test_a_gateway_that_was_stopped_too_long_begins_anew_and_nothing_acts_twice() -> None:
+    x = Exchange()
+    opened(x, A)
+    x.say(A, frame(1, limit(1)))
+    x.lose = lambda link: link == "frames"
+    x.say(A, frame(1, limit(2), limit(3)))  # held, and on its way again when the gateway is stopped
+    x.hear(B, log_on(2))
+    x.turn()
+    x.lose = lambda link: False
+    silent(x)
+    x.hear(A, frame(1, limit(4)))  # it does not know yet
+    before = len(x.sequenced)
+    x.run(ms=300)
+    for who in (A, B):
+        told = joined(x.told(who))
+        assert told[["kind", "reason", "seq"]].tolist()[-1] == (EventKind.REJECTED, Reason.NOT_LOGGED_ON, 0)
+    assert x.gateway.uplink.unacked == 0
+    assert x.sequencer.counts[Verdict.FENCED] > 0, "what it had was offered, and not taken"
+    assert len(x.sequenced) == before
+    events = opened(x, A, resume_from=1)
+    assert events[["kind", "client_ref"]].tolist() == [(EventKind.SESSION_OPENED, 1), (EventKind.ACCEPTED, 1)]
+    assert joined(x.say(A, frame(1, limit(2), limit(3), limit(4))))["kind"].tolist() == 3 * [EventKind.ACCEPTED]
+    assert x.sequenced == [(1, 1), (1, 2), (1, 3), (1, 4)]
+    assert opened(x, B, 2).size == 1
+    assert joined(x.say(B, frame(2, limit(1))))["kind"].tolist() == [EventKind.ACCEPTED], "in the new incarnation"
+
+
+def test_the_fence_holds_when_the_sequencer_starts_again() -> None:
+    x = Exchange()
+    opened(x, A)
+    x.lose = lambda link: link == "frames"
+    x.say(A, frame(1, limit(1)))
+    x.lose = lambda link: link == "acks"
+    silent(x)
+    x.restart_sequencer()
+    x.run(turns=3, ms=300)
+    assert x.sequenced == [], "what the fenced incarnation sends again"
+    x.lose = lambda link: False
+    x.run(turns=3, ms=300)
+    assert joined(x.told(A))["reason"].tolist()[-1] == Reason.NOT_LOGGED_ON
+    opened(x, A)
+    assert joined(x.say(A, frame(1, limit(1))))["kind"].tolist() == [EventKind.ACCEPTED]
+
+
+def test_a_log_on_of_a_fenced_incarnation_does_not_take_the_session_back() -> None:
+    x = Exchange(gateways=(1, 2))
+    x.lose = lambda link: link == "frames"
+    x.say(A, log_on(1))
+    x.lose = lambda link: False
+    silent(x)
+    opened(x, B, gateway=2)
+    x.run(turns=3, ms=300)
+    assert joined(x.say(B, frame(1, limit(1)), gateway=2))["kind"].tolist() == [EventKind.ACCEPTED]
+
+
+def test_nothing_is_taken_behind_a_log_off() -> None:
+    x = Exchange()
+    opened(x, A)
+    x.hear(A, log_off(1))
+    x.hear(A, frame(1, limit(1)))
+    x.hear(A, log_off(1))
+    x.hear(A, frame(1))
+    told = joined(x.say(A, frame(1)))
+    assert told[["kind", "reason"]].tolist()[:2] == 2 * [(EventKind.REJECTED, Reason.NOT_LOGGED_ON)]
+    assert told["kind"].tolist()[2:] == [EventKind.SESSION_CLOSED]
+    assert x.sequenced == []
 
 
 def test_when_its_gateway_was_declared_lost_a_session_is_told_to_log_on() -> None:

@@ -10,11 +10,12 @@ import pytest
 from components.gateway import Limits
 from components.gateway.uplink import Uplink
 from tests.gateway.pipe import START_NS, Exchange, cancel, commands, frame, joined, limit, log_on, status
-from wire.constants import HEARTBEAT, NOT_ACCEPTING
+from wire.constants import FENCED, HEARTBEAT, NOT_ACCEPTING
 from wire.dtypes import EXTENSION
 from wire.enums import EventKind, Reason
 from wire.frames import ACK, GATEWAY_FRAME
 
+NOTHING = np.zeros(0, EXTENSION)
 A, B, C = b"\0aaaa", b"\0bbbb", b"\0cccc"
 NO_EXTENSIONS = np.zeros(0, EXTENSION)
 MS = 1_000_000
@@ -215,3 +216,38 @@ def test_not_accepting_is_the_flag_of_any_acknowledgement() -> None:
     uplink = Uplink(1, 5, Limits(), START_NS)
     uplink.on_ack(ACK.decode(ACK.encode({"gateway": 1, "flags": NOT_ACCEPTING, "epoch": 1})), START_NS)
     assert not uplink.accepting
+
+
+def test_a_fenced_incarnation_drops_everything_and_begins_anew() -> None:
+    uplink = Uplink(1, 5, Limits(max_unacked=4), START_NS)
+    uplink.put(1, commands(limit(1), limit(2)), NOTHING)
+    while uplink.next_frame() is not None:
+        uplink.sent()
+    uplink.put(2, commands(limit(1)), NOTHING)
+    other = ACK.decode(ACK.encode({"gateway": 1, "incarnation": 4, "flags": FENCED, "epoch": 1}))
+    assert not uplink.on_ack(other, START_NS), "somebody before us"
+    assert uplink.on_ack(
+        ACK.decode(ACK.encode({"gateway": 1, "incarnation": 5, "flags": FENCED, "epoch": 1})), START_NS
+    )
+    assert (uplink.unacked, uplink.fenced, uplink.room_for_orders(1, 4)) == (0, 1, True)
+    assert numbers_sent(uplink) == [(6, HEARTBEAT, 1)], "at once, and nothing of what was held"
+    uplink.put(1, commands(limit(1)), NOTHING)
+    assert numbers_sent(uplink) == [(6, 0, 1)]
+    assert not uplink.on_ack(ACK.decode(ACK.encode({"gateway": 1, "incarnation": 6, "frame": 1, "epoch": 1})), START_NS)
+    assert uplink.unacked == 0
+
+
+def test_an_incarnation_that_the_sequencer_knows_a_later_one_of_begins_behind_it() -> None:
+    """The clock was set back between two starts: no frame of ours would ever be taken."""
+    uplink = Uplink(1, 5, Limits(), START_NS)
+    assert uplink.on_ack(ACK.decode(ACK.encode({"gateway": 1, "incarnation": 9, "frame": 3, "epoch": 1})), START_NS)
+    assert numbers_sent(uplink) == [(10, HEARTBEAT, 1)]
+
+
+def numbers_sent(uplink: Uplink) -> list[tuple[int, int, int]]:
+    """(incarnation, flags, frame) of what the uplink sends now."""
+    found = []
+    while (data := uplink.next_frame()) is not None:
+        uplink.sent()
+        found.append(GATEWAY_FRAME.decode(data).head[["incarnation", "flags", "frame"]][0].item())
+    return found

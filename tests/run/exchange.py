@@ -47,12 +47,16 @@ class TurnedClock:
         self.steady_ns += int(ms * 1_000_000)
 
 
-def configured(folder: Path, policy: str = "fsync", segment_mib: int = 1, max_group: int = 4_096) -> Config:
+def configured(
+    folder: Path, policy: str = "fsync", segment_mib: int = 1, max_group: int = 4_096, patience_ms: int = 1_000_000
+) -> Config:
     """The ready market with its places in `folder`."""
     return dataclasses.replace(
         default(),
         place=Place(str(folder / "run"), str(folder / "data")),
-        sequencer=Sequencer(policy=policy, segment_mib=segment_mib, max_group=max_group),
+        sequencer=Sequencer(
+            policy=policy, segment_mib=segment_mib, max_group=max_group, gateway_timeout_ms=patience_ms
+        ),
         matcher=Matcher(segment_mib=1, event_buffer=64),
     )
 

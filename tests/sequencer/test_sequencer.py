@@ -10,12 +10,13 @@ import pytest
 from components.sequencer import Position, Sequencer, Verdict, record
 from components.sequencer.sequencer import ack_topic
 from tests.run.journals import NOW, decoded, frame, rows
-from wire.constants import HEARTBEAT, MAX_BATCH, NOT_ACCEPTING
+from wire.constants import FENCED, HEARTBEAT, LOST, MAX_BATCH, NOT_ACCEPTING
 from wire.dtypes import COMMAND, EXTENSION
 from wire.enums import CommandKind
 from wire.frames import ACK, GATEWAY_FRAME, GROUP, Batch
 
 MIB = 1 << 20
+MS = 1_000_000
 
 
 def make(
@@ -44,6 +45,17 @@ def acks(sequencer: Sequencer, everyone: bool = True) -> dict[int, tuple[int, in
         assert topic == ack_topic(int(head["gateway"])) == int(head["gateway"]).to_bytes(2, "little")
         found[int(head["gateway"])] = (int(head["incarnation"]), int(head["frame"]))
     return found
+
+
+def fenced(sequencer: Sequencer) -> set[int]:
+    """The gateways that are told that their incarnation is lost."""
+    heads = [ACK.decode(ack).head[0] for _, ack in sequencer.acks(everyone=True)]
+    return {int(head["gateway"]) for head in heads if head["flags"] & FENCED}
+
+
+def heartbeat(gateway: int, number: int = 1, incarnation: int = 1) -> Batch:
+    head = {"flags": HEARTBEAT, "gateway": gateway, "incarnation": incarnation, "frame": number}
+    return GATEWAY_FRAME.decode(GATEWAY_FRAME.encode(head))
 
 
 def said(group: Batch, *names: str) -> list[int]:
@@ -219,20 +231,96 @@ def test_a_new_incarnation_fences_the_old_one_off_before_its_first_command() -> 
 
 
 def test_a_heartbeat_is_enough_to_learn_of_a_gateway_and_to_notice_a_lost_tail() -> None:
-    def heartbeat(number: int, incarnation: int) -> Batch:
-        head = {"flags": HEARTBEAT, "gateway": 2, "incarnation": incarnation, "frame": number}
-        return GATEWAY_FRAME.decode(GATEWAY_FRAME.encode(head))
-
     sequencer = make()
-    assert sequencer.offer(heartbeat(1, 1)) is Verdict.NOTED
+    assert sequencer.offer(heartbeat(2)) is Verdict.NOTED
     assert acks(sequencer) == {2: (1, 0)}
     assert sequencer.take_group(NOW, 0) is None
     assert sequencer.offer(decoded(1, rows(1, 1)[0], gateway=2)) is Verdict.TAKEN
-    assert sequencer.offer(heartbeat(2, 1)) is Verdict.NOTED
-    assert sequencer.offer(heartbeat(4, 1)) is Verdict.GAP
-    assert sequencer.offer(heartbeat(1, 2)) is Verdict.NOTED
-    assert sequencer.offer(heartbeat(1, 2)) is Verdict.NOTED
+    assert sequencer.offer(heartbeat(2, 2)) is Verdict.NOTED
+    assert sequencer.offer(heartbeat(2, 4)) is Verdict.GAP
+    assert sequencer.offer(heartbeat(2, 1, 2)) is Verdict.NOTED
+    assert sequencer.offer(heartbeat(2, 1, 2)) is Verdict.NOTED
     assert take(sequencer)["commands"]["kind"].tolist() == [1, CommandKind.GATEWAY_LOST]  # once
+
+
+# ---------------------------------------------------------------------------------------------- lost gateways
+
+
+def watched(sequencer: Sequencer, speaking: tuple[int, ...], ms: int, start_ms: int = 0) -> int:
+    """Look every 100 ms for so long while some gateways beat; returns the time reached."""
+    for now_ms in range(start_ms, start_ms + ms, 100):
+        for gateway in speaking:
+            sequencer.offer(heartbeat(gateway, 2))
+        sequencer.watch(now_ms * MS)
+    return start_ms + ms
+
+
+def two_gateways() -> Sequencer:
+    sequencer = make()
+    for gateway in (1, 2):
+        assert sequencer.offer(decoded(1, rows(1, 2)[0], gateway=gateway)) is Verdict.TAKEN
+    take(sequencer)
+    return sequencer
+
+
+def test_a_silent_gateway_is_lost_and_the_others_are_not() -> None:
+    sequencer = two_gateways()
+    now_ms = watched(sequencer, (1,), 3_000)
+    assert sequencer.take_group(NOW, 0) is None, "not before its time"
+    watched(sequencer, (1,), 200, now_ms)
+    assert sequencer.take_losses() == [
+        "gateway 2 was silent for 3,000 ms. It is fenced off, and its sessions are closed"
+    ]
+    assert sequencer.offer(decoded(2, rows(3, 1)[0], gateway=2)) is Verdict.FENCED, "nothing is taken any more"
+    assert fenced(sequencer) == set(), "nor told before it is on disk"
+    group = take(sequencer)
+    assert group["commands"][["kind", "gateway", "session"]].tolist() == [(CommandKind.GATEWAY_LOST, 2, 0)]
+    assert group["origins"].tolist() == [(2, 0, 1, 1, LOST)]
+    assert fenced(sequencer) == {2}
+    assert sequencer.offer(heartbeat(2, 2)) is Verdict.FENCED
+    watched(sequencer, (1,), 10_000, now_ms)
+    assert sequencer.take_group(NOW, 0) is None, "it is lost once"
+    assert sequencer.take_losses() == []
+
+
+def test_a_lost_gateways_next_incarnation_is_another_gateway() -> None:
+    sequencer = two_gateways()
+    watched(sequencer, (1,), 3_200)
+    assert sequencer.offer(heartbeat(2, 1, 2)) is Verdict.NOTED
+    assert sequencer.offer(decoded(1, rows(7, 1)[0], gateway=2, incarnation=2)) is Verdict.TAKEN
+    assert sequencer.offer(decoded(2, rows(3, 1)[0], gateway=2)) is Verdict.STALE
+    group = take(sequencer)
+    assert group["commands"]["kind"].tolist() == [CommandKind.GATEWAY_LOST, 1], "the loss stands before it, once"
+    assert group["origins"].tolist() == [(2, 0, 1, 1, LOST), (2, 0, 1, 2, 1)]
+    assert acks(sequencer)[2] == (2, 1)
+    assert fenced(sequencer) == set()
+
+
+def test_a_fence_holds_after_a_restart() -> None:
+    sequencer = make(Position(101, 3, NOW, bytes(32), ((1, 5, 17), (2, 4, LOST))))
+    assert fenced(sequencer) == {2}
+    assert acks(sequencer)[2] == (4, 0)
+    assert sequencer.offer(decoded(1, rows(1, 1)[0], gateway=2, incarnation=4)) is Verdict.FENCED
+    assert sequencer.offer(heartbeat(2, 1, 5)) is Verdict.NOTED
+    assert sequencer.take_group(NOW, 0) is None, "its loss is in the journal"
+    assert sequencer.offer(decoded(1, rows(1, 1)[0], gateway=2, incarnation=5)) is Verdict.TAKEN
+    assert take(sequencer)["commands"]["kind"].tolist() == [1]
+
+
+def test_a_sequencer_that_was_away_itself_blames_nobody() -> None:
+    sequencer = two_gateways()
+    now_ms = watched(sequencer, (1, 2), 1_000)
+    sequencer.watch((now_ms + 60_000) * MS)  # stopped for a minute; nothing that was sent meanwhile has come in yet
+    now_ms = watched(sequencer, (1,), 2_900, now_ms + 60_100)
+    assert sequencer.take_losses() == []
+    watched(sequencer, (1,), 300, now_ms)
+    assert len(sequencer.take_losses()) == 1, "a pause of its own does not excuse for ever"
+
+
+def test_a_gateway_of_the_journal_that_never_comes_back_is_lost_too() -> None:
+    sequencer = make(Position(101, 3, NOW, bytes(32), ((1, 5, 17),)))
+    watched(sequencer, (), 3_200)
+    assert take(sequencer)["origins"].tolist() == [(1, 0, 1, 5, LOST)]
 
 
 def test_a_restart_goes_on_where_the_journal_ends() -> None:
@@ -272,7 +360,13 @@ def test_commands_that_do_not_claim_the_extensions_that_there_are_are_never_sequ
     commands["extensions"] = claimed
     batch = GATEWAY_FRAME.decode(frame(1, commands, np.zeros(there, EXTENSION)))
     assert sequencer.offer(batch) is Verdict.REFUSED
-    assert sequencer.take_group(NOW, 0) is None
+    group = take(sequencer)
+    assert group["commands"]["kind"].tolist() == [CommandKind.GATEWAY_LOST], "its gateway would wait for ever"
+    assert group["origins"].tolist() == [(1, 0, 1, 1, LOST)]
+    assert fenced(sequencer) == {1}
+    assert sequencer.offer(decoded(1, rows(1, 1)[0])) is Verdict.FENCED
+    (loss,) = sequencer.take_losses()
+    assert loss.startswith("gateway 1 sent frame 1, which is not well-formed")
     with pytest.raises(ValueError, match="add up"):
         sequencer.inject(commands, np.zeros(there, EXTENSION))
 
