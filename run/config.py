@@ -219,6 +219,11 @@ class Config:
         """Where event log segments are."""
         return self.data_dir / "events"
 
+    @property
+    def index_dir(self) -> Path:
+        """Where the indexes of closed event log segments are; nothing is lost with them."""
+        return self.data_dir / "index"
+
 
 # ---------------------------------------------------------------------------------------------- the ready market
 

@@ -1,19 +1,25 @@
 """Which events are a session's reports, and which answer one of its refs: numbers only, the events stay in the log.
 
-A gateway shows this every event once, at start from the event log and then as they come. It answers three questions:
-the events from a report number on (resume), those that answer some refs (repeats), and those about one ref (status).
+A gateway shows this every event once and in order. It answers three questions: the events from a report number on
+(resume), those that answer some refs (repeats), and those about one ref (status).
 
-New reports only join a tail. A full tail is sorted by session into a chunk, and there it lies until somebody asks: then
-that session's rows move from all chunks to its own two tables. One has event number and client_ref by report number,
-which are contiguous, so a report is found by subtraction; the other (ref, report) of the events that answer a command,
-whose refs rise, so a ref is found by bisection. So a batch costs the same however many sessions it speaks to, and the
-first question of a session 5 us per chunk. 34 bytes of memory a report, and 32 to 64 more once its session was asked
-about; what holds more than memory does is an index on disk behind these same methods.
+Reports lie in parts, one behind another: a segment of the event log whose index is on disk (run/reportindex.py, handed
+in), and behind the last of those a tail in memory. A part names a report by its number, which is contiguous per
+session, so every question begins with which part has which of a session's numbers, and where two parts have the same
+report the first of them is asked. What a segment takes over is dropped from the tail.
+
+The tail: new reports are only joined. As soon as they are many they are sorted by session into a chunk, and there they
+lie until somebody asks: then that session's rows move from all chunks to its own two tables. One has event number and
+client_ref by report number, so a report is found by subtraction; the other (ref, report) of the events that answer a
+command, whose refs rise, so a ref is found by bisection. So a batch costs the same however many sessions it speaks to,
+and the first question of a session 5 us per chunk. 34 bytes of memory a report, and 32 to 64 more once its session was
+asked about.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,6 +27,7 @@ from wire.constants import MAX_SESSION
 from wire.enums import EventKind, Reason
 
 _CHUNK: Final = 16_384  # reports sorted at once: 0.3 ms
+_REMEMBERED: Final = 1_024  # sessions of which it is known what the segments have; asked again, the others cost a look
 
 # A command refused before its ref was looked at does not use it up: it may still be sent under that ref.
 _USES_REF: Final = np.ones(1 << 15, bool)  # by reason
@@ -43,6 +50,52 @@ def rows_where(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 def report_rows(events: np.ndarray) -> np.ndarray:
     """Those EVENT rows that are reports: of a session, and with a report number of their own."""
     return rows_where(events, (events["kind"] <= EventKind.MASS_CANCELLED) & (events["report_seq"] > 0))
+
+
+class ReportColumns(NamedTuple):
+    """What an index knows of some reports, one element each: all that it takes from an event."""
+
+    sessions: np.ndarray
+    numbers: np.ndarray  # report_seq
+    seqs: np.ndarray  # of the event
+    client_refs: np.ndarray  # the ref that entered the order; 0: none
+    refs: np.ndarray  # the ref of the command that this answers and uses up; 0: none
+
+
+def report_columns(reports: np.ndarray) -> ReportColumns:
+    """The columns of EVENT rows that are reports."""
+    refs = reports["request_ref"] * _USES_REF[reports["reason"]]
+    return ReportColumns(
+        reports["session"], reports["report_seq"], reports["seq"], np.ascontiguousarray(reports["client_ref"]), refs
+    )
+
+
+class Part(Protocol):
+    """The reports of some events in a row. Reports are named by their numbers, which are contiguous per session."""
+
+    def span(self, session: int) -> tuple[int, int]:
+        """Number of the session's first report here, and of the one behind its last; (0, 0) when it has none here."""
+
+    def seqs(self, session: int, numbers: np.ndarray) -> np.ndarray:
+        """int64, the event number of each of these reports; `numbers` (int64) lie within the span."""
+
+    def answers(self, session: int, refs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How many reports answer each of `refs` (int64, rising), and the numbers of those reports, ref by ref."""
+
+    def of_order(self, session: int, ref: int, first: int) -> np.ndarray:
+        """int64, rising: the numbers from `first` on of the reports of the order that `ref` entered."""
+
+
+class Segment(Part, Protocol):
+    """The reports of events that are all known."""
+
+    @property
+    def first_seq(self) -> int:
+        """Number of its first event, report or not."""
+
+    @property
+    def last_seq(self) -> int:
+        """Number of its last event."""
 
 
 class _Table:
@@ -97,18 +150,98 @@ class _Reports:
         self.reports.append(seqs[start:], client_refs[start:])
 
 
-class SessionIndex:
-    """The reports of every session.
-
-    >>> index.add(events)                      # EVENT rows, each event once and in order
-    >>> index.reports_from(session, 1, 1_000)  # event numbers of the first thousand reports
-    """
+class Tail:
+    """The part that is still growing, in memory. See the module."""
 
     def __init__(self) -> None:
         self._sessions: dict[int, _Reports] = {}  # of those that were asked about
-        self._chunks: list[tuple[np.ndarray, np.ndarray]] = []  # sessions, sorted; columns of _Reports.append
-        self._tail: list[np.ndarray] = []  # int64[session and those columns, reports]
-        self._tail_size = 0
+        self._chunks: list[tuple[int, np.ndarray, np.ndarray]] = []  # last event; sessions, sorted; other columns
+        self._new: list[np.ndarray] = []  # int64[columns, reports]
+        self._new_size = 0
+
+    def add(self, reports: np.ndarray) -> None:
+        """Take EVENT rows that are reports."""
+        if not reports.size:
+            return
+        self._new.append(np.array(report_columns(reports), np.int64))
+        self._new_size += reports.size
+        if self._new_size >= _CHUNK:
+            new = self._join_new()
+            new = new.take(np.argsort(new[0].astype(np.uint16), kind="stable"), axis=1)  # 16 bits: a radix sort
+            self._chunks.append((int(reports["seq"][-1]), new[0].astype(np.uint16), new[1:].copy()))
+            self._new, self._new_size = [], 0
+
+    def forget(self, seq: int) -> None:
+        """Let go of reports of events up to `seq`: of whole chunks only, so a few may stay."""
+        kept = [chunk for chunk in self._chunks if chunk[0] > seq]
+        if len(kept) < len(self._chunks):
+            self._chunks = kept
+            self._sessions.clear()
+
+    def span(self, session: int) -> tuple[int, int]:
+        """See Part."""
+        reports = self._of(session)
+        return (reports.first, reports.next_report) if reports.reports.count else (0, 0)
+
+    def seqs(self, session: int, numbers: np.ndarray) -> np.ndarray:
+        """See Part."""
+        reports = self._of(session)
+        seqs: np.ndarray = reports.reports[0][numbers - reports.first]
+        return seqs
+
+    def answers(self, session: int, refs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See Part."""
+        reports = self._of(session)
+        known = reports.answers[0]
+        start, end = np.searchsorted(known, refs, "left"), np.searchsorted(known, refs, "right")
+        rows = spread(start, end - start)
+        return end - start, reports.first + reports.answers[1][rows]
+
+    def of_order(self, session: int, ref: int, first: int) -> np.ndarray:
+        """See Part. Looks at every report from `first` on: 1 ms per million."""
+        reports = self._of(session)
+        skipped = max(first - reports.first, 0)
+        return reports.first + skipped + np.flatnonzero(reports.reports[1][skipped:] == ref)
+
+    def _of(self, session: int) -> _Reports:
+        """The session's tables, up to date."""
+        reports = self._sessions.get(session) or _Reports()
+        for _, sessions, columns in self._chunks[reports.chunks :]:
+            start, end = (int(np.searchsorted(sessions, np.uint16(session), side)) for side in ("left", "right"))
+            reports.append(*columns[:, start:end])
+        reports.chunks = len(self._chunks)
+        if self._new:
+            new = self._join_new()
+            reports.append(*new[1:].take(np.flatnonzero(new[0] == session), axis=1))
+        if reports.reports.count:
+            self._sessions[session] = reports
+        return reports
+
+    def _join_new(self) -> np.ndarray:
+        if len(self._new) > 1:
+            self._new = [np.concatenate(self._new, axis=1)]
+        return self._new[0]
+
+
+class SessionIndex:
+    """The reports of every session.
+
+    >>> index = SessionIndex(segments)         # the oldest first, none left out between them
+    >>> index.add(events)                      # EVENT rows behind those, each event once and in order
+    >>> index.reports_from(session, 1, 1_000)  # event numbers of the first thousand reports
+    """
+
+    def __init__(self, segments: Sequence[Segment] = ()) -> None:
+        self._segments: list[Segment] = []
+        self._tail = Tail()
+        self._known: dict[int, tuple[int, list[_Span]]] = {}  # by session: segments asked, and what those have
+        for segment in segments:
+            self.adopt(segment)
+
+    @property
+    def adopted_seq(self) -> int:
+        """Number of the last event that a segment answers for; 0 when there is no segment."""
+        return self._segments[-1].last_seq if self._segments else 0
 
     def add(self, events: np.ndarray) -> None:
         """Take the reports among EVENT rows: 18 us per 1,000, and 0.3 ms whenever a chunk is full.
@@ -116,83 +249,110 @@ class SessionIndex:
         A report number that does not continue its session's raises ValueError at the next question about that session:
         the event stream is broken.
         """
-        reports = report_rows(events)
-        refs = reports["request_ref"] * _USES_REF[reports["reason"]]
-        names = ("session", "report_seq", "seq", "client_ref")
-        self._tail.append(np.array([*(reports[name] for name in names), refs], np.int64))
-        self._tail_size += reports.size
-        if self._tail_size >= _CHUNK:
-            tail = self._join_tail()
-            tail = tail.take(np.argsort(tail[0].astype(np.uint16), kind="stable"), axis=1)  # 16 bits: a radix sort
-            self._chunks.append((tail[0].astype(np.uint16), tail[1:].copy()))
-            self._tail, self._tail_size = [], 0
+        self._tail.add(report_rows(events))
+
+    def adopt(self, segment: Segment) -> None:
+        """From here on `segment`, which follows the one adopted last, answers for its events, and the tail forgets."""
+        if self._segments and segment.first_seq != self.adopted_seq + 1:
+            raise ValueError(f"events {segment.first_seq} and on do not follow event {self.adopted_seq}")
+        self._segments.append(segment)
+        self._tail.forget(segment.last_seq)
 
     def last_report(self, session: int) -> int:
         """Number of the session's last report; 0 when it has none."""
-        reports = self._of(session)
-        return reports.next_report - 1 if reports else 0
+        spans = self._spans(session)
+        return spans[-1].end - 1 if spans else 0
 
     def reports_from(self, session: int, report_seq: int, most: int) -> np.ndarray:
         """Event numbers of the session's reports from `report_seq` on, at most `most`."""
-        reports = self._of(session)
-        if reports is None:
-            return np.empty(0, np.int64)
-        start = max(report_seq - reports.first, 0)
-        return reports.reports[0][start : start + most].copy()
+        found: list[np.ndarray] = []
+        for part, first, end in self._spans(session):
+            start = max(report_seq, first)
+            if most > 0 and start < end:
+                found.append(part.seqs(session, np.arange(start, min(end, start + most))))
+                most -= found[-1].size
+        return _joined(found)
 
     def answers(self, session: int, refs: np.ndarray, below: int) -> tuple[np.ndarray, np.ndarray]:
         """What answered each of `refs` under a report number below `below`.
 
         Returns (int64[n], how many events each ref was answered with, whatever their report numbers; int64[m], the
-        event numbers below, in the order of refs). Logarithmic in the session's commands.
+        event numbers below, in the order of refs). Logarithmic in the session's commands, per segment.
         """
-        reports = self._of(session)
-        if reports is None:
-            return np.zeros(refs.size, np.int64), np.empty(0, np.int64)
-        known = reports.answers[0]
-        start, end = np.searchsorted(known, refs, "left"), np.searchsorted(known, refs, "right")
-        counts = end - start
-        rows = np.repeat(start - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-        positions = reports.answers[1][rows]
-        return counts, reports.reports[0][positions[positions + reports.first < below]]
+        rising, places = np.unique(refs, return_inverse=True)
+        counts, numbers, seqs = self._answers(session, rising)
+        rows = spread((np.cumsum(counts) - counts)[places], counts[places])
+        return counts[places], seqs[rows[numbers[rows] < below]]
 
     def about(self, session: int, ref: int, below: int) -> tuple[int, np.ndarray]:
         """Everything that happened to the order, or because of the command, with this ref.
 
         Returns (how many events, whatever their report numbers; int64[m], the numbers of those reported below `below`,
-        in order). Looks at every report since the command was answered: 1 ms per million.
+        in order). Logarithmic in the session's reports, per segment since the command was answered; and linear in what
+        is found, and in the session's reports in the tail: 1 ms per million.
         """
-        reports = self._of(session)
-        if reports is None:
+        counts, numbers, seqs = self._answers(session, np.array([ref]))
+        if not counts[0]:
             return 0, np.empty(0, np.int64)
-        start, end = (int(np.searchsorted(reports.answers[0], ref, side)) for side in ("left", "right"))
-        if start == end:
-            return 0, np.empty(0, np.int64)
-        answers = reports.answers[1][start:end]
-        first = int(answers[0])
-        of_order = first + np.flatnonzero(reports.reports[1][first:] == ref)
-        positions = np.union1d(answers, of_order)
-        return positions.size, reports.reports[0][positions[positions + reports.first < below]]
+        asked, found = [numbers], [seqs]
+        for part, first, end in self._spans(session):
+            if end > numbers[0]:
+                of_order = part.of_order(session, ref, max(first, int(numbers[0])))
+                asked.append(of_order)
+                found.append(part.seqs(session, of_order))
+        numbers, rows = np.unique(_joined(asked), return_index=True)
+        return numbers.size, _joined(found)[rows[numbers < below]]
 
-    def _of(self, session: int) -> _Reports | None:
-        """The session's tables, up to date; None when it has no reports."""
-        reports = self._sessions.get(session) or _Reports()
-        for sessions, columns in self._chunks[reports.chunks :]:
-            start, end = (int(np.searchsorted(sessions, np.uint16(session), side)) for side in ("left", "right"))
-            reports.append(*columns[:, start:end])
-        reports.chunks = len(self._chunks)
-        if self._tail:
-            tail = self._join_tail()
-            reports.append(*tail[1:].take(np.flatnonzero(tail[0] == session), axis=1))
-        if not reports.reports.count:
-            return None
-        self._sessions[session] = reports
-        return reports
+    def _answers(self, session: int, refs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For refs that rise: how many reports answer each; ref by ref their numbers and those of their events."""
+        owners, numbers, seqs = [], [], []
+        for part, first, _ in self._spans(session):
+            counts, found = part.answers(session, refs)
+            own = found >= first
+            owners.append(np.repeat(np.arange(refs.size), counts)[own])
+            numbers.append(found[own])
+            seqs.append(part.seqs(session, found[own]))
+        order = np.argsort(_joined(owners), kind="stable")
+        counts = np.bincount(_joined(owners), minlength=refs.size)
+        return counts, _joined(numbers)[order], _joined(seqs)[order]
 
-    def _join_tail(self) -> np.ndarray:
-        if len(self._tail) > 1:
-            self._tail = [np.concatenate(self._tail, axis=1)]
-        return self._tail[0]
+    def _spans(self, session: int) -> list[_Span]:
+        """Which part has which reports of the session, without overlap and in order. 1 us when it is remembered."""
+        looked, spans = self._known.pop(session, (0, []))
+        for segment in self._segments[looked:]:
+            spans = _and_then(spans, segment, session)
+        self._known[session] = len(self._segments), spans
+        if len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return _and_then(spans, self._tail, session)
+
+
+class _Span(NamedTuple):
+    """The reports of one session for which a part answers."""
+
+    part: Part
+    first: int  # number of the first one
+    end: int  # one above that of the last
+
+
+def _and_then(spans: list[_Span], part: Part, session: int) -> list[_Span]:
+    """The same with what `part` has behind them. Raises ValueError when there is a gap."""
+    first, end = part.span(session)
+    known = spans[-1].end if spans else first
+    if first > known:
+        raise ValueError(f"session {session}: report {first} came where {known} was to come")
+    return [*spans, _Span(part, known, end)] if end > known else spans
+
+
+def spread(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The rows `start`, `start + 1` ... of each run, `count` of them, run by run."""
+    rows: np.ndarray = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+    return rows
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """int64 arrays one behind another."""
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 assert MAX_SESSION < 1 << 16

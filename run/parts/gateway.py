@@ -5,6 +5,10 @@ cycle takes. No send waits: a broker that does not read loses its log-on, not th
 
 The event log and the event stream are one source: a frame is taken if it is the very next one, else it only says how
 far there is to read in the log, and the log says the rest.
+
+Which reports there are it learns at its start from the indexes of the log's closed segments, building those that are
+missing, and from the log behind the last of them. Later it takes over each index that somebody has built (the
+follower), and forgets that part of what it has in memory: two segments' worth as long as somebody builds them.
 """
 
 from __future__ import annotations
@@ -17,10 +21,11 @@ import numpy as np
 import zmq
 
 from components.gateway import Gateway, Limits, SessionIndex
-from components.gateway.gateway import MAX_FRAME_BYTES
+from components.gateway.gateway import MAX_FRAME_BYTES, NEAR
 from run.config import Config
 from run.eventlog import MAX_READ, EventLogReader
 from run.host import Host
+from run.reportindex import Indexes
 from run.sockets import bind, connect, try_receive, try_send
 from run.topology import ACKS, EVENTS, EVENTS_TOPIC, INTAKE, ORDERS, PULSE_TOPIC
 from wire.constants import HEARTBEAT
@@ -32,7 +37,7 @@ MS: Final = 1_000_000
 _ACKS: Final = 256  # messages taken per cycle
 _FRAMES: Final = 64
 _EVENTS: Final = 8_192
-_NEAR: Final = 32  # events of others that are read along rather than asked around
+_LOOK_NS: Final = 1_000_000_000  # between two looks for an index that was built
 
 
 class HistoryChanged(RuntimeError):
@@ -53,6 +58,7 @@ class GatewayAgent:
         self._next_seq = 1  # the next event to take
         self._heard = 0  # the last event that is known to exist
         self._last = b""  # the last event taken
+        self._look_ns = 0  # when to look for indexes
         self._closing = ExitStack()
 
     def on_start(self) -> None:
@@ -70,6 +76,9 @@ class GatewayAgent:
         opened.callback(self._intake.close)
         self._log = EventLogReader(self._host.storage(config.events_dir))
         opened.callback(self._close_log)
+        events, index = self._host.storage(config.events_dir), self._host.storage(config.index_dir)
+        self._indexes = Indexes(events, index, f"gateway-{settings.id}", lambda text: self._host.notify(STATUS=text))
+        opened.callback(self._indexes.close)
         limits = Limits(
             settings.max_unacked,
             settings.reserved_cancels,
@@ -78,8 +87,8 @@ class GatewayAgent:
             max(1_000, 20 * config.sequencer.heartbeat_ms) * MS,
         )
         incarnation, now_ns = self._clock.time_ns(), self._clock.monotonic_ns()
-        index = self._read_history()
-        self.gateway = Gateway(settings.id, incarnation, limits, self.read_events, now_ns, index)
+        history = self._read_history()
+        self.gateway = Gateway(settings.id, incarnation, limits, self.read_events, now_ns, history)
         also = [settings.tcp] if settings.tcp else []
         door = ORDERS.at(settings.id)
         self._orders = bind(self._host.context, door, runtime_dir, settings.queue, also, 2 * MAX_FRAME_BYTES)
@@ -92,6 +101,9 @@ class GatewayAgent:
         work += self._take_events()
         work += self._take_brokers(now_ns)
         self.gateway.on_time(now_ns)
+        if now_ns >= self._look_ns:
+            self._look_ns = now_ns + _LOOK_NS
+            self._adopt_index()
         return work + self._send_frames() + self._send_reports()
 
     def inputs(self) -> Sequence[zmq.Socket[bytes]]:
@@ -173,7 +185,7 @@ class GatewayAgent:
     def read_events(self, seqs: np.ndarray) -> np.ndarray:
         """The EVENT rows with these numbers, which rise, from the log: one read per run of near ones."""
         rows: list[bytes] = []
-        runs = np.split(seqs, np.flatnonzero(np.diff(seqs) > _NEAR) + 1)
+        runs = np.split(seqs, np.flatnonzero(np.diff(seqs) > NEAR) + 1)
         for run in runs:
             while run.size:
                 first = int(run[0])
@@ -196,14 +208,20 @@ class GatewayAgent:
         self._next_seq = int(events["seq"][-1]) + 1
 
     def _read_history(self) -> SessionIndex:
-        """Which reports there are, from the log's beginning."""
-        index = SessionIndex()
-        self._next_seq = self._log.first_seq
+        """Which reports there are: the indexes of closed segments, and behind them the log itself."""
+        index = SessionIndex(self._indexes.open_all())
+        self._next_seq = index.adopted_seq + 1 if index.adopted_seq else self._log.first_seq
+        self._last = self._log.read(index.adopted_seq, index.adopted_seq).tobytes() if index.adopted_seq else b""
         for events in self._log.chunks(self._next_seq):
             index.add(events)
             self._took(events)
             self._host.notify(STATUS=f"reading the event log, event {self._next_seq - 1:,}")
         return index
+
+    def _adopt_index(self) -> None:
+        """Let the next index on disk, if there is one, take over from memory."""
+        if (segment := self._indexes.open_next(self._next_seq - 1)) is not None:
+            self.gateway.index.adopt(segment)
 
     def _begin_epoch(self, epoch: int) -> None:
         """The exchange started again. It still says what was reported, unless its journal is not synced."""

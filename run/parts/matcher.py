@@ -15,7 +15,7 @@ import zmq
 from components.engine.contract import Engine
 from components.matcher import Action, Matcher
 from components.matcher.matcher import Published
-from run import topology
+from run import reportindex, topology
 from run.config import Config
 from run.eventlog import EventLogDiffers, EventLogWriter
 from run.host import Host, Lock
@@ -158,6 +158,7 @@ class MatcherAgent:
         self._host.notify(
             STATUS=f"events {first_seq} to {self._log.last_seq} are withdrawn: the journal has lost their commands"
         )
+        reportindex.withdraw(self._host.storage(self._config.index_dir), first_seq)
         self._log.truncate_after(first_seq - 1)
 
     # ------------------------------------------------------------------------------------------------ starting, ending

@@ -36,16 +36,9 @@ def made_up_events(seed: int, count: int, sessions: int) -> np.ndarray:
     return events
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_answers_are_those_of_a_plain_search(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "_CHUNK", 100)
-    events = made_up_events(seed, 1_000, 3)
-    kept = SessionIndex()
-    for start in range(0, 1_000, 37):
-        kept.add(events[start : start + 37])
-        if start % 5 == 0:
-            kept.last_report(1)  # asked between chunks
-    for session in (1, 2, 3):
+def check(kept: SessionIndex, events: np.ndarray) -> None:
+    """The index of these events answers every question as a plain search does."""
+    for session in np.unique(events["session"][events["session"] > 0]).tolist():
         own = events[(events["session"] == session) & (events["kind"] <= 6)]
         assert kept.last_report(session) == own["report_seq"][-1]
         for report_seq in (1, 50, 10_000):
@@ -68,6 +61,23 @@ def test_answers_are_those_of_a_plain_search(seed: int, monkeypatch: pytest.Monk
                 assert seqs.tolist() == [seq for seq in wanted if seq in visible["seq"]]
             else:
                 assert count == 0
+        refs = np.random.default_rng(session).integers(1, int(own["client_ref"].max()) + 2, 30)  # any order, repeated
+        counts, seqs = kept.answers(session, refs, below)
+        answering_each = [own["seq"][(own["request_ref"] == ref) & used] for ref in refs]
+        assert counts.tolist() == [answering.size for answering in answering_each]
+        assert seqs.tolist() == [seq for answering in answering_each for seq in answering if seq in visible["seq"]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_answers_are_those_of_a_plain_search(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "_CHUNK", 100)
+    events = made_up_events(seed, 1_000, 3)
+    kept = SessionIndex()
+    for start in range(0, 1_000, 37):
+        kept.add(events[start : start + 37])
+        if start % 5 == 0:
+            kept.last_report(1)  # asked between chunks
+    check(kept, events)
 
 
 def test_a_gap_in_a_sessions_reports_is_a_broken_stream() -> None:
