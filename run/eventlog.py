@@ -109,7 +109,7 @@ class EventLogWriter:
                     self._next = seq + 1
                     return
                 self.close()
-                self._storage.remove(_name_of(first))
+                self._storage.remove(name_of(first))
                 self._firsts.pop()
                 self._next = first
         except OSError as error:
@@ -122,9 +122,9 @@ class EventLogWriter:
             self._file = None
 
     def _find_end(self) -> None:
-        for first in _segments(self._storage):
+        for first in segments(self._storage):
             if self._firsts and first != self._next:  # after a power loss: what stands behind a hole is given again
-                self._storage.remove(_name_of(first))
+                self._storage.remove(name_of(first))
                 continue
             self.close()
             self._firsts.append(first)
@@ -135,7 +135,7 @@ class EventLogWriter:
     def _last(self) -> File:
         """The last segment, open for writing."""
         if self._file is None:
-            self._file = self._storage.open(_name_of(self._firsts[-1]), writable=True)
+            self._file = self._storage.open(name_of(self._firsts[-1]), writable=True)
         return self._file
 
     def _append(self, events: np.ndarray, first: int) -> None:
@@ -164,7 +164,7 @@ class EventLogWriter:
             raise
 
     def _new_segment(self, first: int) -> None:
-        file = self._storage.create(_name_of(first))
+        file = self._storage.create(name_of(first))
         self.close()
         self._file = file
         self._firsts.append(first)
@@ -176,7 +176,7 @@ class EventLogWriter:
             events, seq = events[self._firsts[0] - seq :], self._firsts[0]
         while events.size:
             at = bisect_right(self._firsts, seq) - 1
-            first, name = self._firsts[at], _name_of(self._firsts[at])
+            first, name = self._firsts[at], name_of(self._firsts[at])
             end = self._firsts[at + 1] if at + 1 < len(self._firsts) else self._next
             rows, events = events[: end - seq], events[end - seq :]
             file = self._storage.open(name, writable=True)
@@ -272,7 +272,7 @@ class EventLogReader:
             self._files.popitem()[1].close()
 
     def _list(self) -> list[int]:
-        self._firsts = _segments(self._storage)
+        self._firsts = segments(self._storage)
         return self._firsts
 
     def _segment(self, first: int) -> File | None:
@@ -283,7 +283,7 @@ class EventLogReader:
             file = None
         if file is None:
             try:
-                file = self._storage.open(_name_of(first))
+                file = self._storage.open(name_of(first))
             except FileNotFoundError:
                 return None
             if len(self._files) >= _OPEN_SEGMENTS:
@@ -292,11 +292,12 @@ class EventLogReader:
         return file
 
 
-def _name_of(first: int) -> str:
+def name_of(first: int) -> str:
+    """The name of the segment that begins with event `first`."""
     return f"events-{first:020d}.zmxe"
 
 
-def _segments(storage: Storage) -> list[int]:
+def segments(storage: Storage) -> list[int]:
     """The first number of every segment, in order; none when the directory is not there yet."""
     return sorted(int(found[1]) for name in storage.names() if (found := _NAME.fullmatch(name)))
 

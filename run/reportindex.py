@@ -35,7 +35,8 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from components.gateway.index import report_columns, report_rows, spread
-from run.eventlog import ROW
+from run import eventlog
+from run.eventlog import ROW, EventLogError
 from run.storage import File, Storage, write_all
 from wire.dtypes import EVENT
 
@@ -48,7 +49,6 @@ _OPEN_FILES: Final = 64  # of a reader
 _SLICE: Final = 65_536  # events read in one step of building
 _WRITTEN: Final = 1 << 20  # bytes written in one step
 _NAME: Final = re.compile(r"reports-(\d{20})\.zmxi")
-_EVENTS_NAME: Final = re.compile(r"events-(\d{20})\.zmxe")
 _U4: Final = np.dtype("<u4")
 _I8: Final = np.dtype("<i8")
 _NO_SPAN: Final = (0, 0)
@@ -111,14 +111,9 @@ def name_of(first_seq: int) -> str:
     return f"reports-{first_seq:020d}.zmxi"
 
 
-def _events_name(first_seq: int) -> str:
-    return f"events-{first_seq:020d}.zmxe"
-
-
 def closed_segments(events: Storage) -> dict[int, int]:
     """The event log's segments that no longer grow: first number -> last number."""
-    firsts = [int(match[1]) for match in map(_EVENTS_NAME.fullmatch, events.names()) if match]
-    return {first: following - 1 for first, following in itertools.pairwise(firsts)}
+    return {first: following - 1 for first, following in itertools.pairwise(eventlog.segments(events))}
 
 
 def withdraw(index: Storage, first_seq: int) -> None:
@@ -300,7 +295,11 @@ class Indexes:
         key = head.first_seq, page
         data = self._pages.pop(key, None)
         if data is None:
-            data = self._read_page(head, page)
+            try:
+                data = self._read_page(head, page)
+            except OSError as error:
+                self._tell(str(error))
+                data = b""
             if zlib.crc32(data) != checksums[page]:
                 self._tell(str(BadIndex(self._index, head.first_seq, f"page {page} is not what was written")))
                 self._mend(head, checksums)
@@ -321,7 +320,7 @@ class Indexes:
             return self._opened(*_open(self._events, self._index, first, last))
         except FileNotFoundError:
             return None
-        except BadIndex as error:
+        except (BadIndex, OSError) as error:
             self._tell(str(error))
             return None
 
@@ -349,7 +348,8 @@ class Indexes:
     def _mend(self, head: _Head, checksums: np.ndarray) -> None:
         """Build a file again that was good when it was opened. Raises BadIndex if the log gives another one now."""
         first = head.first_seq
-        self._files.pop(first).close()
+        if (file := self._files.pop(first, None)) is not None:
+            file.close()
         built = self._built(first, head.last_seq)
         if built is None or built._head != head or not np.array_equal(built._checksums, checksums):
             raise BadIndex(self._index, first, "the event log is not what it was when this was opened")
@@ -417,11 +417,13 @@ def _open(events: Storage, index: Storage, first: int, last: int) -> tuple[File,
 
 def _last_row(events: Storage, first: int, last: int) -> bytes:
     """SHA-256 of the last row of a segment."""
-    file = events.open(_events_name(first))
     try:
-        return hashlib.sha256(file.pread(ROW, (last - first) * ROW)).digest()
-    finally:
-        file.close()
+        with contextlib.closing(events.open(eventlog.name_of(first))) as file:
+            return hashlib.sha256(file.pread(ROW, (last - first) * ROW)).digest()
+    except FileNotFoundError:  # withdrawn or archived meanwhile
+        return b""
+    except OSError as error:
+        raise EventLogError(events.path, "read", error) from error
 
 
 def _read_head(index: Storage, file: _Readable, first: int) -> tuple[_Head, np.ndarray]:
@@ -500,7 +502,7 @@ def _nothing() -> Generator[int, None, None]:
 def _is_good(events: Storage, index: Storage, first: int, last: int) -> bool:
     try:
         _open(events, index, first, last)[0].close()
-    except (FileNotFoundError, BadIndex):
+    except (OSError, BadIndex):
         return False
     return True
 
@@ -521,22 +523,24 @@ def _content(events: Storage, first: int, last: int) -> Generator[int, None, byt
     Raises ValueError where a session's report numbers do not go on: the event stream is broken.
     """
     found: list[tuple[np.ndarray, ...]] = []
-    file = events.open(_events_name(first))
     try:
-        for at in range(first, last + 1, _SLICE):
-            count = min(_SLICE, last + 1 - at)
-            data = file.pread(count * ROW, (at - first) * ROW)
-            rows = np.frombuffer(data, EVENT, len(data) // ROW)
-            if rows.size < count or (rows["seq"] != np.arange(at, at + count)).any():
-                return None
-            known = report_columns(report_rows(rows))
-            offsets = (known.seqs - first).astype(_U4)
-            found.append(
-                (known.sessions.astype(np.uint16), known.numbers.copy(), offsets, known.client_refs, known.refs)
-            )
-            yield count
-    finally:
-        file.close()
+        with contextlib.closing(events.open(eventlog.name_of(first))) as file:
+            for at in range(first, last + 1, _SLICE):
+                count = min(_SLICE, last + 1 - at)
+                data = file.pread(count * ROW, (at - first) * ROW)
+                rows = np.frombuffer(data, EVENT, len(data) // ROW)
+                if rows.size < count or (rows["seq"] != np.arange(at, at + count)).any():
+                    return None
+                known = report_columns(report_rows(rows))
+                offsets = (known.seqs - first).astype(_U4)
+                found.append(
+                    (known.sessions.astype(np.uint16), known.numbers.copy(), offsets, known.client_refs, known.refs)
+                )
+                yield count
+    except FileNotFoundError:  # withdrawn or archived meanwhile
+        return None
+    except OSError as error:
+        raise EventLogError(events.path, "read", error) from error
     last_row = hashlib.sha256(data[-ROW:]).digest()
     columns = []
     for parts in zip(*found, strict=True):

@@ -39,7 +39,7 @@ class HandClock:
 class Stage:
     """Everything but the brokers. `turn` moves all once and the clock by 1 ms."""
 
-    def __init__(self, folder: Path, **gateway: int | str) -> None:
+    def __init__(self, folder: Path, segment_bytes: int = 1 << 20, **gateway: int | str) -> None:
         self.clock = HandClock()
         settings = replace(Gateway(tcp=""), **gateway)  # type: ignore[arg-type]
         self.config = Config(place=Place(str(folder / "run"), str(folder / "data")), gateway=(settings,))
@@ -50,7 +50,7 @@ class Stage:
         self.events = bind(self.context, EVENTS, self.config.runtime_dir, 1_000)
         self.sequencer = Sequencer(Position(), 8_192, 1 << 24, 1_000_000, 60_000 * MS)
         self.engine = ReadableEngine()
-        self.log = EventLogWriter(FileStorage(self.config.events_dir), 1 << 20)
+        self.log = EventLogWriter(FileStorage(self.config.events_dir), segment_bytes)
         self.publishing = True
         self.records: list[Batch] = []
         self.sequencer.inject(*reference_data())

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import zmq
 
+from components.gateway import index as gateway_index
 from run.host import Host
 from run.parts.gateway import GatewayAgent, HistoryChanged
+from run.reportindex import IndexBuilder
 from run.sockets import RuntimeDirInUse
+from run.storage import FileStorage
 from tests.gateway.pipe import frame, limit, log_on, status
 from tests.gateway.stage import EMPTY, Stage
 from wire.constants import HEARTBEAT, MAX_BATCH
@@ -66,6 +69,65 @@ def test_after_a_restart_everything_is_found_in_the_log(stage: Stage) -> None:
     repeats = broker.ask(frame(1, limit(7), limit(101)))
     assert repeats["client_ref"].tolist() == [7]
     assert broker.receive()["events"]["client_ref"].tolist() == [101]
+
+
+def in_memory(stage: Stage) -> int:
+    """Reports that the gateway's index holds in memory."""
+    tail = stage.agent.gateway.index._tail
+    return sum(sessions.size for _, sessions, _ in tail._chunks) + tail._new_size
+
+
+def resumed(stage: Stage, session: int, first: int) -> list[int]:
+    """The report numbers that a new connection is sent."""
+    broker = stage.dealer()
+    opened = broker.ask(log_on(session, first))
+    numbers: list[int] = []
+    while len(numbers) <= opened["report_seq"][0] - first:
+        numbers += broker.receive()["events"]["report_seq"].tolist()
+    return numbers
+
+
+def test_closed_segments_are_read_from_their_indexes_and_the_tail_from_the_log(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, segment_bytes=128 * 100)
+    broker = stage.dealer()
+    broker.ask(log_on(1))
+    for first in range(1, 1_001, 50):
+        broker.ask(frame(1, *(limit(ref, price=5 * ref) for ref in range(first, first + 50))))
+    assert in_memory(stage) == 1_000
+    for gone in (False, True):
+        stage.kill()
+        if gone:  # another builds them: they hold nothing of their own
+            for file in stage.config.index_dir.iterdir():
+                file.unlink()
+        stage.clock.now_ns += 1
+        stage.start()
+        assert len(list(stage.config.index_dir.iterdir())) == 10
+        assert in_memory(stage) < 100
+        assert resumed(stage, 1, 40) == list(range(40, 1_001))
+    assert broker.call()["reason"].tolist() == [Reason.NOT_LOGGED_ON]
+    broker.ask(log_on(1))
+    assert broker.ask(frame(1, status(7)))["report_seq"].tolist() == [7]
+    assert broker.ask(frame(1, limit(7), limit(1_001)))["report_seq"].tolist() == [7]
+    assert broker.receive()["events"]["report_seq"].tolist() == [1_001]
+    stage.close()
+
+
+def test_an_index_that_somebody_builds_takes_over_while_the_gateway_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_index, "_CHUNK", 60)
+    stage = Stage(tmp_path, segment_bytes=128 * 100)
+    broker = stage.dealer()
+    broker.ask(log_on(1))
+    for first in range(1, 1_001, 50):
+        broker.ask(frame(1, *(limit(ref, price=5 * ref) for ref in range(first, first + 50))))
+    builder = IndexBuilder(FileStorage(stage.config.events_dir), FileStorage(stage.config.index_dir))
+    while builder.work():
+        pass
+    stage.until(lambda: in_memory(stage) < 200, turns=20_000)
+    assert stage.agent.gateway.index.adopted_seq == 1_000
+    assert resumed(stage, 1, 1) == list(range(1, 1_001))
+    stage.close()
 
 
 def test_scattered_reports_are_found_in_the_log(stage: Stage) -> None:
