@@ -96,7 +96,9 @@ class EventLogWriter:
             self._append(events, first)
         except OSError as error:
             if error.errno in NO_ROOM:
-                raise EventLogFull(f"{self._storage.path}: the event log has no room ({error.strerror})") from error
+                raise EventLogFull(
+                    f"{self._storage.path}: the event log has no room ({error.strerror}). {remedy(error)}"
+                ) from error
             raise EventLogError(self._storage.path, "written", error) from error
 
     def truncate_after(self, seq: int) -> None:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final
 
 from components.sequencer import Position, record
 from run.journal import JournalFailed, JournalFull, Scan
 from run.records import Walk, first_of, name_of, segments
-from run.storage import File, Storage, write_all, write_zeros
+from run.storage import NO_ROOM, File, Storage, remedy, write_all, write_zeros
 
 _TEMPORARY: Final = "journal-next.tmp"
-_NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
 class JournalWriter:
@@ -57,8 +57,14 @@ class JournalWriter:
         """Verify the journal, cut a torn tail, and say where to go on. The first call of all.
 
         What no record claims to be synced is written and synced again: after a failed sync the system would otherwise
-        take pages for clean that never reached the disk. Raises JournalCorrupt; OSError where the disk refuses.
+        take pages for clean that never reached the disk. Raises JournalCorrupt, JournalFailed.
         """
+        try:
+            return self._open()
+        except OSError as error:
+            raise self._fail("opened", error) from error
+
+    def _open(self) -> Position:
         scan = Scan(self._storage)
         names = self._storage.names()
         if _TEMPORARY in names:
@@ -116,7 +122,8 @@ class JournalWriter:
         self._background.shutdown()
         if self._next is not None and self._next.exception() is None:
             self._next.result().close()
-            self._storage.remove(_TEMPORARY)
+            with suppress(OSError):  # else the next start does it
+                self._storage.remove(_TEMPORARY)
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -184,24 +191,26 @@ class JournalWriter:
         try:
             following = self._next.result()
         except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise self._fail("given its next segment", error) from error
             self._no_room = True
             raise JournalFull(
                 f"{self._storage.path}: no room for another segment of {self._segment_bytes >> 20} MiB"
-                f" ({error.strerror}). Nothing is lost; make room, and it goes on by itself."
+                f" ({error.strerror}). Nothing is lost. {remedy(error)}"
             ) from error
         self._no_room = False
         return following
 
     def _take_back(self, written: int, error: OSError) -> None:
         """After a write that failed: zeros where its beginning stands, so that it definitely never was."""
-        if error.errno not in _NO_ROOM:
+        if error.errno not in NO_ROOM:
             raise self._fail("written", error) from error
         assert self._file is not None
         try:
             write_zeros(self._file, self._offset, self._offset + written)
         except OSError as second:
             raise self._fail("put back", second) from second
-        raise JournalFull(f"{self._storage.path}: the disk has no room ({error.strerror}). Make some.") from error
+        raise JournalFull(f"{self._storage.path}: the disk has no room ({error.strerror}). {remedy(error)}") from error
 
     def _sync_behind(self, *, wait: bool = False) -> None:
         """Policy async: have the other thread sync up to here, unless it is still busy with the last time."""
@@ -225,7 +234,7 @@ class JournalWriter:
     def _fail(self, what: str, error: OSError) -> JournalFailed:
         self._failure = (
             f"{self._storage.path}: the journal could not be {what} ({error.strerror or error}). Whether the last"
-            " record is on disk is not known. Mend the disk and start again: the start finds out."
+            f" record is on disk is not known. {remedy(error)}, then start again: the start finds out."
         )
         return JournalFailed(self._failure)
 
@@ -241,7 +250,8 @@ def _zeroed(storage: Storage, size: int) -> File:
         file.fdatasync()
     except OSError:
         file.close()
-        storage.remove(_TEMPORARY)
+        with suppress(OSError):
+            storage.remove(_TEMPORARY)
         raise
     return file
 

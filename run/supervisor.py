@@ -291,10 +291,10 @@ class Exchange:
         for message in _messages(part.notices):
             if message.get("READY") == "1" and part.state is State.STARTING:
                 part.served = True
-                self._become(part, State.READY, f"{time.monotonic() - part.started_s:.1f} s")
+                self._become(part, State.READY, f"ready in {time.monotonic() - part.started_s:.1f} s")
                 self._start_next()
-            elif "STATUS" in message and part.state is State.STARTING:
-                self._tell(News(part.name, State.STARTING, message["STATUS"]))
+            elif "STATUS" in message and part.state in (State.STARTING, State.READY):
+                self._tell(News(part.name, part.state, message["STATUS"]))
 
     def _start_next(self) -> None:
         """The parts are started one after the other, each once the one before is ready."""

@@ -14,6 +14,7 @@ FROM_BOOK = 2  # the quantity that this event takes away stood in the book
 # Frame flags
 HEARTBEAT = 1  # nothing but the next number
 RESENT = 2  # ReportFrame: from the event log
+LOG_FULL = 2  # EventFrame, of a heartbeat: the event log has no room, so nothing is applied and no command is wanted
 NOT_ACCEPTING = 1  # Ack: the sequencer takes no commands at the moment
 FENCED = 2  # Ack: this incarnation counts as lost; none of its frames was taken since, or will be
 

@@ -379,7 +379,7 @@ struct Origin {           # where a run of the group's commands came from, in th
 
 struct EventFrame {       # matcher -> everyone
   version @0 :Int16;
-  flags @1 :Int16;        # bit 0 heartbeat: firstSeq is the next number
+  flags @1 :Int16;        # bit 0 heartbeat: firstSeq is the next number; bit 1 logFull: none follows until there is room
   reserved0 @2 :Int32;
   epoch @3 :Int64;
   firstSeq @4 :Int64;

@@ -60,6 +60,7 @@ class Matcher:
         self._joined = 0
         self._event_hash = engine.event_hash  # after the last joined event
         self._applied_seq = engine.command_seq  # every command up to it is applied and its events are joined
+        self._pulse = self._head(engine.event_seq + 1, HEARTBEAT)
 
     @property
     def joined(self) -> int:
@@ -88,7 +89,8 @@ class Matcher:
     def apply(self, group: Batch) -> Iterator[Published]:
         """Apply the group that `decide` said to apply. Yields what no longer fits the frame that is being joined.
 
-        To be read to the end. Raises BrokenInvariant when the engine's state contradicts the group.
+        To be read to the end before anything else is applied, at leisure: what was yielded stays as it is until the
+        next is asked for. Raises BrokenInvariant when the engine's state contradicts the group.
         """
         head, commands = group.head[0], group["commands"]
         self.epoch = int(head["epoch"])
@@ -125,7 +127,12 @@ class Matcher:
 
         Only when nothing is joined.
         """
-        return EVENT_FRAME.encode(self._head(self.engine.event_seq + 1, HEARTBEAT))
+        self._pulse = self._head(self.engine.event_seq + 1, HEARTBEAT)
+        return EVENT_FRAME.encode(self._pulse)
+
+    def pulse_again(self, flags: int) -> bytes:
+        """The last pulse with further flags, while what came since cannot be logged and so cannot be spoken of."""
+        return EVENT_FRAME.encode({**self._pulse, "flags": HEARTBEAT | flags})
 
     def _head(self, first_seq: int, flags: int) -> dict[str, int]:
         return {

@@ -106,6 +106,7 @@ class Sequencer:
         self.last_hash = position.last_hash
         self.matched_seq = position.next_seq - 1  # the last command known to have been applied
         self.journal_full = False  # told by the caller: what is taken waits, gateways are to refuse
+        self.log_full = False  # told by the matcher: it applies nothing until its event log has room
         self.clock_leapt = False
         self.counts = dict.fromkeys(Verdict, 0)
         self.waiting = 0  # commands taken and in no record yet
@@ -175,10 +176,11 @@ class Sequencer:
             raise ValueError("the commands' extensions do not add up")
         self._append(part)
 
-    def matcher_at(self, command_seq: int, next_deadline_ns: int) -> None:
+    def matcher_at(self, command_seq: int, next_deadline_ns: int, *, log_full: bool = False) -> None:
         """What the matcher published of itself: how far it is, and when time alone will change something (0: never)."""
         self.matched_seq = command_seq
         self._deadline_ns = next_deadline_ns
+        self.log_full = log_full
 
     def observe(self, now_ns: int, monotonic_ns: int) -> None:
         """Both clocks, once per duty cycle. A wall clock that leaps ahead of the other stops entry.
@@ -237,9 +239,9 @@ class Sequencer:
 
     @property
     def accepting(self) -> bool:
-        """Whether gateways may send on. False: journal full, clock leapt, or the matcher too far behind."""
+        """Whether gateways may send on. False: journal or event log full, clock leapt, the matcher too far behind."""
         behind = self.next_seq - 1 - self.matched_seq
-        return not self.journal_full and self.steady and behind <= self._max_lag
+        return not self.journal_full and not self.log_full and self.steady and behind <= self._max_lag
 
     def mark(self, now_ns: int, synced_seq: int) -> bytes:
         """A record without commands. The first of an epoch: it brings the epoch to disk before it is used.

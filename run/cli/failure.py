@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+
+from run.storage import remedy
+
 FAILED = 1  # a check has failed, or the disk has: a supervisor may start the part again
 CANNOT = 3  # somebody has to mend something first; starting again would not help
 
@@ -16,11 +20,10 @@ EXPECTED: dict[str, int] = {
     "run.config.ConfigError": CANNOT,
     "run.eventlog.EventLogDiffers": CANNOT,
     "run.eventlog.EventLogError": FAILED,
-    "run.eventlog.EventLogFull": FAILED,
     "run.flow.actions.FlowError": CANNOT,
     "run.journal.JournalCorrupt": CANNOT,
     "run.journal.JournalFailed": FAILED,
-    "run.journal.JournalFull": FAILED,
+    "run.journal.JournalFull": CANNOT,  # that leaves a part: at its start there was no room
     "run.kernels.KernelsFailed": FAILED,
     "run.parts.gateway.HistoryChanged": FAILED,
     "run.parts.matcher.JournalWentBack": FAILED,
@@ -28,6 +31,7 @@ EXPECTED: dict[str, int] = {
     "run.sockets.RuntimeDirInUse": CANNOT,
     "run.supervisor.ExchangeFailed": CANNOT,
 }
+_OF_A_DISK = {errno.EIO: FAILED, errno.EROFS: CANNOT, errno.ENOSPC: CANNOT, errno.EDQUOT: CANNOT}
 
 
 def expected(error: Exception) -> tuple[str, int] | None:
@@ -38,4 +42,6 @@ def expected(error: Exception) -> tuple[str, int] | None:
             return str(error), status
     if isinstance(error, PermissionError) and error.filename:
         return f"{error.filename}: {error.strerror}. `zmx config --show` says which place can be changed how.", CANNOT
+    if isinstance(error, OSError) and error.filename and error.errno in _OF_A_DISK:
+        return f"{error.filename}: {error.strerror}. {remedy(error)}, then start again.", _OF_A_DISK[error.errno]
     return None

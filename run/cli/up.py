@@ -99,7 +99,7 @@ class Teller:
 def _said(news: News) -> str:
     match news.state:
         case State.READY:
-            return f"ready in {news.text}"
+            return news.text
         case State.STARTING:
             return news.text or "starting"
         case State.STOPPED:

@@ -2,11 +2,14 @@
 
 It starts by replaying the journal, which also checks the event log and completes it. What it misses later it reads from
 the journal files too: the same path, in bounded slices, so that heartbeats go on.
+
+While the event log's disk is full the engine stands still in the middle of its step, with the events that found no room
+in hand; nothing is published, and pulses say LOG_FULL so that the sequencer refuses. Then all of it goes on from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -17,19 +20,21 @@ from components.matcher import Action, Matcher
 from components.matcher.matcher import Published
 from run import reportindex, topology
 from run.config import Config
-from run.eventlog import EventLogDiffers, EventLogWriter
+from run.eventlog import EventLogDiffers, EventLogFull, EventLogWriter
 from run.host import Host, Lock
 from run.journal import JournalGroup, JournalReader
 from run.loop import Agent
 from run.memory import keep_freed_memory
 from run.parts.sequencer import COMMANDS_QUEUE
 from run.sockets import bind, try_receive, try_send
+from wire.constants import LOG_FULL
 from wire.frames import GROUP
 from wire.reasons import WireError
 
 _GROUPS: Final = 64  # applied per duty cycle
 _EVENTS: Final = 2_048  # joined before a frame is sent, even while more groups wait
 _PROGRESS_NS: Final = 500_000_000
+_RETRY_NS: Final = 20_000_000  # between looks whether a full disk has room again
 _MIB: Final = 1 << 20
 
 
@@ -68,17 +73,28 @@ class MatcherAgent:
         self._behind: int | None = None  # read the journal up to this number before the queue
         self._pulse_ns = 0  # when the next one is due
         self._log_is_ours = False  # nothing is in the log that the journal does not give
+        self._unlogged: Published | None = None  # what the event log had no room for
+        self._step: Iterator[Published] = iter(())  # of the engine, which stands still behind it
+        self._retry_ns = 0
+        self._log_full = False  # as everyone was told
         self.malformed = 0
 
     # ------------------------------------------------------------------------------------------------ the duty cycle
 
     def do_work(self) -> int:
         """Apply what waits, up to a bound; log and publish what came of it."""
-        work = self._serve() if self._behind is None else self._catch_up(self._behind)
-        self._publish_one(self._matcher.flush())
-        if (now_ns := self._clock.monotonic_ns()) >= self._pulse_ns:
+        now_ns = self._clock.monotonic_ns()
+        if self._unlogged is not None:
+            work = self._wait_for_room(now_ns)
+        else:
+            work = self._serve() if self._behind is None else self._catch_up(self._behind)
+        if self._unlogged is None and self._publish_one(self._matcher.flush()) and self._log_full:
+            self._log_full, self._pulse_ns = False, 0
+            self._host.notify(STATUS="serving")
+        if now_ns >= self._pulse_ns:
             self._pulse_ns = now_ns + self._config.matcher.heartbeat_ms * 1_000_000
-            try_send(self._events, [topology.PULSE_TOPIC, self._matcher.pulse()])
+            pulse = self._matcher.pulse_again(LOG_FULL) if self._log_full else self._matcher.pulse()
+            try_send(self._events, [topology.PULSE_TOPIC, pulse])
         return work
 
     def _serve(self) -> int:
@@ -93,7 +109,8 @@ class MatcherAgent:
                 continue
             decision = self._matcher.decide(group)
             if decision.action is Action.APPLY:
-                self._publish(self._matcher.apply(group))
+                if not self._publish(self._matcher.apply(group)):
+                    return done + 1
             elif decision.action is Action.GAP:
                 self._behind = decision.to_seq
                 return done + 1
@@ -116,21 +133,49 @@ class MatcherAgent:
         for group in groups:
             count += 1
             if self._matcher.decide(group.batch).action is Action.APPLY:
-                self._publish(self._matcher.apply(group.batch))
+                if not self._publish(self._matcher.apply(group.batch)):
+                    return count
             elif group.commands.size:  # a record without commands may be one that was applied before
                 raise JournalWentBack(self._matcher.next_seq - 1)
         return count
 
-    def _publish(self, several: Iterable[Published]) -> None:
-        for published in several:
-            self._publish_one(published)
+    def _publish(self, step: Iterator[Published]) -> bool:
+        """Take the engine through a step; False when it has to stand still in it, for want of room."""
+        self._step = step
+        return all(self._publish_one(published) for published in step)
 
-    def _publish_one(self, published: Published | None) -> None:
-        """Into the log first: whoever has heard of an event finds it there."""
-        if published is not None:
+    def _publish_one(self, published: Published | None) -> bool:
+        """Into the log first: whoever has heard of an event finds it there. False when there is no room for it."""
+        if published is None:
+            return True
+        try:
             self._append(published)
-            if self._sockets:  # while the journal is replayed nobody listens yet
-                try_send(self._events, [topology.EVENTS_TOPIC, published.frame])
+        except EventLogFull as full:
+            self._unlogged = published
+            if not self._log_full:
+                self._log_full, self._pulse_ns = True, 0
+                self._host.notify(STATUS=f"{full}. Orders are refused until there is")
+            return False
+        if self._sockets:  # while the journal is replayed nobody listens yet
+            try_send(self._events, [topology.EVENTS_TOPIC, published.frame])
+        return True
+
+    def _wait_for_room(self, now_ns: int) -> int:
+        """Try again what the log had no room for, then go on with the step. Groups that come meanwhile are let go.
+
+        They are in the journal, from which they are read later as any that were lost; a queue that stays full would
+        keep whoever waits for it awake.
+        """
+        dropped = 0
+        while dropped < _GROUPS and try_receive(self._commands) is not None:
+            dropped += 1
+        if now_ns < self._retry_ns:
+            return dropped
+        self._retry_ns = now_ns + _RETRY_NS
+        unlogged, self._unlogged = self._unlogged, None
+        if self._publish_one(unlogged):
+            self._publish(self._step)
+        return dropped
 
     def _append(self, published: Published) -> None:
         assert self._log is not None
@@ -184,6 +229,9 @@ class MatcherAgent:
     def _replay(self, to_seq: int) -> None:
         told_ns = 0
         while self._matcher.next_seq <= to_seq:
+            if self._unlogged is not None:  # the rest when there is room, while everyone can hear that there is none
+                self._behind = to_seq
+                return
             self._apply_all(islice(self._reader.groups(self._matcher.next_seq, to_seq), _GROUPS))
             if (now_ns := self._clock.monotonic_ns()) >= told_ns:
                 told_ns = now_ns + _PROGRESS_NS

@@ -1,7 +1,8 @@
 """The sequencer's process: frames of the gateways in; journalled, synced, acknowledged and passed on.
 
 What a gateway is told, and what the matcher acts on, is on disk. When the journal is full, the record under way waits
-and gateways are told to refuse; when the disk fails, the process stops (JournalFailed).
+and gateways are told to refuse; so they are while the matcher says that its event log is full. When the disk fails, the
+process stops (JournalFailed).
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from run.journalwriter import JournalWriter
 from run.loop import Agent
 from run.memory import keep_freed_memory
 from run.sockets import bind, connect, try_receive, try_send
+from wire.constants import LOG_FULL
 from wire.frames import EVENT_FRAME, GATEWAY_FRAME
 from wire.reasons import WireError
 
 # Groups are large. A matcher further behind than this reads the journal, and memory holds no second one.
 COMMANDS_QUEUE: Final = 256  # messages
 _MIB: Final = 1 << 20
+_RETRY_NS: Final = 20_000_000  # between looks whether a full disk has room again
 
 
 def make(config: Config, host: Host) -> Agent:
@@ -48,6 +51,7 @@ class SequencerAgent:
         self._locks: list[Lock] = []
         self._journal: JournalWriter | None = None
         self._under_way: bytes | None = None  # a record that the journal had no room for
+        self._retry_ns = 0  # when it is tried again
         self._heartbeat_ns = 0  # when the next one is due
         self._accepting = True  # as the gateways were told
         self._heard_all = False  # every gateway that had something to say, in this cycle
@@ -65,7 +69,7 @@ class SequencerAgent:
             self._sequencer.watch(monotonic_ns)
             for loss in self._sequencer.take_losses():
                 self._host.notify(STATUS=loss)
-        written = self._write_group(now_ns)
+        written = self._write_group(now_ns) if self._under_way is None or monotonic_ns >= self._retry_ns else 0
         if monotonic_ns >= self._heartbeat_ns or self._accepting != self._sequencer.accepting:
             self._heartbeat_ns = monotonic_ns + self._settings.heartbeat_ms * 1_000_000
             self._heartbeat()
@@ -99,7 +103,8 @@ class SequencerAgent:
             except (WireError, IndexError):
                 self.malformed += 1
                 continue
-            self._sequencer.matcher_at(int(head["command_seq"]), int(head["next_deadline_ns"]))
+            log_full = bool(head["flags"] & LOG_FULL)
+            self._sequencer.matcher_at(int(head["command_seq"]), int(head["next_deadline_ns"]), log_full=log_full)
 
     def _write_group(self, now_ns: int) -> int:
         journal = self._open_journal
@@ -112,9 +117,8 @@ class SequencerAgent:
             if not self._sequencer.journal_full:
                 self._host.notify(STATUS=str(full))
             self._under_way, self._sequencer.journal_full = record, True
+            self._retry_ns = self._clock.monotonic_ns() + _RETRY_NS
             return 0
-        if self._sequencer.journal_full:
-            self._host.notify(STATUS="serving")
         self._under_way, self._sequencer.journal_full = None, False
         self._acknowledge(everyone=False)
         try_send(self._commands, [record])  # a full queue drops it; the matcher sees the gap and reads the journal
@@ -140,7 +144,11 @@ class SequencerAgent:
                 f"the clock leapt forward by more than {self._settings.max_jump_ms} ms: entry is stopped. Set the"
                 " clock right, then confirm it with SIGUSR1 to this process"
             )
-        return "the journal's disk is full" if self._sequencer.journal_full else "waiting for the matcher to catch up"
+        if self._sequencer.journal_full:
+            return "the journal's disk is full. Orders are refused until there is room"
+        if self._sequencer.log_full:
+            return "the event log's disk is full. Orders are refused until there is room"
+        return "waiting for the matcher to catch up"
 
     def confirm(self) -> None:
         """An operator says that the clock is right: entry goes on with the time as it is."""

@@ -16,7 +16,7 @@ from run.bootstrap import bootstrap
 from run.config import default
 from tests.run.exchange import Crowd
 from tests.run.journals import NOW
-from wire.constants import HEARTBEAT
+from wire.constants import HEARTBEAT, LOG_FULL
 from wire.dtypes import EVENT
 from wire.frames import EVENT_FRAME, GROUP, Batch
 
@@ -277,3 +277,17 @@ def test_a_pulse_says_where_the_stream_stands_and_when_to_wake_the_engine() -> N
     assert head["command_seq"] == story.sequencer.next_seq - 1
     assert head["next_deadline_ns"] == NOW + 5_000_000
     assert head["event_hash"] == event_hash(events)
+
+
+def test_a_pulse_may_be_repeated_with_a_flag_while_the_engine_is_further() -> None:
+    story = Story(6)
+    matcher = Matcher(ReadableEngine())
+    run(matcher, story.groups)
+    before = EVENT_FRAME.decode(matcher.pulse()).head[0].copy()
+    story.add(story.crowd.orders(5))
+    assert run(matcher, story.groups[-1:])
+    again = EVENT_FRAME.decode(matcher.pulse_again(LOG_FULL)).head[0].copy()
+    assert again["flags"] == HEARTBEAT | LOG_FULL
+    again["flags"] = before["flags"]
+    assert again == before
+    assert EVENT_FRAME.decode(matcher.pulse()).head[0]["first_seq"] > before["first_seq"]

@@ -15,10 +15,13 @@ from components.sequencer.sequencer import ack_topic
 from run import topology
 from run.config import Config, Matcher, Place, Sequencer, default
 from run.host import Host
+from run.journalwriter import Inline
 from run.loop import Agent
 from run.parts.matcher import MatcherAgent
 from run.parts.sequencer import SequencerAgent
 from run.sockets import connect, try_receive
+from run.storage import FileStorage
+from tests.run.faulty_storage import Disk
 from tests.run.journals import NOW, frame
 from wire.dtypes import COMMAND, EXTENSION, ORDER_TERMS
 from wire.enums import CommandKind, ExtensionKind, OrderType, Side, TimeInForce
@@ -173,23 +176,40 @@ def drive(clock: TurnedClock, until: Callable[[], object], *agents: Agent, round
     raise AssertionError("it never came so")
 
 
+def _vanish(agent: SequencerAgent | MatcherAgent | None) -> None:
+    """What the system does for a process that was killed."""
+    if agent is not None:
+        for socket in agent._sockets:
+            socket.close()
+        for lock in agent._locks:
+            lock.release()
+
+
 class Pair:
     """A sequencer and a matcher in one folder, started and stopped at will."""
 
-    def __init__(self, folder: Path, context: Context, **settings: object) -> None:
+    def __init__(self, folder: Path, context: Context, disk: Disk | None = None, **settings: object) -> None:
         self.config = configured(folder, **settings)  # type: ignore[arg-type]
         self.context = context
         self.clock = TurnedClock()
+        self.said: list[str] = []  # every STATUS
+        self.host = Host(
+            context, self.clock, disk or FileStorage, background=lambda name: Inline(), notify=self._notified
+        )
         self.sequencer: SequencerAgent | None = None
         self.matcher: MatcherAgent | None = None
 
+    def _notified(self, **fields: str | int) -> None:
+        if "STATUS" in fields:
+            self.said.append(str(fields["STATUS"]))
+
     def start_sequencer(self) -> SequencerAgent:
-        self.sequencer = SequencerAgent(self.config, Host(self.context, self.clock))
+        self.sequencer = SequencerAgent(self.config, self.host)
         self.sequencer.on_start()
         return self.sequencer
 
     def start_matcher(self) -> MatcherAgent:
-        self.matcher = MatcherAgent(self.config, Host(self.context, self.clock), ReadableEngine(64))
+        self.matcher = MatcherAgent(self.config, self.host, ReadableEngine(64))
         self.matcher.on_start()
         return self.matcher
 
@@ -214,6 +234,21 @@ class Pair:
     def stop(self) -> None:
         self.stop_matcher()
         self.stop_sequencer()
+
+    def crash_sequencer(self) -> None:
+        """It is gone without another call to the disk."""
+        _vanish(self.sequencer)
+        self.sequencer = None
+
+    def crash_matcher(self) -> None:
+        """It is gone without another call to the disk."""
+        _vanish(self.matcher)
+        self.matcher = None
+
+    def crash(self) -> None:
+        """Both are gone without another call to the disk."""
+        self.crash_matcher()
+        self.crash_sequencer()
 
     def agents(self) -> list[Agent]:
         agents: list[Agent] = []

@@ -440,6 +440,16 @@ def test_time_never_goes_back() -> None:
     assert times == [NOW, NOW + 10, NOW + 10, NOW + 11]
 
 
+def test_a_full_event_log_stops_entry_until_the_matcher_says_that_it_has_room() -> None:
+    sequencer = make()
+    sequencer.offer(decoded(1, rows(1, 1)[0]))
+    sequencer.matcher_at(0, 0, log_full=True)
+    assert not accepts(sequencer)
+    assert take(sequencer, NOW)["commands"].size == 1  # what was taken is journalled all the same
+    sequencer.matcher_at(0, 0)
+    assert accepts(sequencer)
+
+
 def test_a_clock_that_leaps_stops_entry_until_someone_confirms() -> None:
     sequencer = make()
     sequencer.observe(NOW, 0)
