@@ -83,6 +83,7 @@ class _Part:
     kill_at_s: float | None = None
     deaths_s: deque[float] = field(default_factory=deque)
     served: bool = False  # this process has been ready
+    counts: dict[str, int] = field(default_factory=dict)  # what this process tells of itself under X_ names
 
 
 class Exchange:
@@ -206,6 +207,11 @@ class Exchange:
             child = self._parts[part].child
             return child.pid if child else None
 
+    def counts(self, part: str) -> dict[str, int]:
+        """What `part` counts, as its present process told last: X_RESENT and the like; run/README.md has the names."""
+        with self._changed:
+            return dict(self._parts[part].counts)
+
     def _all(self, state: State) -> bool:
         return all(each.state is state for each in self._parts.values())
 
@@ -276,7 +282,7 @@ class Exchange:
             )
         with self._changed:
             part.child, part.pidfd = child, os.pidfd_open(child.pid)
-            part.started_s, part.served = time.monotonic(), False
+            part.started_s, part.served, part.counts = time.monotonic(), False, {}
         self._selector.register(part.pidfd, selectors.EVENT_READ, (part, "exit"))
         self._become(part, State.STARTING)
 
@@ -289,6 +295,8 @@ class Exchange:
     def _hear(self, part: _Part) -> None:
         """Read what the part says about itself."""
         for message in _messages(part.notices):
+            with self._changed:
+                part.counts |= {name: int(told) for name, told in message.items() if name.startswith("X_")}
             if message.get("READY") == "1" and part.state is State.STARTING:
                 part.served = True
                 self._become(part, State.READY, f"ready in {time.monotonic() - part.started_s:.1f} s")

@@ -363,6 +363,8 @@ class Session(Generic[AnyOrder]):
         self.last_report = resume_from - 1  # number of the last report taken; -1 before the first log-on says
         self.epoch = 0
         self.resumed = 0  # log-ons after the first
+        self.sent_again = 0  # commands that a later log-on found unknown at the exchange
+        self.heard_late = 0  # reports that a later log-on had to ask for
         self.dropped = 0  # reports that waited too long to be received
         self._resend = resend
         self._answered = 0  # highest ref that was answered
@@ -690,6 +692,7 @@ class Session(Generic[AnyOrder]):
         self.link = Link.OPEN
         if self.last_report < 0 or self.last_report > event.report_seq:
             self.last_report = event.report_seq
+        self.heard_late += event.report_seq - self.last_report if self.resumed else 0
         self.next_ref = max(self.next_ref, event.client_ref + 1)
         self._said_ref = event.client_ref
         self._join_rows()
@@ -703,6 +706,7 @@ class Session(Generic[AnyOrder]):
                 self._sent.append(seen)
             if unseen.commands.size:
                 self._unsent.append(unseen)
+                self.sent_again += unseen.commands.size if position < len(sent) else 0
                 if position < len(sent) and not self._resend:
                     refused.append(refused_rows(unseen.commands, Reason.UNAVAILABLE))
         for events in refused:

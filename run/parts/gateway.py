@@ -59,6 +59,8 @@ class GatewayAgent:
         self._heard = 0  # the last event that is known to exist
         self._last = b""  # the last event taken
         self._look_ns = 0  # when to look for indexes
+        self._from_log = 0  # events that the stream lost
+        self._told = (0, 0)  # what was counted, as it was told last
         self._closing = ExitStack()
 
     def on_start(self) -> None:
@@ -104,7 +106,11 @@ class GatewayAgent:
         if now_ns >= self._look_ns:
             self._look_ns = now_ns + _LOOK_NS
             self._adopt_index()
-        return work + self._send_frames() + self._send_reports()
+        work += self._send_frames() + self._send_reports()
+        if (counts := (self.gateway.uplink.resent, self._from_log)) != self._told:
+            self._told = counts
+            self._host.notify(X_RESENT=counts[0], X_FROM_LOG=counts[1])
+        return work
 
     def inputs(self) -> Sequence[zmq.Socket[bytes]]:
         """Everything that is received from."""
@@ -151,6 +157,7 @@ class GatewayAgent:
         if self._next_seq <= self._heard:
             missing = self._log.read(self._next_seq, min(self._heard, self._next_seq + _EVENTS))
             self._on_events([missing])
+            self._from_log += missing.size
             work += missing.size
         return work
 

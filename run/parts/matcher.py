@@ -78,6 +78,7 @@ class MatcherAgent:
         self._retry_ns = 0
         self._log_full = False  # as everyone was told
         self.malformed = 0
+        self._from_journal = 0  # commands that the queue lost
 
     # ------------------------------------------------------------------------------------------------ the duty cycle
 
@@ -122,7 +123,11 @@ class MatcherAgent:
 
     def _catch_up(self, to_seq: int) -> int:
         """A slice of what is missing, from the journal files."""
-        work = self._apply_all(islice(self._reader.groups(self._matcher.next_seq, to_seq), _GROUPS))
+        next_seq = self._matcher.next_seq
+        work = self._apply_all(islice(self._reader.groups(next_seq, to_seq), _GROUPS))
+        if self._matcher.next_seq > next_seq:
+            self._from_journal += self._matcher.next_seq - next_seq
+            self._host.notify(X_FROM_JOURNAL=self._from_journal)
         if self._matcher.next_seq > to_seq and work < _GROUPS:
             self._behind = None
         return work

@@ -43,6 +43,7 @@ class PublisherAgent:
         self._clock = host.clock
         self.dropped = 0  # messages that found no room at their subscriber, or that were none
         self._heard = 0  # the last event that is known to exist
+        self._from_log = 0  # events that the stream lost
         self._said: deque[np.ndarray] = deque(maxlen=_REMEMBERED)
         self._closing = ExitStack()
 
@@ -122,6 +123,8 @@ class PublisherAgent:
         """Read the next events from the log instead of from the stream. What came meanwhile is in the log as well."""
         events = self._log.read(self.publisher.event_seq + 1, min(self._heard, self.publisher.event_seq + _EVENTS))
         self._publish_events([events])
+        self._from_log += len(events)
+        self._host.notify(X_FROM_LOG=self._from_log)
         return len(events)
 
     def _publish_events(self, taken: list[np.ndarray]) -> None:

@@ -19,25 +19,14 @@ from components.client.market import Trade
 from components.engine.compiled import CompiledEngine
 from components.engine.contract import Engine
 from components.engine.readable import ReadableEngine
+from perf.traders import Heard, Levels
 from run import journal
 from wire.dtypes import EVENT
 from wire.enums import CommandKind, EventKind, Reason, Side
 
-Levels = tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]  # bids and asks: price, qty, orders
-
 
 class Violation(AssertionError):
     """The exchange broke its word."""
-
-
-@dataclass
-class Heard:
-    """A session as its broker saw it: COMMAND rows as sent, EVENT rows as they came."""
-
-    session: int
-    sent: np.ndarray
-    reports: np.ndarray  # with a report number, in the order in which they came
-    refusals: np.ndarray  # without: answers of a gateway, never sequenced
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
+from perf.traders import configured
 from run.supervisor import Exchange
 from tests.scenarios.checker import Checker
-from tests.scenarios.load import configured
 from tests.scenarios.storm import Run, blows, watch
 
 

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from components.client.market import Trade
+from perf.traders import SYMBOLS, Heard, Levels, Load, Watcher, last_pulse
 from run.config import Config
 from run.supervisor import Exchange
-from tests.scenarios.checker import Checker, Heard, Levels
-from tests.scenarios.load import SYMBOLS, Load, Watcher, last_pulse
+from tests.scenarios.checker import Checker
 
 AFTER = 700  # reports to everyone between one blow and the next
 

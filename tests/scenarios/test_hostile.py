@@ -19,13 +19,13 @@ import pytest
 import zmq
 
 from components.gateway.gateway import MAX_FRAME_BYTES
+from perf.traders import PATIENCE_S, Heard, configured, last_pulse
 from run.client.sync import Broker, MarketData
 from run.config import Config
 from run.supervisor import Exchange
 from run.topology import MARKET, ORDERS, SNAPSHOTS
 from tests.gateway.pipe import commands, frame, limit, log_on, terms
-from tests.scenarios.checker import Checker, Heard
-from tests.scenarios.load import PATIENCE_S, configured, last_pulse
+from tests.scenarios.checker import Checker
 from wire.constants import MAX_BATCH
 from wire.dtypes import COMMAND, EVENT
 from wire.enums import CommandKind, EventKind, OrderType, Reason, Side, TimeInForce

@@ -11,9 +11,9 @@ import pytest
 
 from components.engine.compiled import CompiledEngine
 from components.engine.readable import ReadableEngine
+from perf.traders import Load, configured
 from run.supervisor import Exchange
 from tests.scenarios.checker import Checker
-from tests.scenarios.load import Load, configured
 from tests.scenarios.storm import AFTER, Run, collect, random_blows, watch
 from wire.dtypes import EVENT
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from components.engine.compiled import CompiledEngine
-from tests.scenarios.checker import Checker, Heard, Replayed, Violation, read_log
+from perf.traders import Heard
+from tests.scenarios.checker import Checker, Replayed, Violation, read_log
 from tests.scenarios.storm import Run
 from wire.dtypes import EVENT
 from wire.enums import CommandKind, EventKind, Reason

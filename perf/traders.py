@@ -1,7 +1,8 @@
-"""Brokers who trade with one another at full speed, whatever happens to the exchange meanwhile, and a subscriber.
+"""Brokers who trade with one another, whatever happens to the exchange meanwhile, and a subscriber.
 
-Everything that they were told is kept for the checker. When something is to happen is said in reports heard, not in
-seconds, so that it happens under load on a fast machine and on a slow one.
+Everything that they were told is kept, for whoever judges. They trade at full speed, and when something is to happen is
+then said in reports heard, not in seconds, so that it happens under load on a fast machine and on a slow one; or
+steadily, so many commands a second at planned times, and then it can be said for how long no order was accepted.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import math
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -24,9 +28,8 @@ from run.client import Broker, MarketData
 from run.config import Config, Gateway, Place, Supervisor, default
 from run.sockets import connect
 from run.topology import EVENTS, MARKET, ORDERS, PULSE_TOPIC, SNAPSHOTS
-from tests.scenarios.checker import Heard, Levels
 from wire.dtypes import COMMAND, EVENT
-from wire.enums import CommandKind, OrderType, Scope, Side, TimeInForce
+from wire.enums import CommandKind, EventKind, OrderType, Scope, Side, TimeInForce
 from wire.frames import EVENT_FRAME
 
 SESSIONS = (1, 5, 9, 13)  # of four firms; each trades for the account of its own number
@@ -34,6 +37,20 @@ SYMBOLS = {"AAPL": (1, 1_000_000, 100), "AMZN": (2, 1_500_000, 100), "BTC-USD": 
 WINDOW = 1_000  # commands that a trader has under way
 SURPLUS = 2_000  # reports that each trader trades for beyond what is waited for
 PATIENCE_S = 30.0  # far beyond what anything takes: who waits so long waits for ever
+STEP_S = 0.005  # between the batches of a steady trader
+_NEVER = (1 << 63) - 1
+
+Levels = tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]  # bids and asks: price, qty, orders
+
+
+@dataclass
+class Heard:
+    """A session as its broker saw it: COMMAND rows as sent, EVENT rows as they came."""
+
+    session: int
+    sent: np.ndarray
+    reports: np.ndarray  # with a report number, in the order in which they came
+    refusals: np.ndarray  # without: answers of a gateway, never sequenced
 
 
 def configured(folder: Path) -> Config:
@@ -53,13 +70,22 @@ def configured(folder: Path) -> Config:
 class Trader:
     """A broker's session that sends batches of any size, as many as its window lets it, and hears everything."""
 
-    def __init__(self, config: Config, session: int, seed: int, heard: Callable[[], None], resume_from: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        session: int,
+        seed: int,
+        heard: Callable[[], None],
+        resume_from: int = 0,
+        rate_per_s: int = 0,
+    ) -> None:
         self.session = session
+        self.rate_per_s = rate_per_s  # 0: as fast as it goes
         self.broker = Broker(
             ORDERS.at(1).endpoint(config.runtime_dir),
             session=session,
             account=session,
-            window=WINDOW,
+            window=max(WINDOW, int(rate_per_s * PATIENCE_S)),
             resume_from=resume_from,
             timeout_s=PATIENCE_S,
         )
@@ -68,12 +94,17 @@ class Trader:
         self.waiting = False  # for room in its window
         self.sent: list[np.ndarray] = []
         self.told: list[np.ndarray] = []
+        self.answered_ref = 0  # the highest ref with an outcome
+        self.first_new_ref = _NEVER  # of the orders that were sent after a blow
+        self.accepted_ns = 0  # when the first of them was heard to be accepted; 0: not yet
         self._random = np.random.default_rng([seed, session])
         self._heard = heard
         self._refused = False  # by the last answer
 
     async def trade(self, stop: asyncio.Event) -> None:
-        """Send until told to stop, as much as the limit lets it."""
+        """Send until told to stop, as much as the limit lets it, or steadily."""
+        if self.rate_per_s:
+            await self._trade_steadily(stop)
         while not stop.is_set():
             room = self.limit - self.reports - self.broker.in_flight
             if room <= 0 or self._refused:  # what is refused at once must not be asked in a circle
@@ -85,6 +116,20 @@ class Trader:
             self._heard()
             await self.send(rows)
             self.waiting = False
+
+    async def _trade_steadily(self, stop: asyncio.Event) -> None:
+        """So many commands a second, at their times, whatever comes back."""
+        began, count = time.monotonic(), 0
+        while not stop.is_set():
+            due = int((time.monotonic() - began) * self.rate_per_s) - count
+            if due:
+                await self.send(self._orders(min(due, 200)))
+                count += min(due, 200)
+            await asyncio.sleep(STEP_S)
+
+    def strike(self) -> None:
+        """A blow has fallen: note when the first order that is sent from now on is accepted."""
+        self.first_new_ref, self.accepted_ns = self.broker.next_ref, 0
 
     async def send(self, rows: np.ndarray) -> np.ndarray:
         """Send COMMAND rows and note them."""
@@ -99,8 +144,15 @@ class Trader:
             events = await self.broker.receive()
             self.told.append(events)
             self.reports += int(np.count_nonzero(events["report_seq"]))
+            self.answered_ref = max(self.answered_ref, int(events["request_ref"].max()))
             self._refused = bool((events["report_seq"] == 0).any())
+            if not self.accepted_ns and self._accepts_new(events):
+                self.accepted_ns = time.monotonic_ns()
             self._heard()
+
+    def _accepts_new(self, events: np.ndarray) -> bool:
+        accepted = events["kind"] == EventKind.ACCEPTED
+        return bool((accepted & (events["request_ref"] >= self.first_new_ref)).any())
 
     async def until_heard(self, timeout_s: float) -> None:
         """Until something comes, or for so long."""
@@ -208,11 +260,14 @@ class Load:
     ...     exchange.kill("matcher")
     ...     await load.more(5_000)
     ...     await load.settle()
+
+    With `rate_per_s` all of them together send so many commands a second, at planned times.
     """
 
-    def __init__(self, config: Config, seed: int, resume_from: int = 0) -> None:
+    def __init__(self, config: Config, seed: int, resume_from: int = 0, rate_per_s: int = 0) -> None:
         self.config = config
-        self.traders = [Trader(config, session, seed, self._tell, resume_from) for session in SESSIONS]
+        each = math.ceil(rate_per_s / len(SESSIONS))
+        self.traders = [Trader(config, session, seed, self._tell, resume_from, each) for session in SESSIONS]
         self.watcher = Watcher(config)
         self._open = AsyncExitStack()
         self._changed = asyncio.Event()
@@ -261,6 +316,36 @@ class Load:
         for trader in self.traders:
             trader.limit = max(trader.limit, trader.reports + SURPLUS)
         await self._until(lambda: self.in_flight > 0, "a command under way")
+
+    def strike(self) -> int:
+        """Say it the moment before a blow falls; returns that moment, for `accepted_again`."""
+        for trader in self.traders:
+            trader.strike()
+        return time.monotonic_ns()
+
+    async def accepted_again(self, struck_ns: int) -> float:
+        """Until each trader has heard that an order was accepted that it sent after the blow: after how many ms."""
+        await self._until(lambda: all(trader.accepted_ns for trader in self.traders), "orders to be accepted")
+        return (max(trader.accepted_ns for trader in self.traders) - struck_ns) / 1e6
+
+    @property
+    def mended(self) -> int:
+        """How often brokers and the subscriber saw for themselves that something was lost on its way.
+
+        Commands that had to be sent behind a new log-on again, reports that had to be asked for again, gaps in a feed.
+        """
+        feeds = [*map(self.watcher.market.feeds.trades, SYMBOLS), *map(self.watcher.market.feeds.book, SYMBOLS)]
+        of_brokers = sum(each.broker.core.sent_again + each.broker.core.heard_late for each in self.traders)
+        return of_brokers + sum(feed.gaps for feed in feeds)
+
+    async def answered(self) -> None:
+        """Until everything that was sent before this call is answered, and the subscriber has seen what came of it."""
+        refs = [trader.broker.next_ref for trader in self.traders]
+        await self._until(
+            lambda: all(trader.answered_ref >= ref - 1 for trader, ref in zip(self.traders, refs, strict=True)),
+            "everything to be answered",
+        )
+        await self.watcher.up_to(max(int(trader.told[-1]["seq"].max()) for trader in self.traders))
 
     async def stuck(self) -> None:
         """Until nobody has room in the window for another command."""
