@@ -5,6 +5,11 @@ repeat is dropped, a gap is closed by logging on again from the first missing nu
 says which ref it saw last. What has a higher one was never sequenced and, behind that fence, never will be; so it can
 be sent again under the same ref without acting twice.
 
+A session may be opened at any gateway. When one is silent, does not answer a log-on, or takes nothing for too long, the
+session asks to go `elsewhere`; whoever knows another gateway connects to it and says `moved`, and everything goes on
+behind the log-on there. A log-on that was left without an answer may still be sequenced, and take the session away from
+where its own broker is now: as often as that can be, SESSION_MOVED is answered by another log-on. Else it is the end.
+
 A refusal and a rejection are final: it did not happen. No answer is neither: the order stays PENDING, and its answer
 says TIMED_OUT, which is the one reason that is not definite.
 
@@ -27,6 +32,7 @@ from wire.frames import BROKER_FRAME, REPORT_FRAME
 from wire.reasons import explain
 
 MAX_KEPT_REPORTS: Final = 1 << 20  # events that wait to be received: 128 MiB
+_STRAYS: Final = 4  # log-ons left behind without an answer that are remembered
 _QUESTIONS: Final = 16  # in one frame: as many as a gateway answers
 _NO_EXTENSIONS: Final = np.empty(0, EXTENSION)
 
@@ -344,6 +350,8 @@ class Session(Generic[AnyOrder]):
     heartbeat_ns = 500_000_000  # between frames to the gateway when there is nothing to say
     silence_ns = 3_000_000_000  # without a frame from the gateway: log on again
     retry_ns = 1_000_000_000  # between log-ons
+    refused_ns = 2_000_000_000  # of UNAVAILABLE and no report: ask to go elsewhere
+    stray_ns = 60_000_000_000  # a log-on that was left without an answer is not sequenced later than that
 
     def __init__(
         self,
@@ -365,6 +373,7 @@ class Session(Generic[AnyOrder]):
         self.resumed = 0  # log-ons after the first
         self.sent_again = 0  # commands that a later log-on found unknown at the exchange
         self.heard_late = 0  # reports that a later log-on had to ask for
+        self.elsewhere = False  # this gateway is of no use at the moment; another one may be
         self.dropped = 0  # reports that waited too long to be received
         self._resend = resend
         self._answered = 0  # highest ref that was answered
@@ -374,7 +383,8 @@ class Session(Generic[AnyOrder]):
         self._count = 0  # commands in both
         self._rows: list[tuple[np.ndarray, np.ndarray]] = []  # single commands that go out together
         self._questions: list[np.ndarray] = []  # orderStatus commands
-        self._control: list[bytes] = []  # log-on, log-off, heartbeats: sent whatever the link is
+        self._log_on_due = self._beat_due = self._log_off_due = False  # to be sent next; a log-off behind all else
+        self._leaving = False  # a log-off was asked for
         self._orders: dict[int, AnyOrder] = {}  # by ref, until final
         self._by_funds: set[int] = set()  # refs of those whose end only the next answer shows
         self._answers: dict[int, Answer] = {}  # by ref, until answered
@@ -382,6 +392,9 @@ class Session(Generic[AnyOrder]):
         self._reports: deque[np.ndarray] = deque()
         self._kept = 0  # events in them
         self._asked_ns: int | None = None  # last log-on
+        self._unanswered = 0  # log-ons at this gateway that were neither opened nor refused
+        self._strays: deque[int] = deque(maxlen=_STRAYS)  # when gateways with such were left
+        self._refused_ns: int | None = None  # since when UNAVAILABLE comes and no report
         self._heard_ns = 0
         self._said_ns = 0
         self._now_ns = 0
@@ -476,8 +489,10 @@ class Session(Generic[AnyOrder]):
         return refs.copy()
 
     def log_off(self) -> None:
-        """Close the session at the exchange; its orders stay."""
-        self._control.append(self._session_frame(CommandKind.CLOSE_SESSION))
+        """Close the session at the exchange behind all that was entered; its orders stay. Nothing is taken after it."""
+        if not self._leaving:
+            self._check_open()
+            self._leaving = self._log_off_due = True
 
     @property
     def in_flight(self) -> int:
@@ -506,12 +521,22 @@ class Session(Generic[AnyOrder]):
             raise SessionLost(self.session, self.lost)
         if not self.next_ref:
             raise RuntimeError(f"session {self.session} has not logged on yet")
+        if self._leaving:
+            raise RuntimeError(f"session {self.session} is logging off")
 
     # ------------------------------------------------------------------------------------------------ out
 
     def take_frames(self) -> list[bytes]:
         """The BrokerFrames to send now, in order."""
-        frames, self._control = self._control, []
+        frames: list[bytes] = []
+        if self._log_on_due:
+            frames.append(
+                self._session_frame(CommandKind.OPEN_SESSION, {"session": self.session}, self.last_report + 1)
+            )
+            self._unanswered += 1
+        if self._beat_due:
+            frames.append(BROKER_FRAME.encode(self._head()))
+        self._log_on_due = self._beat_due = False
         self._join_rows()
         if self.link is Link.OPEN:
             for batch in self._unsent:
@@ -523,6 +548,9 @@ class Session(Generic[AnyOrder]):
                 questions = np.concatenate(self._questions[start : start + _QUESTIONS])
                 frames.append(BROKER_FRAME.encode(self._head(), commands=questions))
             self._questions.clear()
+            if self._log_off_due:
+                self._log_off_due = False
+                frames.append(self._session_frame(CommandKind.CLOSE_SESSION, self._head()))
         if frames:
             self._said_ns = self._now_ns
         return frames
@@ -534,12 +562,24 @@ class Session(Generic[AnyOrder]):
             self._log_on()
         elif self.link is Link.OPENING:
             if self._asked_ns is None or now_ns - self._asked_ns >= self.retry_ns:
+                self.elsewhere |= self._unanswered > 0 or self._refused_ns is not None
                 self._log_on()
         elif self.link is Link.OPEN:
             if now_ns - self._heard_ns >= self.silence_ns:
+                self.elsewhere = True
                 self._log_on()
             elif now_ns - self._said_ns >= self.heartbeat_ns:
-                self._control.append(BROKER_FRAME.encode(self._head()))
+                self._beat_due = True
+
+    def moved(self, now_ns: int) -> None:
+        """There is another gateway at the other end from now on: log on there at once."""
+        self._now_ns = self._heard_ns = now_ns
+        if self._unanswered:
+            self._strays.append(now_ns)
+        self._unanswered, self._asked_ns, self._refused_ns = 0, None, None
+        self.elsewhere = self._beat_due = False
+        if self.link is not Link.LOST:
+            self._log_on()
 
     def _head(self) -> dict[str, int]:
         """Of a frame behind the log-on. A gateway that lost one before it finds out by the ref."""
@@ -551,12 +591,12 @@ class Session(Generic[AnyOrder]):
         if self._asked_ns is not None and self._now_ns - self._asked_ns < self.retry_ns:
             return  # one is on its way; a second one would only undo it
         self._asked_ns = self._now_ns
-        self._control.append(self._session_frame(CommandKind.OPEN_SESSION, self.last_report + 1))
+        self._log_on_due = True
 
-    def _session_frame(self, kind: CommandKind, qty: int = 0) -> bytes:
+    def _session_frame(self, kind: CommandKind, head: dict[str, int], qty: int = 0) -> bytes:
         row = np.zeros(1, COMMAND)
         row["kind"], row["session"], row["qty"] = kind, self.session, qty
-        return BROKER_FRAME.encode({"session": self.session}, commands=row)
+        return BROKER_FRAME.encode(head, commands=row)
 
     def _join_rows(self) -> None:
         """Make batches of the single commands."""
@@ -634,6 +674,7 @@ class Session(Generic[AnyOrder]):
     def _take(self, events: np.ndarray) -> None:
         """The next reports, each for the first time."""
         self.last_report = int(events["report_seq"][-1])
+        self._refused_ns = None
         self._keep(events)
         refs = events["request_ref"]
         self._answered = max(self._answered, int(np.max(refs, where=refs < self.next_ref, initial=0)))
@@ -690,6 +731,8 @@ class Session(Generic[AnyOrder]):
         """Logged on. Nothing with a ref above the one that is named was sequenced, nor will it be: send it again."""
         self.resumed += self.next_ref > 0
         self.link = Link.OPEN
+        self.elsewhere, self._unanswered, self._refused_ns = False, 0, None
+        self._log_off_due = self._leaving
         if self.last_report < 0 or self.last_report > event.report_seq:
             self.last_report = event.report_seq
         self.heard_late += event.report_seq - self.last_report if self.resumed else 0
@@ -722,17 +765,37 @@ class Session(Generic[AnyOrder]):
             return
         away = (reasons == Reason.NOT_LOGGED_ON) | (reasons == Reason.SESSION_MOVED) & (events["request_ref"] == 0)
         if away.any():
-            if (reasons == Reason.SESSION_MOVED).any():
+            if (reasons == Reason.SESSION_MOVED).any() and not self._was_a_stray():
                 self._lose(Reason.SESSION_MOVED)
             elif self.link is Link.OPEN:
                 self._log_on()
             events = events.take(np.flatnonzero(~away))  # the commands among them are sent again behind the log-on
         if not events.size:
             return
+        self._consider(events["reason"], events["request_ref"])
         self._keep(events)
         self._forget(events["request_ref"][events["request_ref"] > 0])
         for report in map(Report._make, events.tolist()):
             self._refused(report)
+
+    def _was_a_stray(self) -> bool:
+        """Whether the session may have been moved by a log-on of ours that was left behind; each can do that once."""
+        while self._strays and self._now_ns - self._strays[0] > self.stray_ns:
+            self._strays.popleft()
+        if not self._strays:
+            return False
+        self._strays.popleft()
+        return True
+
+    def _consider(self, reasons: np.ndarray, refs: np.ndarray) -> None:
+        """What refusals say about the gateway rather than about commands."""
+        full = np.isin(reasons, (Reason.UNAVAILABLE, Reason.BUSY))
+        if self._unanswered and (full & (refs == 0)).any():
+            self._unanswered -= 1  # the log-on: it was not sent on
+        if (reasons == Reason.UNAVAILABLE).any():
+            if self._refused_ns is None:
+                self._refused_ns = self._now_ns
+            self.elsewhere |= self.link is Link.OPEN and self._now_ns - self._refused_ns >= self.refused_ns
 
     def _refused(self, report: Report) -> None:
         """A command that was not sequenced: its order never was, and its question is answered."""

@@ -124,8 +124,8 @@ class Gateway:
             self._refuse(identity, commands, Reason.NOT_LOGGED_ON)
         elif named not in (0, connection.session):
             self._refuse(identity, commands, Reason.SESSION_MISMATCH)
-        elif int(batch.head["previous_ref"][0]) > connection.heard_ref:
-            self._drop(connection)  # frames before this one are lost: behind a new log-on the broker sends them again
+        elif _lost_some(connection, batch):
+            self._drop(connection)  # behind a new log-on the broker sends them again
             self._refuse(identity, commands, Reason.NOT_LOGGED_ON)
         elif not commands.size:
             self._heartbeat(connection)
@@ -238,6 +238,9 @@ class Gateway:
         elif session <= 0:
             self._refuse(identity, commands, Reason.UNKNOWN_SESSION)
         elif not opening and (not bound or leaving):
+            self._refuse(identity, commands, Reason.NOT_LOGGED_ON)
+        elif not opening and connection is not None and _lost_some(connection, batch):
+            self._drop(connection)
             self._refuse(identity, commands, Reason.NOT_LOGGED_ON)
         elif named not in (0, session) or (connection is not None and session != connection.session and bound):
             self._refuse(identity, commands, Reason.SESSION_MISMATCH)
@@ -482,6 +485,11 @@ class Gateway:
 def _copy(commands: np.ndarray) -> np.ndarray:
     """COMMAND rows that may be written to. Copied as bytes: NumPy copies structured rows field by field."""
     return np.frombuffer(bytearray(commands.data), COMMAND)
+
+
+def _lost_some(connection: Connection, batch: Batch) -> bool:
+    """Whether frames before this one are lost."""
+    return int(batch.head["previous_ref"][0]) > connection.heard_ref
 
 
 def _says_more(commands: np.ndarray, opening: bool) -> bool:

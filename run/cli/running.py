@@ -21,9 +21,9 @@ def endpoint(config: Config, link: Link) -> str:
     return address
 
 
-def orders(config: Config) -> str:
-    """Where the first gateway of the running exchange that listens takes orders. Raises Failure when none does."""
-    return _answering(config, [ORDERS.at(each.id) for each in config.gateway])[0]
+def orders(config: Config) -> list[str]:
+    """Where the gateways of the running exchange take orders, those that listen. Raises Failure when none does."""
+    return _answering(config, [ORDERS.at(each.id) for each in config.gateway])
 
 
 def _answering(config: Config, links: list[Link]) -> list[str]:

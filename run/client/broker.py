@@ -1,7 +1,8 @@
 """Orders over a socket: `Broker` for asyncio (and uvloop), `BrokerSync` without. Both offer the same.
 
 A broker has one DEALER to a gateway, of which ZeroMQ keeps the connection; what was answered, what is missing and what
-has to be said again is decided in components/client/orders.py.
+has to be said again is decided in components/client/orders.py. It may know several gateways: when the one at hand is
+gone, silent, or takes nothing for too long, it goes to the next and resumes there, and no report or ref is lost by it.
 
 Prices and quantities are whole numbers of the instrument's units, or text and Decimals where the instrument is known:
 give `instruments`, as `MarketData.instruments()` returns them. Floats are refused: 0.1 is not a price.
@@ -10,7 +11,7 @@ give `instruments`, as `MarketData.instruments()` returns them. Floats are refus
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from components.client.orders import Answer, AnyOrder, Link, Order, Report, Sess
 from run.client.arrivals import Arrivals
 from run.clock import Clock, SystemClock
 from run.config import default_runtime_dir
+from run.sockets import try_receive
 from run.topology import ORDERS
 from wire.enums import OrderType, Scope, Side, TimeInForce
 from wire.units import to_units
@@ -55,15 +57,43 @@ class _Wire:
     """The socket, and the bytes between it and the session; waits for nothing."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, session: Session[Any], clock: Clock
+        self, context: zmq.Context[zmq.Socket[bytes]], endpoints: Sequence[str], session: Session[Any], clock: Clock
     ) -> None:
+        self._context = context
+        self._endpoints = endpoints
+        self._at = 0  # which of them
         self._session = session
         self._clock = clock
+        self._connect()
+
+    def _connect(self) -> None:
         self._waiting: list[bytes] = []  # found no room in the socket yet
-        self.dealer = context.socket(zmq.DEALER)
+        self.dealer = self._context.socket(zmq.DEALER)
         self.dealer.linger = _LINGER_MS
         self.dealer.rcvhwm = self.dealer.sndhwm = _QUEUE
-        self.dealer.connect(endpoint)
+        # Where there is another gateway, a connection that breaks is worth knowing at once.
+        self._breaks = self.dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED) if len(self._endpoints) > 1 else None
+        self.dealer.connect(self._endpoints[self._at])
+
+    @property
+    def must_move(self) -> bool:
+        """Whether `move` is to be called before anything else: nothing more is sent to this gateway."""
+        return len(self._endpoints) > 1 and self._session.elsewhere
+
+    def move(self) -> None:
+        """Leave this gateway, with all that is on its way from it, and log on at the next."""
+        self.close(linger_ms=0)
+        self._at = (self._at + 1) % len(self._endpoints)
+        self._connect()
+        self._session.moved(self._clock.monotonic_ns())
+        self.flush()
+
+    def close(self, linger_ms: int = _LINGER_MS) -> None:
+        """Give back the socket."""
+        if self._breaks is not None:
+            self.dealer.disable_monitor()
+            self._breaks.close(0)
+        self.dealer.close(linger_ms)
 
     def pump(self) -> bool:
         """Take what has come, a slice of it, and send what is due. Returns whether anything came."""
@@ -75,12 +105,16 @@ class _Wire:
                 break
             came = True
             self._session.on_frame(frame, self._clock.monotonic_ns())
+        if not came and self._breaks is not None and try_receive(self._breaks) is not None:
+            self._session.elsewhere = True
         self._session.on_time(self._clock.monotonic_ns())
         self.flush()
         return came
 
     def flush(self) -> None:
-        """Send what the session has to say."""
+        """Send what the session has to say, if it is to be said here."""
+        if self.must_move:
+            return
         self._waiting += self._session.take_frames()
         while self._waiting:
             try:
@@ -96,7 +130,7 @@ class _Desk(Generic[AnyOrder]):
     def __init__(
         self,
         make_order: Callable[[int], AnyOrder],
-        endpoint: str,
+        endpoint: str | Sequence[str],
         session: int,
         account: int,
         instruments: Mapping[str, Terms] | None,
@@ -106,7 +140,8 @@ class _Desk(Generic[AnyOrder]):
         window: int,
         clock: Clock | None,
     ) -> None:
-        self.endpoint = endpoint or ORDERS.at(1).endpoint(Path(default_runtime_dir()))
+        here = ORDERS.at(1).endpoint(Path(default_runtime_dir()))
+        self.endpoints = ((endpoint,) if isinstance(endpoint, str) else tuple(endpoint)) if endpoint else (here,)
         self.instruments = instruments or {}
         self.core = Session(session, make_order, account=account, resume_from=resume_from, resend=resend)
         self._timeout_s = timeout_s
@@ -195,8 +230,9 @@ class _Desk(Generic[AnyOrder]):
             raise LookupError(f"no instrument {symbol!r} is known to this broker (known: {known})") from None
 
     def _late(self) -> TimeoutError:
+        where = " or ".join(self.endpoints)
         return TimeoutError(
-            f"session {self.core.session} could not log on at {self.endpoint} within {self._timeout_s:g} s: is the"
+            f"session {self.core.session} could not log on at {where} within {self._timeout_s:g} s: is the"
             " exchange running there? `zmx up` starts one; the first argument says where to look."
         )
 
@@ -237,10 +273,11 @@ class LiveOrder(Order):
 class Broker(_Desk[LiveOrder]):
     """A broker's session at the exchange, under asyncio. It logs on when entered, and again whenever it must.
 
-    `endpoint` is a gateway's; left out, that of the exchange on this machine. `account` is that of its orders unless
-    they name another. `resume_from` is the first report wanted (0: only new ones). `timeout_s` bounds the wait for any
-    answer; when it passes the outcome is not known (`answer.reason` is TIMED_OUT), and the answer may still come.
-    `window` bounds how many commands `send` has under way.
+    `endpoint` is a gateway's, or those of several, to go on at the next when one fails; left out, gateway 1's of the
+    exchange on this machine. `account` is that of its orders unless they name another. `resume_from` is the first
+    report wanted (0: only new ones). `timeout_s` bounds the wait for any answer; when it passes the outcome is not
+    known (`answer.reason` is TIMED_OUT), and the answer may still come. `window` bounds how many commands `send` has
+    under way.
 
         import asyncio
         from run.client import Broker, MarketData
@@ -258,7 +295,7 @@ class Broker(_Desk[LiveOrder]):
 
     def __init__(
         self,
-        endpoint: str = "",
+        endpoint: str | Sequence[str] = "",
         *,
         session: int,
         account: int = 0,
@@ -284,9 +321,9 @@ class Broker(_Desk[LiveOrder]):
 
     async def __aenter__(self) -> Self:
         self._context = zmq.Context()
-        self._wire = _Wire(self._context, self.endpoint, self.core, self._clock)
+        self._wire = _Wire(self._context, self.endpoints, self.core, self._clock)
         self._arrivals = Arrivals(self._wire.dealer)
-        self._task = asyncio.create_task(self._run(self._wire, self._arrivals), name="broker")
+        self._task = asyncio.create_task(self._run(self._wire), name="broker")
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._until(lambda: self.core.link is Link.OPEN)
@@ -311,7 +348,7 @@ class Broker(_Desk[LiveOrder]):
         if self._arrivals is not None:
             self._arrivals.close()
         if self._wire is not None:
-            self._wire.dealer.close()
+            self._wire.close()
         if self._context is not None:
             self._context.term()
         self._task = self._context = self._wire = self._arrivals = None
@@ -477,7 +514,7 @@ class Broker(_Desk[LiveOrder]):
         if self._task.done() and not self._task.cancelled() and (error := self._task.exception()) is not None:
             raise error
 
-    async def _run(self, wire: _Wire, arrivals: Arrivals) -> None:
+    async def _run(self, wire: _Wire) -> None:
         """Take what comes, as long as this lasts; ends by SessionLost."""
         try:
             while True:
@@ -485,7 +522,12 @@ class Broker(_Desk[LiveOrder]):
                     self._wake()
                 if self.core.link is Link.LOST:
                     raise SessionLost(self.core.session, self.core.lost)
-                await arrivals.wait(_TICK_MS / 1e3)
+                assert self._arrivals is not None, "closed, and still running"
+                if wire.must_move:
+                    self._arrivals.close()
+                    wire.move()
+                    self._arrivals = Arrivals(wire.dealer)
+                await self._arrivals.wait(_TICK_MS / 1e3)
         finally:
             self._wake()
 
@@ -533,7 +575,7 @@ class BrokerSync(_Desk[LiveOrderSync]):
 
     def __init__(
         self,
-        endpoint: str = "",
+        endpoint: str | Sequence[str] = "",
         *,
         session: int,
         account: int = 0,
@@ -556,7 +598,7 @@ class BrokerSync(_Desk[LiveOrderSync]):
 
     def __enter__(self) -> Self:
         self._context = zmq.Context()
-        self._wire = _Wire(self._context, self.endpoint, self.core, self._clock)
+        self._wire = _Wire(self._context, self.endpoints, self.core, self._clock)
         try:
             if not self._until(lambda: self.core.link is Link.OPEN, self._timeout_s):
                 raise self._late()
@@ -573,7 +615,7 @@ class BrokerSync(_Desk[LiveOrderSync]):
     def close(self) -> None:
         """End it; leaving `with` does. The session stays open at the exchange, to be resumed."""
         if self._wire is not None:
-            self._wire.dealer.close()
+            self._wire.close()
         if self._context is not None:
             self._context.term()
         self._context = self._wire = None
@@ -685,6 +727,8 @@ class BrokerSync(_Desk[LiveOrderSync]):
         while not (came := self._wire.pump()):
             if self.core.link is Link.LOST:
                 raise SessionLost(self.core.session, self.core.lost)
+            if self._wire.must_move:
+                self._wire.move()
             left_ms = (end_ns - self._clock.monotonic_ns()) // 1_000_000
             if left_ms <= 0:
                 break

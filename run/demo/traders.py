@@ -81,10 +81,10 @@ async def main(config_file: Path, rate: float, shown: str, seconds: float | None
     loop.add_reader(sys.stdin.fileno(), stop.set)  # its end: whoever started us has gone
     tally = Tally()
     async with contextlib.AsyncExitStack() as stack:
-        endpoint = ORDERS.at(config.gateway[0].id).endpoint(config.runtime_dir)
+        doors = [ORDERS.at(each.id).endpoint(config.runtime_dir) for each in config.gateway]
         crowd = traders(config.instrument, shown, TRADERS, seed=1)
         brokers = [
-            await stack.enter_async_context(Broker(endpoint, session=trader.session, account=trader.account))
+            await stack.enter_async_context(Broker(doors, session=trader.session, account=trader.account))
             for trader in crowd
         ]
         gc.freeze()

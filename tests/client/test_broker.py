@@ -195,6 +195,78 @@ def test_where_nobody_answers_it_says_where_and_what_to_do(tmp_path: Path, stage
         broker.poll()
 
 
+# ------------------------------------------------------------------------------------------------ several gateways
+
+
+@pytest.fixture
+def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    monkeypatch.setattr(module, "_TICK_MS", 1)
+    stage = Stage(tmp_path, 2)
+    yield stage
+    stage.close()
+
+
+def sequenced(stage: Stage) -> list[int]:
+    """The refs of all orders that the journal holds."""
+    rows = np.concatenate(
+        [record["commands"]["client_ref"][record["commands"]["kind"] == 1] for record in stage.records]
+    )
+    return [int(ref) for ref in rows]
+
+
+def test_when_its_gateway_dies_a_broker_goes_on_at_the_next(two: Stage) -> None:
+    with sync.Broker(two.endpoints, session=1, account=1, instruments=INSTRUMENTS, clock=TurningClock(two)) as broker:
+        first = broker.limit("AAPL", "buy", "1.00", 10)
+        broker.limit("AAPL", "buy", "0.95", 10, wait=False)
+        two.kill(1)
+        began = two.clock.now_ns
+        second = broker.limit("AAPL", "sell", "1.00", 4)
+        assert (second.done().state, first.cum_qty) == (OrderState.FILLED, 4)
+        assert two.clock.now_ns - began < broker.core.silence_ns, "a connection that breaks is noticed at once"
+        assert two.agents[2].gateway.sessions == broker.core.resumed == 1
+        assert [report.report_seq for report in broker.reports(timeout_s=0.01)] == [1, 2, 3, 4, 5]
+        assert sequenced(two) == [1, 2, 3]
+        two.start(1)
+        two.kill(2)
+        assert broker.limit("AAPL", "buy", "0.90", 10).state is OrderState.LIVE, "and back again"
+
+
+def test_a_gateway_that_is_stopped_is_left_and_fenced_and_disturbs_nobody_when_it_wakes(two: Stage) -> None:
+    with sync.Broker(two.endpoints, session=1, account=1, instruments=INSTRUMENTS, clock=TurningClock(two)) as broker:
+        broker.limit("AAPL", "buy", "1.00", 10)
+        two.stopped.add(1)
+        order = broker.limit("AAPL", "buy", "0.95", 10, wait=False)
+        assert order.accepted(10).state is OrderState.LIVE
+        assert two.agents[2].gateway.sessions == 1
+        broker.reports(timeout_s=1)
+        two.until(lambda: EventKind.GATEWAY_LOST in two.kinds)
+        two.stopped.clear()
+        two.until(lambda: two.agents[1].gateway.uplink.fenced)
+        assert broker.limit("AAPL", "buy", "0.90", 10).state is OrderState.LIVE
+        assert sequenced(two) == [1, 2, 3]
+        assert broker.core.resumed == 1
+        assert two.agents[1].gateway.sessions == 0
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_going_on_at_the_next_gateway_under_asyncio(two: Stage, loop: str) -> None:
+    async def main() -> None:
+        clock = TurningClock(two)
+        async with client.Broker(two.endpoints, session=1, account=1, instruments=INSTRUMENTS, clock=clock) as broker:
+            await broker.send(commands(*[limit(0, price=5)] * 100))
+            two.kill(1)
+            await broker.send(commands(*[limit(0, price=5)] * 100))
+            assert await broker.drained(5)
+            got: list[int] = []
+            while len(got) < 200:
+                got += (await broker.receive(1))["report_seq"].tolist()
+            assert got == list(range(1, 201))
+            assert (await broker.limit("AAPL", "sell", "1.00", 4)).state is OrderState.LIVE
+        assert sequenced(two) == list(range(1, 202))
+
+    (uvloop.run if loop == "uvloop" else asyncio.run)(main())
+
+
 # ------------------------------------------------------------------------------------------------ asyncio
 
 

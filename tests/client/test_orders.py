@@ -36,6 +36,7 @@ class Trader:
 
     def __init__(self, x: Exchange, session: int = 1, name: bytes = b"\0a", resume_from: int = 0, **more: bool) -> None:
         self.x = x
+        self.several = len(x.gateways) > 1
         self.session: Session[Order] = Session(session, Order, account=1, resume_from=resume_from, **more)
         self.name = name
         self.gateway = 1
@@ -45,6 +46,8 @@ class Trader:
     def exchange_frames(self) -> None:
         """Say what there is to say, and hear what there is to hear."""
         self.session.on_time(self.x.now_ns)
+        if self.several and self.session.elsewhere:
+            self.move()
         for data in self.session.take_frames():
             if not self.lose:
                 self.x.hear(self.name, data, self.gateway)
@@ -59,6 +62,13 @@ class Trader:
         self.x.collect()
         self.x.inbox.pop(self.name, None)
         self.name += b"'"
+
+    def move(self) -> None:
+        """Go to the other gateway; what is on its way from this one is not heard any more."""
+        self.gateway = 3 - self.gateway
+        self.x.inbox.pop(self.name, None)
+        self.name += b">"
+        self.session.moved(self.x.now_ns)
 
     def run(self, turns: int = 4, ms: int = 1) -> None:
         """Let everything move a few times."""
@@ -511,3 +521,153 @@ def test_a_refusal_that_a_broker_makes_itself_looks_like_a_gateways(x: Exchange)
 def test_reports_read_like_sentences() -> None:
     text = str(report(EventKind.CANCELLED, client_ref=3, qty=5, price=100, reason=Reason.REQUESTED))
     assert text == "#0 cancelled ref 3: 5 at 100, 0 left, 0 done REQUESTED: Cancelled as asked."
+
+
+# ------------------------------------------------------------------------------------------------ several gateways
+
+
+@pytest.fixture
+def both() -> Trader:
+    """A trader who knows two gateways and is logged on at the first."""
+    trader = Trader(Exchange(gateways=(1, 2)))
+    trader.run()
+    assert trader.session.link is Link.OPEN
+    return trader
+
+
+def settle(trader: Trader) -> None:
+    """Long enough for a gateway to be lost and for every log-on."""
+    trader.run(turns=120, ms=100)
+    assert trader.session.link is Link.OPEN
+    assert trader.session.in_flight == 0
+
+
+def test_a_silent_gateway_is_left_for_the_next(both: Trader) -> None:
+    both.session.new_order(SYMBOL, Side.BUY, 10, price=100)
+    both.run()
+    both.x.stopped.add(1)
+    order = both.session.new_order(SYMBOL, Side.BUY, 10, price=95)
+    settle(both)
+    assert (both.gateway, order.state, both.session.resumed) == (2, OrderState.LIVE, 1)
+    both.x.stopped.clear()
+    settle(both)
+    assert (both.gateway, both.session.resumed) == (2, 1), "it wakes, and nobody is disturbed"
+    assert both.x.sequenced == [(1, 1), (1, 2)]
+    assert both.reports["report_seq"].tolist() == [1, 2]
+
+
+def test_one_gateway_alone_is_logged_on_at_again(trader: Trader) -> None:
+    trader.x.stopped.add(1)
+    trader.run(turns=35, ms=100)
+    trader.x.stopped.clear()
+    settle(trader)
+    assert trader.session.resumed == 1
+    assert not trader.session.elsewhere
+
+
+def test_a_gateway_that_takes_nothing_is_left(both: Trader) -> None:
+    """Only this one hears no acknowledgements: it refuses, definitely, and the other one does not."""
+    both.x.deaf.add(1)
+    both.run(turns=12, ms=100)
+    refused = [both.session.new_order(SYMBOL, Side.BUY, 10, price=100)]
+    both.run()
+    assert (refused[0].state, refused[0].reason) == (OrderState.REJECTED, Reason.UNAVAILABLE)
+    both.run(turns=22, ms=100)
+    refused.append(both.session.new_order(SYMBOL, Side.BUY, 10, price=100))
+    both.run()
+    order = both.session.new_order(SYMBOL, Side.BUY, 10, price=95)
+    both.run(turns=5)
+    assert (both.gateway, order.state) == (2, OrderState.LIVE)
+    assert both.x.sequenced == [(1, order.ref)]
+
+
+def test_a_log_on_left_behind_takes_the_session_and_it_is_taken_back(both: Trader) -> None:
+    """Log-on at 1, no answer; on at 2; then 1 comes back, and its log-on is sequenced behind the one at 2."""
+    both.x.lose = lambda link: link == "frames"
+    both.cut()
+    both.session._log_on()
+    both.session._asked_ns = None
+    both.exchange_frames()
+    both.x.turn()
+    both.x.lose = lambda link: False
+    both.x.stopped.add(1)
+    both.run(turns=12, ms=100)
+    assert (both.gateway, both.session.link) == (2, Link.OPEN)
+    orders = [both.session.new_order(SYMBOL, Side.BUY, 10, price=100)]
+    both.run()
+    both.x.stopped.clear()  # before it counts as lost
+    both.exchange_frames()
+    both.x.turn(200)
+    orders.append(both.session.new_order(SYMBOL, Side.BUY, 10, price=95))
+    settle(both)
+    assert EventKind.GATEWAY_LOST not in both.x.log["kind"]
+    opened = both.x.log[both.x.log["kind"] == EventKind.SESSION_OPENED]["gateway"].tolist()
+    assert opened == [1, 2, 1, 2], "the stray one did take it"
+    assert [order.state for order in orders] == [OrderState.LIVE, OrderState.LIVE]
+    assert both.reports["client_ref"].tolist() == [1, 2]
+
+
+def test_somebody_elses_take_over_is_the_end_although_there_are_other_gateways(both: Trader) -> None:
+    other = Trader(both.x, name=b"\0other")
+    other.gateway = 2
+    other.run()
+    both.run()
+    assert (both.session.link, both.session.lost) == (Link.LOST, Reason.SESSION_MOVED)
+    assert other.session.link is Link.OPEN
+
+
+def test_a_log_off_stands_behind_all_that_was_entered_and_survives_the_gateway(both: Trader) -> None:
+    order = both.session.new_order(SYMBOL, Side.BUY, 10, price=100)
+    both.session.log_off()
+    with pytest.raises(RuntimeError, match="is logging off"):
+        both.session.new_order(SYMBOL, Side.BUY, 10, price=100)
+    both.x.lose = lambda link: link == "frames"
+    both.run()
+    both.x.lose = lambda link: False
+    both.x.stopped.add(1)
+    both.run(turns=60, ms=100)
+    assert (both.session.link, both.session.lost) == (Link.LOST, Reason.SESSION_CLOSED)
+    assert order.state is OrderState.LIVE
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_happens_to_two_gateways_every_command_has_one_outcome(seed: int) -> None:
+    chance = random.Random(seed)
+    x = Exchange(gateways=(1, 2))
+    traders = [Trader(x, session=session, name=b"\0" + bytes([session])) for session in (1, 2)]
+    entered: list[list[Order]] = [[], []]
+    for trader in traders:
+        trader.run()
+    x.lose = lambda link: chance.random() < 0.1
+    for _ in range(150):
+        for trader, orders_ in zip(traders, entered, strict=True):
+            for _ in range(chance.choice((0, 0, 1, 3))):
+                orders_.append(trader.session.new_order(SYMBOL, Side.BUY, 1, price=5))
+            trader.exchange_frames()
+        match chance.randrange(30):
+            case 0:
+                x.stopped ^= {chance.choice((1, 2))}
+            case 1:
+                x.now_ns += MS
+                number = chance.choice((1, 2))
+                x.start_gateway(number)
+                x.stopped.discard(number)
+            case 2:
+                x.restart_sequencer()
+            case 3:
+                chance.choice(traders).move()
+        x.turn(chance.choice((1, 10, 100, 400)))
+    x.stopped.clear()
+    x.lose = lambda link: False
+    for _ in range(200):
+        for trader in traders:
+            trader.exchange_frames()
+        x.turn(100)
+    for trader, orders_ in zip(traders, entered, strict=True):
+        session = trader.session
+        assert (session.link, session.in_flight) == (Link.OPEN, 0)
+        own = x.log[(x.log["session"] == session.session) & (x.log["report_seq"] > 0) & (x.log["kind"] == 1)]
+        assert trader.reports.tobytes() == own.tobytes()
+        assert [order.ref for order in orders_ if order.state is OrderState.LIVE] == own["client_ref"].tolist()
+        lost = [order.reason for order in orders_ if order.state is not OrderState.LIVE]
+        assert set(lost) <= {Reason.UNAVAILABLE, Reason.BUSY}, "refused by name, and never sequenced"

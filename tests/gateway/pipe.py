@@ -98,7 +98,8 @@ class Exchange:
     """The whole way of an order, by hand.
 
     `lose(link)` is asked about every frame and acknowledgement ("frames", "acks") and drops it when it says True;
-    `acking`, `matching` stop the sequencer's answers and the engine, `stopped` names gateways that do not run.
+    `acking`, `matching` stop the sequencer's answers and the engine; `stopped` names gateways that do not run, `deaf`
+    those that hear no acknowledgement.
     """
 
     def __init__(self, limits: Limits | None = None, gateways: tuple[int, ...] = (1,)) -> None:
@@ -111,6 +112,8 @@ class Exchange:
         self.lose: Callable[[str], bool] = lambda link: False
         self.acking = self.matching = True
         self.stopped: set[int] = set()
+        self.deaf: set[int] = set()
+        self._unread: list[tuple[int, bytes, bytes]] = []
         self.inbox: dict[bytes, list[Batch]] = {}
         self.gateways: dict[int, Gateway] = {}
         self._applied = 0
@@ -143,7 +146,10 @@ class Exchange:
         return self.log.take(seqs - 1)
 
     def hear(self, identity: bytes, data: bytes, gateway: int = 1) -> None:
-        """A frame from a broker arrives at a gateway; nothing else moves."""
+        """A frame from a broker arrives at a gateway, which reads it once it runs; nothing else moves."""
+        if gateway in self.stopped:
+            self._unread.append((gateway, identity, data))
+            return
         self.gateways[gateway].on_broker(identity, data, self.now_ns)
 
     def say(self, identity: bytes, data: bytes, gateway: int = 1) -> list[Batch]:
@@ -164,6 +170,9 @@ class Exchange:
     def turn(self, ms: int = 0) -> None:
         """Turn the clock and let everything move once."""
         self.now_ns += ms * MS
+        unread, self._unread = self._unread, []
+        for number, identity, told in unread:
+            self.hear(identity, told, number)
         for number, gateway in self.gateways.items():
             running = number not in self.stopped
             if running:
@@ -177,7 +186,8 @@ class Exchange:
                     self.records.append(GROUP.decode(record))
                     self.sequencer.committed()
                 for topic, ack in self.sequencer.acks(everyone=True):
-                    if running and topic == number.to_bytes(2, "little") and not self.lose("acks"):
+                    here = running and number not in self.deaf and topic == number.to_bytes(2, "little")
+                    if here and not self.lose("acks"):
                         gateway.on_ack(ACK.decode(ack), self.now_ns)
         while self.matching and self._applied < len(self.records):
             record_ = self.records[self._applied]
@@ -200,8 +210,8 @@ class Exchange:
 
     def collect(self) -> None:
         """Deliver what the gateways have for brokers."""
-        for gateway in self.gateways.values():
-            for identity, data in gateway.take_reports():
+        for number, gateway in self.gateways.items():
+            for identity, data in () if number in self.stopped else gateway.take_reports():
                 self.inbox.setdefault(identity, []).append(REPORT_FRAME.decode(data))
 
     @property

@@ -37,12 +37,16 @@ class HandClock:
 
 
 class Stage:
-    """Everything but the brokers. `turn` moves all once and the clock by 1 ms."""
+    """Everything but the brokers. `turn` moves all once and the clock by 1 ms. `agent` is gateway 1.
 
-    def __init__(self, folder: Path, segment_bytes: int = 1 << 20, **gateway: int | str) -> None:
+    A gateway in `stopped` does not run; its sockets stay as they are, as with SIGSTOP.
+    """
+
+    def __init__(self, folder: Path, gateways: int = 1, segment_bytes: int = 1 << 20, **gateway: int | str) -> None:
         self.clock = HandClock()
         settings = replace(Gateway(tcp=""), **gateway)  # type: ignore[arg-type]
-        self.config = Config(place=Place(str(folder / "run"), str(folder / "data")), gateway=(settings,))
+        several = tuple(replace(settings, id=number) for number in range(1, gateways + 1))
+        self.config = Config(place=Place(str(folder / "run"), str(folder / "data")), gateway=several)
         self.config.runtime_dir.mkdir(parents=True)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.intake = bind(self.context, INTAKE, self.config.runtime_dir, 1_000)
@@ -55,24 +59,37 @@ class Stage:
         self.records: list[Batch] = []
         self.sequencer.inject(*reference_data())
         self._sockets: list[zmq.Socket[bytes]] = [self.intake, self.acks, self.events]
+        self.agents: dict[int, GatewayAgent] = {}
+        self.stopped: set[int] = set()
+        self.kinds: set[int] = set()  # of all events so far
         self._work_behind()
-        self.start()
+        for each in several:
+            self.start(each.id)
 
     @property
     def endpoint(self) -> str:
-        return ORDERS.at(1).endpoint(self.config.runtime_dir)
+        return self.endpoints[0]
 
-    def start(self) -> None:
-        """The gateway's process starts."""
-        self.agent = GatewayAgent(self.config, Host(self.context, self.clock))
-        self.agent.on_start()
+    @property
+    def endpoints(self) -> list[str]:
+        return [ORDERS.at(each.id).endpoint(self.config.runtime_dir) for each in self.config.gateway]
 
-    def kill(self) -> None:
-        """The gateway's process is gone."""
-        self.agent.on_close()
+    @property
+    def agent(self) -> GatewayAgent:
+        return self.agents[1]
+
+    def start(self, number: int = 1) -> None:
+        """A gateway's process starts."""
+        self.agents[number] = GatewayAgent(self.config, Host(self.context, self.clock), number)
+        self.agents[number].on_start()
+
+    def kill(self, number: int = 1) -> None:
+        """A gateway's process is gone."""
+        self.agents.pop(number).on_close()
 
     def close(self) -> None:
-        self.agent.on_close()
+        for number in list(self.agents):
+            self.kill(number)
         for socket in self._sockets:
             socket.close(0)
         self.log.close()
@@ -81,12 +98,14 @@ class Stage:
     def turn(self) -> int:
         """Everything moves once."""
         self.clock.now_ns += MS
-        return self.agent.do_work() + self._work_behind()
+        running = [agent for number, agent in self.agents.items() if number not in self.stopped]
+        return sum(agent.do_work() for agent in running) + self._work_behind()
 
     def until(self, there: Callable[[], object], turns: int = 5_000) -> None:
         """Turn until `there()` is true; waits for sockets, never for time."""
         poller = zmq.Poller()
-        for socket in (*self.agent.inputs(), self.intake, *self._sockets[3:]):
+        inputs = [socket for agent in self.agents.values() for socket in agent.inputs()]
+        for socket in (*inputs, self.intake, *self._sockets[3:]):
             poller.register(socket, zmq.POLLIN)
         for _ in range(turns):
             if there():
@@ -119,10 +138,12 @@ class Stage:
             first_seq, time_ns = int(group.head["first_seq"][0]), int(group.head["time_ns"][0])
             for events in self.engine.apply(first_seq, time_ns, group["commands"], group["extensions"]):
                 self.log.append(events)
+                self.kinds |= set(events["kind"].tolist())
                 if self.publishing:
                     head = {"epoch": self.sequencer.epoch, "first_seq": int(events["seq"][0])}
                     self.events.send_multipart([EVENTS_TOPIC, EVENT_FRAME.encode(head, events=events), b"stamps"])
             work += 1
+        self.sequencer.watch(self.clock.now_ns)
         self.sequencer.matcher_at(self.engine.command_seq, 0)
         if work or self.clock.now_ns // MS % 20 == 0:
             for ack in self.sequencer.acks(everyone=True):
