@@ -96,15 +96,18 @@ def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, hwm: int) -> zmq
 
 def try_send(socket: zmq.Socket[bytes], parts: Sequence[bytes]) -> bool:
     """Send without ever blocking; False when the queue is full or the peer is gone."""
+    return not why_not_sent(socket, parts)
+
+
+def why_not_sent(socket: zmq.Socket[bytes], parts: Sequence[bytes]) -> int:
+    """Send without ever blocking. 0, or why not: EAGAIN (the queue is full) or EHOSTUNREACH (the peer is gone)."""
     try:
         socket.send_multipart(parts, zmq.NOBLOCK)
-    except zmq.Again:
-        return False
     except zmq.ZMQError as error:
-        if error.errno == zmq.EHOSTUNREACH:
-            return False
-        raise
-    return True
+        if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+            raise
+        return int(error.errno)
+    return 0
 
 
 def try_receive(socket: zmq.Socket[bytes]) -> list[bytes] | None:

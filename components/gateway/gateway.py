@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -39,12 +39,22 @@ _PER_CALL: Final = 32  # connections served with resent reports or heartbeats in
 _NO_COMMANDS: Final = np.empty(0, COMMAND)
 
 
+class Outgoing(NamedTuple):
+    """A ReportFrame for a connection. One that is `numbered` is in the session's order of reports, and is kept."""
+
+    identity: bytes
+    frame: bytes
+    first_report: int = 0
+    reports: int = 0
+    numbered: bool = False
+
+
 class Connection:
     """A broker's connection that has logged on or is about to: the others are not remembered."""
 
     __slots__ = (
         "beating", "heard_ref", "identity", "in_flight", "last_ref", "leaving", "next_report", "resume_from", "session",
-        "token",
+        "token", "waiting",
     )  # fmt: skip
 
     def __init__(self, identity: bytes, session: int) -> None:
@@ -57,6 +67,7 @@ class Connection:
         self.heard_ref = 0  # highest ref that came in a frame, whatever became of it
         self.in_flight: deque[np.ndarray] = deque()  # refs on their way, one array per frame
         self.beating = False  # in the heartbeat queue
+        self.waiting: Outgoing | None = None  # the next reports, for which its queue had no room
         self.leaving = False  # its closeSession is on its way: nothing is taken behind it
 
 
@@ -67,7 +78,7 @@ class Gateway:
 
     >>> gateway.on_broker(identity, frame, now_ns)
     >>> while (frame := gateway.uplink.next_frame()) is not None and push(frame): gateway.uplink.sent()
-    >>> for identity, frame in gateway.take_reports(): ...
+    >>> for outgoing in gateway.take_reports(): ...  # and on_full, on_unreachable for those that cannot be sent
     """
 
     def __init__(
@@ -93,15 +104,15 @@ class Gateway:
         self._opening: dict[int, Connection] = {}  # by token: whose log-on is on its way
         self._behind: dict[bytes, Connection] = {}  # who is being sent old reports, in turn
         self._beats: deque[tuple[int, Connection]] = deque()  # due, soonest first
-        self._reports: list[tuple[bytes, bytes]] = []
+        self._reports: list[Outgoing] = []
 
     @property
     def sessions(self) -> int:
         """How many sessions are bound to a connection here."""
         return len(self._speakers) - len(self._opening)
 
-    def take_reports(self) -> list[tuple[bytes, bytes]]:
-        """The ReportFrames that wait, each with the identity of the connection it is for."""
+    def take_reports(self) -> list[Outgoing]:
+        """The ReportFrames that are to be sent."""
         reports, self._reports = self._reports, []
         return reports
 
@@ -138,8 +149,24 @@ class Gateway:
         """Answer a whole frame, or tell a connection that it lost its session: one rejected event."""
         self._refuse(identity, _NO_COMMANDS, reason, session)
 
+    def on_full(self, outgoing: Outgoing) -> None:
+        """A connection's queue has no room, for this frame or for one before it.
+
+        A broker that reads slowly falls behind: its next reports are tried again later, and those behind them come from
+        the event log. One that does not read even the answers to its questions loses its log-on.
+        """
+        connection = self._connections.get(outgoing.identity)
+        if connection is None:
+            return
+        if not outgoing.numbered:
+            self._drop(connection)
+        elif connection.waiting is None and not connection.token:
+            connection.waiting = outgoing
+            connection.next_report = outgoing.first_report
+            self._behind[outgoing.identity] = connection
+
     def on_unreachable(self, identity: bytes) -> None:
-        """A report could not be delivered: the connection is gone or too slow. Its session must log on and resume."""
+        """A report could not be delivered: the connection is gone. Its session must log on and resume."""
         connection = self._connections.get(identity)
         if connection is not None:
             self._drop(connection)
@@ -391,7 +418,7 @@ class Gateway:
         if connection.next_report != next_report - reports.size:
             raise ValueError(f"session {session}: report {connection.next_report} was to come next")
         connection.next_report = next_report
-        self._send(connection.identity, reports, session, next_report)
+        self._send(connection.identity, reports, session, next_report, numbered=True)
 
     # ------------------------------------------------------------------------------------------------ time, acks
 
@@ -424,27 +451,31 @@ class Gateway:
                 self._beats.append((now_ns + self._limits.heartbeat_ns, connection))
 
     def _resend_slice(self, connection: Connection) -> bool:
-        """Old reports to a connection that resumes. Returns whether there are more."""
+        """Old reports to a connection that resumes or fell behind. Returns whether there are more."""
+        if (waiting := connection.waiting) is not None:
+            connection.waiting = None
+            connection.next_report += waiting.reports
+            self._reports.append(waiting)
+            return connection.next_report <= self.index.last_report(connection.session)
         seqs = self.index.reports_from(connection.session, connection.next_report, SLICE)
         places = np.flatnonzero(np.diff(seqs) > NEAR) + 1
-        connection.next_report += self._resend(
-            connection, seqs[: places[PLACES - 1]] if places.size >= PLACES else seqs
-        )
+        seqs = seqs[: places[PLACES - 1]] if places.size >= PLACES else seqs
+        connection.next_report += self._resend(connection, seqs, numbered=True)
         return connection.next_report <= self.index.last_report(connection.session)
 
     def _heartbeat(self, connection: Connection) -> None:
         if connection.identity not in self._behind:
-            self._send(connection.identity, None, connection.session, connection.next_report, HEARTBEAT)
+            self._send(connection.identity, None, connection.session, connection.next_report, HEARTBEAT, numbered=True)
 
     # ------------------------------------------------------------------------------------------------ out
 
-    def _resend(self, connection: Connection, seqs: np.ndarray) -> int:
+    def _resend(self, connection: Connection, seqs: np.ndarray, numbered: bool = False) -> int:
         """Events with these numbers, from the log. Returns how many there were."""
         if not seqs.size:
             return 0
         events = self._read_events(seqs)
         next_report = self.index.last_report(connection.session) + 1
-        self._send(connection.identity, events, connection.session, next_report, RESENT)
+        self._send(connection.identity, events, connection.session, next_report, RESENT, numbered)
         return events.size
 
     def _refuse(self, identity: bytes, commands: np.ndarray, reasons: np.ndarray | Reason, session: int = 0) -> None:
@@ -476,10 +507,21 @@ class Gateway:
         next_report = connection.next_report if connection is not None and not connection.token else 0
         self._send(identity, answers, session, next_report)
 
-    def _send(self, identity: bytes, events: np.ndarray | None, session: int, next_report: int, flags: int = 0) -> None:
+    def _send(
+        self,
+        identity: bytes,
+        events: np.ndarray | None,
+        session: int,
+        next_report: int,
+        flags: int = 0,
+        numbered: bool = False,
+    ) -> None:
         head = {"flags": flags, "session": session, "epoch": self._epoch, "next_report_seq": next_report}
-        frame = REPORT_FRAME.encode(head) if events is None else REPORT_FRAME.encode(head, events=events)
-        self._reports.append((identity, frame))
+        if events is None:
+            self._reports.append(Outgoing(identity, REPORT_FRAME.encode(head), next_report, 0, numbered))
+        else:
+            frame, first_report = REPORT_FRAME.encode(head, events=events), int(events["report_seq"][0])
+            self._reports.append(Outgoing(identity, frame, first_report, events.size, numbered))
 
 
 def _copy(commands: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The gateway's process: brokers on one side, the sequencer and the event stream on the other.
 
 Brokers are dealt with in turn: ROUTER takes one frame of each that waits, a frame is bounded, and so is what one duty
-cycle takes. No send waits: a broker that does not read loses its log-on, not the others their reports.
+cycle takes. No send waits: a broker that reads slowly is sent its reports later, not the others theirs.
 
 The event log and the event stream are one source: a frame is taken if it is the very next one, else it only says how
 far there is to read in the log, and the log says the rest.
@@ -26,7 +26,7 @@ from run.config import Config
 from run.eventlog import MAX_READ, EventLogReader
 from run.host import Host
 from run.reportindex import Indexes
-from run.sockets import bind, connect, try_receive, try_send
+from run.sockets import bind, connect, try_receive, try_send, why_not_sent
 from run.topology import ACKS, EVENTS, EVENTS_TOPIC, INTAKE, ORDERS, PULSE_TOPIC
 from wire.constants import HEARTBEAT
 from wire.dtypes import EVENT
@@ -181,11 +181,19 @@ class GatewayAgent:
         return work
 
     def _send_reports(self) -> int:
-        reports = self.gateway.take_reports()
-        for message in reports:
-            if not try_send(self._orders, message):
-                self.gateway.on_unreachable(message[0])
-        return len(reports)
+        """What does not fit a broker's queue is kept, and so is all behind it: a report never overtakes another."""
+        work, full = 0, set[bytes]()
+        for outgoing in self.gateway.take_reports():
+            identity, frame = outgoing[:2]
+            why = zmq.EAGAIN if identity in full else why_not_sent(self._orders, (identity, frame))
+            if not why:
+                work += 1
+            elif why == zmq.EAGAIN:
+                full.add(identity)
+                self.gateway.on_full(outgoing)
+            else:
+                self.gateway.on_unreachable(identity)
+        return work
 
     # ------------------------------------------------------------------------------------------------ events
 

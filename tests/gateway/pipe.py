@@ -211,8 +211,8 @@ class Exchange:
     def collect(self) -> None:
         """Deliver what the gateways have for brokers."""
         for number, gateway in self.gateways.items():
-            for identity, data in () if number in self.stopped else gateway.take_reports():
-                self.inbox.setdefault(identity, []).append(REPORT_FRAME.decode(data))
+            for outgoing in () if number in self.stopped else gateway.take_reports():
+                self.inbox.setdefault(outgoing.identity, []).append(REPORT_FRAME.decode(outgoing.frame))
 
     @property
     def sequenced(self) -> list[tuple[int, int]]:

@@ -163,6 +163,16 @@ class Dealer:
     def send(self, data: bytes) -> None:
         self.socket.send(data)
 
+    def idle(self, turns: int) -> None:
+        """Do not look for a while."""
+        for _ in range(turns):
+            self._stage.turn()
+
+    def close(self) -> None:
+        """Go away."""
+        self._stage._sockets.remove(self.socket)
+        self.socket.close(0)
+
     def receive(self) -> Batch:
         """The next frame that is no heartbeat."""
         found: list[Batch] = []

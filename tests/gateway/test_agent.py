@@ -17,7 +17,7 @@ from run.reportindex import IndexBuilder
 from run.sockets import RuntimeDirInUse
 from run.storage import FileStorage
 from tests.gateway.pipe import frame, limit, log_on, status
-from tests.gateway.stage import EMPTY, Stage
+from tests.gateway.stage import Dealer, Stage
 from wire.constants import HEARTBEAT, MAX_BATCH
 from wire.enums import CommandKind, EventKind, Reason
 from wire.frames import BROKER_FRAME, EVENT_FRAME
@@ -186,32 +186,72 @@ def test_one_that_floods_waits_his_turn(stage: Stage) -> None:
     assert order_sessions().index(2) <= 1
 
 
-def test_a_broker_that_does_not_read_is_dropped_and_resumes_and_the_others_go_on(tmp_path: Path) -> None:
+def in_order(broker: Dealer, first: int, last: int, idle_turns: int = 0) -> None:
+    """The next frames hold the reports from `first` to `last` and nothing else; `idle_turns` before each is read."""
+    while first <= last:
+        broker.idle(idle_turns)
+        numbers = broker.receive()["events"]["report_seq"].tolist()
+        assert numbers == list(range(first, first + len(numbers)))
+        first += len(numbers)
+
+
+def test_a_broker_that_does_not_read_falls_behind_and_the_others_go_on(tmp_path: Path) -> None:
     stage = Stage(tmp_path, queue=2)
     slow, quick = stage.dealer(hwm=1), stage.dealer()
     slow.ask(log_on(1))
     quick.ask(log_on(2))
     count = 0
-    while stage.agent.gateway.sessions == 2:
-        assert count < 40 * MAX_BATCH, "it should have been dropped long ago"
+    while not stage.agent.gateway._behind:
+        assert count < 40 * MAX_BATCH, "its queue should have been full long ago"
         slow.send(frame(1, *(limit(ref, price=1) for ref in range(count + 1, count + 1_001))))  # off tick: cheap
         count += 1_000
         seen = stage.engine.command_seq
         stage.until(partial(stage.applied_more_than, seen))
         assert quick.ask(frame(2, limit(count)))["kind"].tolist() == [EventKind.ACCEPTED]
-    numbers: list[int] = []
-    slow.send(EMPTY)
-    while True:
-        events = slow.receive()["events"]
-        if events["reason"][0] == Reason.NOT_LOGGED_ON:
-            break
-        numbers += events["report_seq"].tolist()
-    assert numbers == list(range(1, len(numbers) + 1))
-    slow.send(log_on(1, len(numbers) + 1))
-    last = int(slow.receive()["events"]["report_seq"][0])
-    while len(numbers) < last:
-        numbers += slow.receive()["events"]["report_seq"].tolist()
-    assert numbers == list(range(1, last + 1))
+    for _ in range(2_000):  # heartbeats are due, and find no room
+        stage.turn()
+    assert stage.agent.gateway.sessions == 2
+    in_order(slow, 1, count)
+    assert slow.ask(frame(1, limit(count + 1, price=1)))["report_seq"].tolist() == [count + 1]
+    assert not stage.agent.gateway._behind
+    stage.close()
+
+
+@pytest.mark.parametrize("queue", [1, 3])
+def test_a_resume_goes_no_faster_than_it_is_read(tmp_path: Path, queue: int) -> None:
+    stage = Stage(tmp_path, queue=queue)
+    busy = stage.dealer()
+    busy.ask(log_on(1))
+    count = 20_000
+    for first in range(1, count + 1, 1_000):
+        busy.send(frame(1, *(limit(ref, price=1) for ref in range(first, first + 1_000))))
+        in_order(busy, first, first + 999)
+    slow = stage.dealer(hwm=1)
+    opened = slow.ask(log_on(1, 3))
+    assert opened["report_seq"].tolist() == [count]
+    seen = stage.engine.command_seq
+    slow.send(frame(1, *(limit(ref, price=1) for ref in range(count + 1, count + 101))))  # live ones, meanwhile
+    stage.until(partial(stage.applied_more_than, seen))
+    in_order(slow, 3, count + 100, idle_turns=20)
+    log_ons = sum((group["commands"]["kind"] == CommandKind.OPEN_SESSION).sum() for group in stage.records)
+    assert log_ons == 2
+    stage.close()
+
+
+def test_one_who_goes_away_in_the_middle_of_a_resume_is_forgotten(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, queue=1)
+    busy = stage.dealer()
+    busy.ask(log_on(1))
+    for first in range(1, 20_001, 1_000):
+        busy.send(frame(1, *(limit(ref, price=1) for ref in range(first, first + 1_000))))
+        in_order(busy, first, first + 999)
+    slow = stage.dealer(hwm=1)
+    slow.ask(log_on(1, 1))
+    slow.idle(50)
+    assert stage.agent.gateway._behind
+    slow.close()
+    stage.until(lambda: not stage.agent.gateway._behind)
+    assert not stage.agent.gateway.sessions
     stage.close()
 
 

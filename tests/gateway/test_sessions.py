@@ -10,7 +10,7 @@ from components.sequencer import Verdict
 from tests.gateway.pipe import MS, Exchange, cancel, frame, joined, limit, log_off, log_on, resent, status
 from wire.constants import HEARTBEAT, MAX_BATCH, RESENT
 from wire.enums import EventKind, Reason, Side
-from wire.frames import BROKER_FRAME
+from wire.frames import BROKER_FRAME, REPORT_FRAME
 
 A, B = b"\0aaaa", b"\0bbbb"
 
@@ -286,7 +286,43 @@ def test_two_sessions_in_one_batch_each_get_one_frame() -> None:
     assert b[0].head["next_report_seq"][0] == 5
 
 
-def test_a_slow_broker_loses_its_connection_and_nothing_else() -> None:
+def test_who_falls_behind_is_sent_the_next_report_first_and_the_others_from_the_log() -> None:
+    x = Exchange()
+    opened(x, A, 1)
+    sent: list[int] = []
+    room = 0
+
+    def send() -> None:
+        nonlocal room
+        for outgoing in x.gateway.take_reports():
+            events = REPORT_FRAME.decode(outgoing.frame)["events"]
+            if room:
+                room -= 1
+                sent.extend(events["report_seq"].tolist())
+            else:
+                x.gateway.on_full(outgoing)
+
+    for ref in range(1, 9):
+        x.hear(A, frame(1, limit(ref)))
+        for _ in range(3):
+            x.turn()
+            send()
+        if ref in (4, 6):
+            room = 1  # is used by a turn behind the next order, whose report waits in the log
+    assert sent == [1, 2, 3, 4, 5]
+    room = 10
+    for _ in range(5):
+        x.turn()
+        send()
+    assert sent == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert not x.gateway._behind
+    x.hear(A, frame(1, status(3)))
+    room = 0
+    send()
+    assert not x.gateway.sessions, "it asks and does not read"
+
+
+def test_a_broker_that_is_gone_loses_its_log_on_and_nothing_else() -> None:
     x = Exchange()
     opened(x, A, 1)
     opened(x, B, 2)
