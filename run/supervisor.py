@@ -6,6 +6,9 @@ deadline is due, so nothing is polled for. All of what a part may be is in `Stat
 function. A part that exits with `CANNOT` has said what a person must do: starting it again would not help, so the
 exchange stops. The parts die with whoever started them (`follow_parent`), also when that is killed.
 
+Beside each part stands a spare: a process that has loaded all its code, which is most of what a start takes, and waits
+to be told that it is the part now. They are loaded one after the other, while everything is well.
+
     with Exchange(config) as exchange:        # ready when the block begins, stopped when it ends
         exchange.kill("matcher")
         exchange.wait_ready("matcher")
@@ -33,11 +36,13 @@ from typing import IO, Self
 
 from run import kernels
 from run.config import Config, check, to_toml
+from run.notify import notify
 from run.sockets import RuntimeLock
 
 CANNOT = 3  # exit status of a part that says what must be mended first (run/cli/failure.py); it is not started again
 
 _PARENT = "ZMX_PARENT"  # environment: process id of the supervisor
+_SPARE = "ZMX_SPARE"  # environment: load everything, then wait for a byte on standard input
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _SLOWEST_RESTART_S = 2.0
 
@@ -83,6 +88,8 @@ class _Part:
     kill_at_s: float | None = None
     deaths_s: deque[float] = field(default_factory=deque)
     served: bool = False  # this process has been ready
+    spare: subprocess.Popen[bytes] | None = None
+    loaded: bool = False  # the spare has nothing more to load
     counts: dict[str, int] = field(default_factory=dict)  # what this process tells of itself under X_ names
 
 
@@ -191,6 +198,16 @@ class Exchange:
         if not done:
             raise TimeoutError(f"{part} was not ready within {timeout_s} s")
 
+    def wait_spare(self, part: str, timeout_s: float = 60.0) -> int:
+        """Process id of the spare of `part`, once it has loaded. Raises TimeoutError, ExchangeFailed."""
+        with self._changed:
+            done = self._changed.wait_for(lambda: self.failure or self._parts[part].loaded, timeout_s)
+            if self.failure:
+                raise ExchangeFailed(self.failure)
+            if not done or (spare := self._parts[part].spare) is None:
+                raise TimeoutError(f"{part} had no spare within {timeout_s} s")
+            return spare.pid
+
     def kill(self, part: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to `part`, for tests. After one that ends it, `wait_ready` waits for its next process."""
         with self._changed:
@@ -270,21 +287,49 @@ class Exchange:
             signal.pidfd_send_signal(part.pidfd, signal.SIGCONT)  # one that was stopped must hear it
 
     def _start(self, part: _Part) -> None:
-        environment = {**os.environ, **parent_environment(), "NOTIFY_SOCKET": part.notices.getsockname()}
-        with self._log(part) as log:
-            child = subprocess.Popen(
-                self._command(part.name, self.config_file),
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                process_group=0,  # Ctrl-C is for the supervisor; it stops the parts in their order
-            )
+        child = self._take_spare(part) or self._spawn(part, subprocess.DEVNULL, {})
         with self._changed:
             part.child, part.pidfd = child, os.pidfd_open(child.pid)
             part.started_s, part.served, part.counts = time.monotonic(), False, {}
         self._selector.register(part.pidfd, selectors.EVENT_READ, (part, "exit"))
         self._become(part, State.STARTING)
+
+    def _spawn(self, part: _Part, stdin: int, more: dict[str, str]) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, **parent_environment(), **more, "NOTIFY_SOCKET": part.notices.getsockname()}
+        with self._log(part) as log:
+            return subprocess.Popen(
+                self._command(part.name, self.config_file),
+                env=environment,
+                stdin=stdin,
+                stdout=log,
+                stderr=log,
+                process_group=0,  # Ctrl-C is for the supervisor; it stops the parts in their order
+            )
+
+    def _take_spare(self, part: _Part) -> subprocess.Popen[bytes] | None:
+        """The part's spare, told that it is the part now: also one that still loads, it is ahead of a new one."""
+        spare, part.spare, part.loaded = part.spare, None, False
+        if spare is None or spare.stdin is None:
+            return None
+        try:
+            with spare.stdin as told:
+                told.write(b"!")
+        except BrokenPipeError:  # it has died: the next one is loaded when all is well
+            spare.wait()
+            return None
+        return spare
+
+    def _load_spares(self) -> None:
+        """One after the other, while everything is well: they take time from nobody who needs it more."""
+        if not self.config.supervisor.spares or self._stopping or not self._all(State.READY):
+            return
+        for part in self._parts.values():
+            if part.spare is not None and part.spare.poll() is not None:
+                part.spare = None
+            if part.spare is None:
+                part.spare, part.loaded = self._spawn(part, subprocess.PIPE, {_SPARE: "1"}), False
+            if not part.loaded:
+                return
 
     def _log(self, part: _Part) -> IO[bytes]:
         if self._log_dir is None:
@@ -297,10 +342,16 @@ class Exchange:
         for message in _messages(part.notices):
             with self._changed:
                 part.counts |= {name: int(told) for name, told in message.items() if name.startswith("X_")}
-            if message.get("READY") == "1" and part.state is State.STARTING:
+            if message.get("SPARE") == "1":
+                with self._changed:
+                    part.loaded = part.spare is not None
+                    self._changed.notify_all()
+                self._load_spares()
+            elif message.get("READY") == "1" and part.state is State.STARTING:
                 part.served = True
                 self._become(part, State.READY, f"ready in {time.monotonic() - part.started_s:.1f} s")
                 self._start_next()
+                self._load_spares()
             elif "STATUS" in message and part.state in (State.STARTING, State.READY):
                 self._tell(News(part.name, part.state, message["STATUS"]))
 
@@ -371,6 +422,10 @@ class Exchange:
         """Let go of everything but the children, which follow this thread if they are still there."""
         self._selector.close()
         for part in self._parts.values():
+            if part.spare is not None and part.spare.stdin is not None:
+                part.spare.kill()  # it holds nothing
+                part.spare.wait()
+                part.spare.stdin.close()
             path = Path(part.notices.getsockname())
             part.notices.close()
             path.unlink(missing_ok=True)
@@ -403,6 +458,15 @@ def _how(status: int) -> str:
 def parent_environment() -> dict[str, str]:
     """What a process that is to die with this one has to find in its environment."""
     return {_PARENT: str(os.getpid())}
+
+
+def wait_as_spare() -> None:
+    """Called by a part that has loaded its code: a spare goes on once it is the part, any other process at once."""
+    if os.environ.pop(_SPARE, None) is None:
+        return
+    notify(SPARE=1)
+    if not os.read(0, 1):
+        raise SystemExit("the supervisor that started this spare is gone")
 
 
 def follow_parent() -> None:

@@ -25,6 +25,7 @@ def settings(folder: Path) -> Config:
         gateway=(config.Gateway(tcp=""),),
         sequencer=dataclasses.replace(ready.sequencer, segment_mib=2),
         publisher=dataclasses.replace(ready.publisher, tcp="", snapshots_tcp=""),
+        supervisor=config.Supervisor(spares=False),
     )
 
 

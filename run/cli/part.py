@@ -13,9 +13,10 @@ from run.config import Config
 from run.host import Host
 from run.loop import Agent, Idle, PollIdle, SpinIdle, run_agent
 from run.notify import notify
-from run.supervisor import follow_parent
+from run.supervisor import follow_parent, wait_as_spare
 
 _IDLE_MS = 10  # between looks at the timers; a message ends the wait at once
+_KERNELS = {"matcher": "components.engine.compiled"}  # what a part loads when it is made, and a spare before that
 
 
 def serve(role: str, config: Config, **which: int | None) -> None:
@@ -27,9 +28,13 @@ def serve(role: str, config: Config, **which: int | None) -> None:
     stop = _Stop()
     if role == "matcher":
         kernels.warm_in_a_process()
+    part = importlib.import_module(f"run.parts.{role}")
+    if role in _KERNELS:
+        importlib.import_module(_KERNELS[role])
+    wait_as_spare()
     pinning.pin(role, config)
     with zmq.Context() as context:
-        agent: Agent = importlib.import_module(f"run.parts.{role}").make(config, Host(context), **which)
+        agent: Agent = part.make(config, Host(context), **which)
 
         if (confirm := getattr(agent, "confirm", None)) is not None:
             signal.signal(signal.SIGUSR1, lambda number, frame: confirm())

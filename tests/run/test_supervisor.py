@@ -38,13 +38,21 @@ DEAF = """
     notify(READY=1)
     signal.sigwait([signal.SIGUSR1])
 """
+# A part that can be a spare: it loads nothing, and then is the part or waits to be.
+HAS_SPARE = (
+    """
+    from run.supervisor import wait_as_spare
+    wait_as_spare()
+"""
+    + SERVES
+)
 DEADLINE_S = 20.0
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Config:
     place = config.Place(str(tmp_path / "run"), str(tmp_path / "data"))
-    limits = config.Supervisor(grace_ms=5_000, restart_ms=1, max_restarts=3)
+    limits = config.Supervisor(grace_ms=5_000, restart_ms=1, max_restarts=3, spares=False)
     return dataclasses.replace(config.default(), place=place, supervisor=limits)
 
 
@@ -104,6 +112,41 @@ def test_a_part_that_is_killed_is_started_again(small: Config) -> None:
         after = {part: exchange.pid(part) for part in exchange.parts}
         assert exchange.next("matcher", State.DIED) == "was ended by SIGKILL; restart 1 of at most 3"
     assert [part for part in exchange.parts if before[part] != after[part]] == ["matcher"]
+
+
+@pytest.fixture
+def with_spares(small: Config) -> Config:
+    return dataclasses.replace(small, supervisor=dataclasses.replace(small.supervisor, spares=True))
+
+
+ROLES = ("sequencer", "matcher", "gateway", "publisher")
+
+
+def test_a_spare_takes_over_and_is_followed_by_another(with_spares: Config) -> None:
+    with Watched(with_spares, **dict.fromkeys(ROLES, HAS_SPARE)) as exchange:
+        for _ in range(2):
+            spare = exchange.wait_spare("matcher", DEADLINE_S)
+            exchange.kill("matcher")
+            exchange.wait_ready("matcher", DEADLINE_S)
+            assert exchange.pid("matcher") == spare
+        spares = [exchange.wait_spare(part, DEADLINE_S) for part in exchange.parts]
+        assert len({*spares, *map(exchange.pid, exchange.parts)}) == 2 * len(exchange.parts)
+    for spare in spares:
+        with pytest.raises(ProcessLookupError):
+            os.kill(spare, 0)
+
+
+def test_a_spare_that_died_is_no_loss(with_spares: Config) -> None:
+    with Watched(with_spares, **dict.fromkeys(ROLES, HAS_SPARE)) as exchange:
+        spare = exchange.wait_spare("matcher", DEADLINE_S)
+        with open(f"/proc/{spare}/stat") as alive:
+            os.kill(spare, signal.SIGKILL)
+            while alive.read().split()[2] not in "ZX":
+                alive.seek(0)
+        exchange.kill("matcher")
+        exchange.wait_ready("matcher", DEADLINE_S)
+        assert exchange.pid("matcher") != spare
+        assert exchange.wait_spare("matcher", DEADLINE_S) != spare
 
 
 def test_a_part_that_keeps_dying_ends_the_exchange(small: Config) -> None:
