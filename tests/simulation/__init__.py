@@ -1,0 +1,1 @@
+"""The whole exchange in one process and one thread: real parts on a simulated clock, network and disk, by seed."""
