@@ -107,7 +107,16 @@ class _Core(Session[Order]):
     heartbeat_ns = 60 * MS
     silence_ns = 500 * MS
     retry_ns = 150 * MS
+    refused_ns = 400 * MS
+    stray_ns = 2_000 * MS
     on_open: Callable[[int], None]
+    outdated = False  # another program was started for this session: this one does not log on again
+
+    def _log_on(self) -> None:
+        if self.outdated:
+            self.link = Link.OPENING
+        else:
+            super()._log_on()
 
     def _on_opened(self, event: Report) -> None:
         super()._on_opened(event)
@@ -120,7 +129,7 @@ class Trader:
     def __init__(
         self,
         record: Record,
-        endpoint: str,
+        endpoints: list[str],
         context: Any,
         machine: Machine,
         seed: str,
@@ -134,14 +143,23 @@ class Trader:
         self.trading = True
         self.over = False  # it has ended, orderly or not
         self.paused_ns = 0
-        self.outdated = False  # another program has been started for its session
         self.core = _Core(record.session, Order, account=record.session, resume_from=len(record.reports) + 1)
         self.core.on_open = self._on_open
         self._next_report = len(record.reports) + 1
-        self.wire = _Wire(context, endpoint, self.core, machine)
+        self.wire = _Wire(context, endpoints, self.core, machine)
         self._random = random.Random(seed)
         self._counts = counts
         self._orders: list[Order] = []
+
+    @property
+    def outdated(self) -> bool:
+        """Another program has been started for its session: what it says next may be from behind a fence."""
+        return self.core.outdated
+
+    @property
+    def leaving(self) -> bool:
+        """A log-off is under way."""
+        return self.core._leaving
 
     def _on_open(self, last_ref: int) -> None:
         self._counts["log-ons" if not self.core.resumed else "log-ons again"] += 1
@@ -161,11 +179,14 @@ class Trader:
 
     def turn(self) -> None:
         """Take what came, send what is to be sent; trade a little."""
-        if self.outdated and self.core.link is Link.OPENING:
-            self.end()  # a program that was superseded does not log on again
-            return
         self.wire.pump()
         self._hear()
+        if self.outdated and (self.core.link is Link.OPENING or self.wire.must_move):
+            self.end()
+            return
+        if self.wire.must_move:
+            self._counts["brokers went to another gateway"] += 1
+            self.wire.move()
         if self.core.link is Link.LOST:
             self._counts[f"session lost: {self.core.lost.name}"] += 1
             if self.core.lost not in (Reason.SESSION_CLOSED, Reason.SESSION_MOVED):
@@ -181,7 +202,7 @@ class Trader:
 
     def end(self) -> None:
         self.over = True
-        self.wire.dealer.close()
+        self.wire.close()
 
     def log_off(self) -> None:
         """Close the session; its program ends when that is answered."""

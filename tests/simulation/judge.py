@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from components.client.market import Trade
+from perf.traders import Heard
 from run import journal
-from tests.scenarios.checker import Checker, Heard, Violation
+from tests.scenarios.checker import Checker, Violation
 from tests.simulation.actors import SYMBOLS, Entry, Record
 from tests.simulation.world import World
 from wire.dtypes import COMMAND, EVENT

@@ -161,8 +161,7 @@ class Network:
         binder.forget(connection)
         self._end_up(connection)
         self._end_down(connection)
-        connection.binder, connection.identity, connection.up, connection.down = None, b"", None, None
-        connection.retry_ns = self.clock.now_ns + self.random.randint(1, 100) * MS
+        self._ended(connection)
 
     def kill(self, machine: Machine) -> None:
         """The sockets of a process that is no more."""
@@ -200,8 +199,14 @@ class Network:
         if connection.down is not None:
             self._cut_tail(connection.down)
             connection.down.closed = True
+        self._ended(connection)
+
+    def _ended(self, connection: Connection) -> None:
+        """The connector tries again after a while."""
         connection.binder, connection.identity, connection.up, connection.down = None, b"", None, None
         connection.retry_ns = self.clock.now_ns + self.random.randint(1, 100) * MS
+        if connection.connector.monitor is not None:
+            connection.connector.monitor.broken += 1
 
     def _cut_tail(self, pipe: Pipe) -> None:
         """Of what has not arrived, some first part still does."""
@@ -323,6 +328,7 @@ class Socket:
         self.router_mandatory = 0
         self.xpub_verbose = 0
         self.closed = False
+        self.monitor: Monitor | None = None
         self.topics: list[bytes] = []
         self.connections: list[Connection] = []  # that it made
         self.pipes: list[Pipe] = []  # that it reads from
@@ -349,6 +355,17 @@ class Socket:
         for connection in [each for each in self.connections if each.endpoint == endpoint]:
             self.connections.remove(connection)
             self._network._connector_died(connection)
+
+    def get_monitor_socket(self, events: int) -> Monitor:
+        """Says when a connection has broken."""
+        assert events == zmq.EVENT_DISCONNECTED
+        self.machine.touch("monitor")
+        self.monitor = Monitor(self.machine)
+        return self.monitor
+
+    def disable_monitor(self) -> None:
+        self.machine.touch("monitor")
+        self.monitor = None
 
     def subscribe(self, topic: bytes | str) -> None:
         self.machine.touch("subscribe")
@@ -477,6 +494,24 @@ class Socket:
             self.pipes = [pipe for pipe in pipes if pipe.queue or not pipe.closed]
             self._turn = 0
         return None
+
+
+class Monitor:
+    """What a socket's owner hears of its connections."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.broken = 0
+
+    def recv_multipart(self, flags: int = 0) -> list[bytes]:
+        self.machine.touch("receive")
+        if not self.broken:
+            raise zmq.Again
+        self.broken -= 1
+        return [b"", b""]
+
+    def close(self, linger: int | None = None) -> None:
+        self.machine.touch("close")
 
 
 def link_of(endpoint: str) -> str:

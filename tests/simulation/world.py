@@ -307,19 +307,21 @@ class World:
     def start_trader(self, record: Record) -> Trader:
         """A program for a session, from what is written down. Whoever spoke for it is superseded."""
         for each in self.traders:
-            each.outdated |= each.record is record
+            each.core.outdated |= each.record is record
         machine = self._machine(f"broker {record.session}")
-        door = self.random.choice(self.config.gateway).id
+        doors = [each.id for each in self.config.gateway]
+        self.random.shuffle(doors)
+        doors = doors[: self.random.randint(1, len(doors))]  # some brokers know one gateway only
         trader = Trader(
             record,
-            ORDERS.at(door).endpoint(self.config.runtime_dir),
+            [ORDERS.at(door).endpoint(self.config.runtime_dir) for door in doors],
             self.network.context(machine),
             machine,
             f"trader {self.seed} {record.session} {record.programs}",
             self.counts,
         )
         self.traders.append(trader)
-        self.say(f"{trader.name} starts at gateway {door}, from report {len(record.reports) + 1}")
+        self.say(f"{trader.name} starts at gateways {doors}, from report {len(record.reports) + 1}")
         return trader
 
     def start_subscriber(self) -> Subscriber:
@@ -435,7 +437,7 @@ class World:
                 self.start_trader(trader.record)
         if self.traders and self._happens("client", 1_200):
             trader = draw.choice(self.traders)
-            if trader.core.link is Link.OPEN:
+            if trader.core.link is Link.OPEN and not trader.leaving:
                 self.counts["log-offs"] += 1
                 trader.log_off()
         if (clients := self.clients) and self._happens("pause", 400):
@@ -501,7 +503,7 @@ class World:
             if not any(each.record is record for each in self.traders):
                 found.append(f"nobody speaks for session {record.session}")
         for trader in self.traders:
-            if trader.core.link is not Link.OPEN or trader.core.in_flight or trader.outdated:
+            if trader.core.link is not Link.OPEN or trader.core.in_flight or trader.outdated or trader.leaving:
                 link, in_flight = trader.core.link.value, trader.core.in_flight
                 found.append(f"{trader.name} is {link}, has {in_flight} commands without an answer")
         for subscriber in self.subscribers:
