@@ -23,6 +23,7 @@ from run.sockets import connect, try_receive
 from run.storage import FileStorage
 from tests.run.faulty_storage import Disk
 from tests.run.journals import NOW, frame
+from wire.constants import FENCED
 from wire.dtypes import COMMAND, EXTENSION, ORDER_TERMS
 from wire.enums import CommandKind, ExtensionKind, OrderType, Side, TimeInForce
 from wire.frames import ACK, EVENT_FRAME, Batch
@@ -125,7 +126,7 @@ class GatewayEnd:
             self.acks.append(ACK.decode(parts[1]))
             head = self.acks[-1].head[0]
             if head["incarnation"] == self.incarnation:
-                assert head["frame"] >= self.acked
+                assert head["frame"] >= self.acked or head["flags"] & FENCED
                 self.acked = int(head["frame"])
         self.kept = {number: kept for number, kept in self.kept.items() if number > self.acked}
         self.patience = self.patience + 1 if self.acked == before else 0
