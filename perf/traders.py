@@ -53,13 +53,13 @@ class Heard:
     refusals: np.ndarray  # without: answers of a gateway, never sequenced
 
 
-def configured(folder: Path) -> Config:
+def configured(folder: Path, gateways: int = 1) -> Config:
     """The ready market with its places in `folder`, in small segments, so that they roll while parts are killed."""
     ready = default()
     return dataclasses.replace(
         ready,
         place=Place(str(folder / "run"), str(folder / "data")),
-        gateway=(Gateway(tcp=""),),
+        gateway=tuple(Gateway(id=number, tcp="") for number in range(1, gateways + 1)),
         sequencer=dataclasses.replace(ready.sequencer, segment_mib=1),
         matcher=dataclasses.replace(ready.matcher, segment_mib=1),
         publisher=dataclasses.replace(ready.publisher, tcp="", snapshots_tcp=""),
@@ -79,10 +79,13 @@ class Trader:
         resume_from: int = 0,
         rate_per_s: int = 0,
     ) -> None:
+        doors = [ORDERS.at(each.id).endpoint(config.runtime_dir) for each in config.gateway]
+        first = SESSIONS.index(session) % len(doors)
+        doors = doors[first:] + doors[:first]  # as many at each gateway; every one knows them all
         self.session = session
         self.rate_per_s = rate_per_s  # 0: as fast as it goes
         self.broker = Broker(
-            ORDERS.at(1).endpoint(config.runtime_dir),
+            doors,
             session=session,
             account=session,
             window=max(WINDOW, int(rate_per_s * PATIENCE_S)),

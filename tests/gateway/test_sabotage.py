@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 from components.gateway import Gateway, checks
+from components.gateway.gateway import Connection
 from components.gateway.index import SessionIndex
 from components.gateway.uplink import Uplink
+from components.sequencer import Position, Sequencer, sequencer
 from tests.gateway import test_bad_input, test_sessions, test_uplink
 from tests.gateway.pipe import Exchange, limit, log_on
+from wire.dtypes import EXTENSION
 from wire.enums import Reason
 
-FAILURES = (AssertionError, ValueError, KeyError)
+FAILURES = (AssertionError, ValueError, LookupError)
 
 
 def test_the_repeat_check(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,3 +70,46 @@ def test_the_index_of_what_answered_a_ref(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(SessionIndex, "answers", lambda self, session, refs, below: nothing)
     with pytest.raises(FAILURES):
         test_sessions.test_a_repeat_is_answered_as_the_first_was_and_does_not_act()
+
+
+def test_the_fence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss is sequenced, and what the lost incarnation sends is taken all the same."""
+
+    def lose(self: Sequencer, number: int, gateway: sequencer._Gateway, why: str) -> None:
+        rows, nothing = sequencer._loss(number), np.zeros(0, EXTENSION)
+        self._append(sequencer._Part(number, gateway.incarnation, gateway.taken, rows, nothing))
+
+    monkeypatch.setattr(Sequencer, "_lose", lose)
+    for told in (
+        test_sessions.test_a_gateway_that_was_stopped_too_long_begins_anew_and_nothing_acts_twice,
+        test_sessions.test_a_log_on_of_a_fenced_incarnation_does_not_take_the_session_back,
+    ):
+        with pytest.raises(FAILURES):
+            told()
+
+
+def test_the_fence_in_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = Sequencer.__init__
+
+    def forget(self: Sequencer, position: Position, *rest: int) -> None:
+        known = tuple((number, incarnation, max(frame, 0)) for number, incarnation, frame in position.gateways)
+        begin(self, position._replace(gateways=known), *rest)
+
+    monkeypatch.setattr(Sequencer, "__init__", forget)
+    with pytest.raises(FAILURES):
+        test_sessions.test_the_fence_holds_when_the_sequencer_starts_again()
+
+
+def test_dropping_what_a_fenced_incarnation_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    def begin(self: Uplink, incarnation: int) -> None:
+        self._incarnation, self._beat = incarnation, True
+
+    monkeypatch.setattr(Uplink, "_begin", begin)
+    with pytest.raises(FAILURES):
+        test_sessions.test_a_gateway_that_was_stopped_too_long_begins_anew_and_nothing_acts_twice()
+
+
+def test_taking_nothing_behind_a_log_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Connection, "leaving", property(lambda self: False, lambda self, value: None))
+    with pytest.raises(FAILURES):
+        test_sessions.test_nothing_is_taken_behind_a_log_off()

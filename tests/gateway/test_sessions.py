@@ -10,7 +10,7 @@ from components.sequencer import Verdict
 from tests.gateway.pipe import MS, Exchange, cancel, frame, joined, limit, log_off, log_on, resent, status
 from wire.constants import HEARTBEAT, MAX_BATCH, RESENT
 from wire.enums import EventKind, Reason, Side
-from wire.frames import BROKER_FRAME, REPORT_FRAME
+from wire.frames import BROKER_FRAME, GATEWAY_FRAME, REPORT_FRAME
 
 A, B = b"\0aaaa", b"\0bbbb"
 
@@ -173,11 +173,10 @@ def test_the_fence_holds_when_the_sequencer_starts_again() -> None:
     opened(x, A)
     x.lose = lambda link: link == "frames"
     x.say(A, frame(1, limit(1)))
-    x.lose = lambda link: link == "acks"
+    held = x.gateway.uplink._unacked[0].frame
     silent(x)
     x.restart_sequencer()
-    x.run(turns=3, ms=300)
-    assert x.sequenced == [], "what the fenced incarnation sends again"
+    assert x.sequencer.offer(GATEWAY_FRAME.decode(held)) is Verdict.FENCED
     x.lose = lambda link: False
     x.run(turns=3, ms=300)
     assert joined(x.told(A))["reason"].tolist()[-1] == Reason.NOT_LOGGED_ON
