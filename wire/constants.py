@@ -30,4 +30,6 @@ MAX_BANDS = 12  # price bands of one instrument
 MAX_SCALE = 12  # decimal digits of a price, a quantity, an amount
 MAX_UNITS = (1 << 62) - 1  # of a price, a quantity, an amount: sums and differences of two never overflow
 
+MAX_GRACE_NS = 86_400 * 10**9  # of a session that is not open, before its orders are cancelled: a day
+
 MAX_BATCH = 4_096  # commands in one frame

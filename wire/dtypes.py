@@ -8,6 +8,7 @@ ORDER_TERMS = flat_dtype("OrderTerms")
 INSTRUMENT_TERMS = flat_dtype("InstrumentTerms")
 PRICE_BANDS = flat_dtype("PriceBands")
 PARTY_TERMS = flat_dtype("PartyTerms")
+SESSION_TERMS = flat_dtype("SessionTerms")
 
 EVENT = flat_dtype("Event")
 ACCEPTED_EVENT = flat_dtype("AcceptedEvent")
@@ -30,7 +31,7 @@ STATE_ACCOUNT = flat_dtype("StateAccount")
 STATE_SESSION = flat_dtype("StateSession")
 STATE_ORDER = flat_dtype("StateOrder")
 
-EXTENSION_VIEWS = (ORDER_TERMS, INSTRUMENT_TERMS, PRICE_BANDS, PARTY_TERMS)
+EXTENSION_VIEWS = (ORDER_TERMS, INSTRUMENT_TERMS, PRICE_BANDS, PARTY_TERMS, SESSION_TERMS)
 EVENT_VIEWS = (ACCEPTED_EVENT, REPLACED_EVENT, INSTRUMENT_EVENT, BAND_EVENT, PARTY_EVENT)
 
 assert COMMAND.itemsize == EXTENSION.itemsize == 64, "a command is 64 bytes: the byte budget rests on it"

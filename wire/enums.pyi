@@ -45,6 +45,7 @@ class ExtensionKind(IntEnum):
     INSTRUMENT_TERMS = 2
     PRICE_BANDS = 3
     PARTY_TERMS = 4
+    SESSION_TERMS = 5
 
 class Liquidity(IntEnum):
     NONE = 0
@@ -122,6 +123,7 @@ class Reason(IntEnum):
     REDUCED = 53
     TIMED_OUT = 54
     PARTY_MISSING = 55
+    DISCONNECTED = 56
 
 class Scope(IntEnum):
     NONE = 0

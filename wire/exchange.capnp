@@ -37,7 +37,7 @@ enum CommandKind {
   massCancel @4;
   tick @5;              # time passes: nothing else would tell the engine that a deadline is due
   endOfDay @6;          # Day orders of one symbol (0: of all) expire
-  openSession @7;       # log on or take over, from the gateway in `gateway`
+  openSession @7;       # log on or take over, from the gateway in `gateway`; extension: none or one SessionTerms
   closeSession @8;
   gatewayLost @9;       # every session of the gateway in `gateway` is fenced off
   addInstrument @10;    # extensions: InstrumentTerms, then PriceBands (1 to 12)
@@ -69,7 +69,7 @@ enum EventKind {
 
 enum Liquidity { none @0; maker @1; taker @2; }
 
-enum ExtensionKind { none @0; orderTerms @1; instrumentTerms @2; priceBands @3; partyTerms @4; }
+enum ExtensionKind { none @0; orderTerms @1; instrumentTerms @2; priceBands @3; partyTerms @4; sessionTerms @5; }
 
 # Why something did not happen, or why an order left the book. The number is the wire code and never changes.
 enum Reason {
@@ -134,6 +134,7 @@ enum Reason {
   reduced @53 $sentence("The quantity was reduced as asked; the order keeps its place.");
   timedOut @54 $sentence("No answer came in time: the outcome is not known, ask for the order's status.") $indefinite;
   partyMissing @55 $sentence("An account and a session need a firm.");
+  disconnected @56 $sentence("The session was not open for as long as its log-on allows, so its orders were cancelled.");
 }
 
 # ---------------------------------------------------------------------------------------------- commands
@@ -217,6 +218,15 @@ struct PartyTerms {       # of addAccount, addSession
   name0 @3 :Int64;
   name1 @4 :Int64;
   reserved1 @5 :Int64; reserved2 @6 :Int64; reserved3 @7 :Int64; reserved4 @8 :Int64; reserved5 @9 :Int64;
+}
+
+struct SessionTerms {     # of openSession: until it is opened again
+  kind @0 :Int16;
+  reserved0 @1 :Int16;
+  reserved1 @2 :Int32;
+  graceNs @3 :Int64;      # once the session has not been open for that long, its resting orders are cancelled
+  reserved2 @4 :Int64; reserved3 @5 :Int64; reserved4 @6 :Int64; reserved5 @7 :Int64; reserved6 @8 :Int64;
+  reserved7 @9 :Int64;
 }
 
 # ---------------------------------------------------------------------------------------------- events
@@ -540,6 +550,8 @@ struct StateSession {     # by id
   gateway @6 :Int16;      # 0: not open
   reserved0 @7 :Int16;
   reserved1 @8 :Int32;
+  graceNs @9 :Int64;      # of the last openSession; 0: orders stay
+  deadlineNs @10 :Int64;  # when the session's orders will be cancelled unless it is opened; 0: never
 }
 
 struct StateOrder {       # by symbol, buy before sell, best price first, then priority

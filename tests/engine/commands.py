@@ -17,8 +17,8 @@ import numpy as np
 from components.engine.readable import ReadableEngine
 from components.engine.readable.model import Instrument, Order, Session
 from tests.engine.groups import COMMAND_FIELDS, Draft, Group, apply, draft, extension, group_of
-from wire.constants import FUNDS, MAX_ACCOUNT, MAX_SESSION, MAX_SYMBOL, MAX_UNITS, RULES_VERSION
-from wire.dtypes import COMMAND, EXTENSION, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS
+from wire.constants import FUNDS, MAX_ACCOUNT, MAX_GRACE_NS, MAX_SESSION, MAX_SYMBOL, MAX_UNITS, RULES_VERSION
+from wire.dtypes import COMMAND, EXTENSION, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
 from wire.enums import CommandKind, OrderType, Scope, Side, TimeInForce
 from wire.units import pack_name
 
@@ -196,9 +196,9 @@ class Crowd:
             if self.seq == 0:
                 drafts = self.opening()
             else:
-                last = self.seq > commands - 20  # time stands at its end from here on
+                last = self.seq > commands - 100  # time stands at its end from here on
                 self.time_ns = INT64_MAX if last else self.next_time()
-                drafts = [self.command() for _ in range(self.size())]
+                drafts = [self.command(leaving=0.2 if last else 0.0) for _ in range(self.size())]
             group = group_of(drafts, drafts[0].number)
             events = apply(self.engine, group)
             self.remember(events)
@@ -248,10 +248,10 @@ class Crowd:
             draws.append(operator(CommandKind.OPEN_SESSION, session=number, gateway=GATEWAYS[number % 2]))
         return [self.finish(each) for each in draws]
 
-    def command(self) -> Draft:
-        """One command: what a sound client would send, and now and then not quite."""
+    def command(self, leaving: float) -> Draft:
+        """One command: what a sound client would send, and now and then not quite; so many close their session."""
         (action,) = self.chance.choices(self.actions, self.weights)
-        draw = action()
+        draw = self.close_session() if self.chance.random() < leaving else action()
         if self.chance.random() < 0.06:
             self.spoil(draw)
         return self.finish(draw)
@@ -268,7 +268,7 @@ class Crowd:
                 draw.fields[name] = value
             elif what < 0.8:
                 kind = self.chance.choice(list(CommandKind))
-                draw.extensions.append(extension(ORDER_TERMS, kind=kind % 5, min_qty=self.chance.randint(-1, 3)))
+                draw.extensions.append(extension(ORDER_TERMS, kind=kind % 6, min_qty=self.chance.randint(-1, 3)))
             elif what < 0.9 and draw.extensions:
                 draw.extensions.pop()
             elif draw.extensions:
@@ -407,13 +407,14 @@ class Crowd:
         return draw
 
     def resting_tif(self, terms: dict[str, int]) -> int:
-        """GTC, Day or GTD, with an expiry soon, later, or at the end of time."""
+        """GTC, Day or GTD, with an expiry soon, later, when something else is due, or at the end of time."""
         tif = self.chance.choice((TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD))
         if tif == TimeInForce.GTD:
             now = max(self.time_ns, self.engine._time_ns)
             soon = self.chance.choice((0, 1, 50, 1000, 1000, 10**6, 10**9, 10**15))
             later = min(now + soon, INT64_MAX)
-            terms["expire_ns"] = self.chance.choice((later,) * 9 + (INT64_MAX,))
+            due = max(self.engine.next_deadline_ns, later)
+            terms["expire_ns"] = self.chance.choice((later,) * 8 + (due, INT64_MAX))
         elif self.chance.random() < 0.005:
             terms["expire_ns"] = INT64_MAX
         return tif
@@ -541,7 +542,7 @@ class Crowd:
             fields |= {"session": 0, "client_ref": self.chance.randint(0, 1), "gateway": 0}
         if fields["scope"] == Scope.ACCOUNT:
             fields["account"] = self.an_account(session)
-            if self.chance.random() < 0.1:
+            if self.chance.random() < 0.15:
                 fields["account"] = self.chance.choice((0, 1, 2, 3, 777, MAX_ACCOUNT))
         if self.chance.random() < 0.85:
             fields["symbol"] = self.an_instrument().symbol if self.chance.random() < 0.95 else 777
@@ -569,9 +570,18 @@ class Crowd:
         if self.chance.random() < 0.05:
             session = 60_000
         gateway = self.chance.choice(GATEWAYS) if self.chance.random() < 0.95 else self.chance.choice((0, -1))
-        return operator(
+        draw = operator(
             CommandKind.OPEN_SESSION, session=session, gateway=gateway, client_ref=self.chance.randint(-1, 9)
         )
+        if self.chance.random() < 0.6:
+            grace_ns = self.chance.choice((1, self.chance.randint(1, 500), 10**5, 10**6, 10**9, MAX_GRACE_NS))
+            if self.chance.random() < 0.05:
+                grace_ns = self.chance.choice((0, -1, MAX_GRACE_NS + 1, INT64_MAX))
+            draw.extensions.append(extension(SESSION_TERMS, grace_ns=grace_ns))
+            if self.chance.random() < 0.05:
+                spoilt = extension(SESSION_TERMS, grace_ns=grace_ns, **{f"reserved{self.chance.randint(0, 7)}": 1})
+                draw.extensions = self.chance.choice(([spoilt], draw.extensions * 2, [extension(ORDER_TERMS)]))
+        return draw
 
     def close_session(self) -> Draw:
         """A log-off, from where the session is open or from elsewhere."""

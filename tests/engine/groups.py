@@ -22,6 +22,7 @@ from wire.dtypes import (
     PARTY_TERMS,
     PRICE_BANDS,
     REPLACED_EVENT,
+    SESSION_TERMS,
 )
 from wire.enums import (
     CommandKind,
@@ -49,6 +50,7 @@ EXTENSION_KINDS = {
     INSTRUMENT_TERMS: ExtensionKind.INSTRUMENT_TERMS,
     PRICE_BANDS: ExtensionKind.PRICE_BANDS,
     PARTY_TERMS: ExtensionKind.PARTY_TERMS,
+    SESSION_TERMS: ExtensionKind.SESSION_TERMS,
 }
 
 

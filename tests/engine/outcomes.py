@@ -78,7 +78,10 @@ POSSIBLE: dict[str, set[str]] = {
     | {"mass_cancelled"},
     "tick": rejected(R.NOT_PERMITTED) | {"nothing"},
     "end_of_day": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT) | cancelled(R.END_OF_DAY) | {"day_ended"},
-    "open_session": rejected(R.NOT_PERMITTED, R.UNKNOWN_SESSION, R.RESERVED_NOT_ZERO) | {"session_opened"},
+    "open_session": rejected(
+        R.NOT_PERMITTED, R.UNKNOWN_SESSION, R.RESERVED_NOT_ZERO, R.EXTENSION_MISMATCH, R.INVALID_TERMS
+    )
+    | {"session_opened"},
     "close_session": rejected(
         R.NOT_PERMITTED, R.UNKNOWN_SESSION, R.RESERVED_NOT_ZERO, R.SESSION_CLOSED, R.SESSION_MOVED
     )
@@ -99,7 +102,7 @@ POSSIBLE: dict[str, set[str]] = {
     | {"session_added"},
     "set_rules": rejected(R.NOT_PERMITTED, R.UNSUPPORTED_RULES) | {"rules_set"},
     "unknown": rejected(R.UNKNOWN_COMMAND),
-    "time": cancelled(R.EXPIRED),
+    "time": cancelled(R.EXPIRED, R.DISCONNECTED),
 }
 PAIRS: set[Pair] = {(kind, outcome) for kind, outcomes in POSSIBLE.items() for outcome in outcomes}
 _KNOWN = range(CommandKind.NEW_ORDER, CommandKind.SET_RULES + 1)
@@ -127,7 +130,7 @@ class Outcomes:
                 outcome += f" {Reason(reason).name}"
             if resting:
                 outcome += ", rests"
-            of_time = reason == Reason.EXPIRED
+            of_time = reason in (Reason.EXPIRED, Reason.DISCONNECTED)
             label = "time" if of_time else named(CommandKind, command) if command in _KNOWN else "unknown"
             self.counts[label, outcome] += count
         silent = np.setdiff1d(np.arange(len(group.commands)), events["command_seq"] - group.first_seq)

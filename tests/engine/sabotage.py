@@ -38,8 +38,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "an order lives through its expiry": (
         "engine",
-        "self._expiries[0][0] <= self._time_ns",
-        "self._expiries[0][0] < self._time_ns",
+        "self._timers[0][0] <= self._time_ns",
+        "self._timers[0][0] < self._time_ns",
     ),
     "time goes back": ("engine", "max(self._time_ns, time_ns)", "time_ns"),
     "funds buy part of a lot": ("engine", "affordable -= affordable %", "affordable -= 0 *"),
@@ -93,7 +93,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "a lost gateway's sessions stay open": (
         "engine",
-        "session.gateway = 0\n        self._emit(EventKind.GATEWAY_LOST",
+        "self._leave(session)\n        self._emit(EventKind.GATEWAY_LOST",
         "pass\n        self._emit(EventKind.GATEWAY_LOST",
     ),
     "a refusal by the fence is a report": ("engine", "if reason in FENCED_OFF:", "if not reason:"),
@@ -107,6 +107,43 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "require(session.gateway != 0, Reason.SESSION_CLOSED)  # 4",
         "session.client_ref += not session.gateway\n        require(session.gateway != 0, Reason.SESSION_CLOSED)",
     ),
+    "a session that stays away keeps its orders": (
+        "engine",
+        "own = [order for order in self._resting.values() if order.session is session]",
+        "own: list[Order] = []",
+    ),
+    "a log-on does not end the grace": (
+        "engine",
+        "        self._end_grace(step.session)\n        step.session.gateway",
+        "        step.session.gateway",
+    ),
+    "half a grace is enough": (
+        "engine",
+        "min(self._time_ns + session.grace_ns, LAST_NS)",
+        "min(self._time_ns + (session.grace_ns + 1) // 2, LAST_NS)",
+    ),
+    "a grace at the end of time ends at once": (
+        "engine",
+        "if session.grace_ns and deadline_ns > self._time_ns:",
+        "if session.grace_ns:",
+    ),
+    "a grace outlives the log-on that gave it": (
+        "engine",
+        "step.session.grace_ns = terms.grace_ns",
+        "step.session.grace_ns = terms.grace_ns or step.session.grace_ns",
+    ),
+    "a lost gateway starts no grace": (
+        "engine",
+        "        for session in cut_off:\n            self._leave(session)",
+        "        for session in cut_off:\n            session.gateway = 0",
+    ),
+    "graces end before orders expire": ("engine", "EXPIRY, GRACE = 0, 1", "EXPIRY, GRACE = 1, 0"),
+    "a disconnected session's orders go by price": (
+        "engine",
+        "in sorted(own, key=lambda order: order.order_id):",
+        "in sorted(own, key=lambda order: order.price):",
+    ),
+    "the longest grace is one too short": ("checks", "terms.grace_ns <= MAX_GRACE_NS", "terms.grace_ns < MAX_GRACE_NS"),
     "the end of the day takes GTD orders too": (
         "engine",
         "if order.tif == TimeInForce.DAY and",

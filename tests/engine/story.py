@@ -18,7 +18,7 @@ import numpy as np
 from components.engine.contract import Engine
 from tests.engine.groups import Draft, apply, draft, event_fields, extension, group_of, named
 from wire.constants import FROM_BOOK, FUNDS, RESTS
-from wire.dtypes import INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS
+from wire.dtypes import INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
 from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Reason, Scope, Side, TimeInForce
 from wire.units import pack_name
 
@@ -199,10 +199,11 @@ class Broker:
         """Cancel many."""
         return self.request(CommandKind.MASS_CANCEL, **{"scope": scope, **fields})
 
-    def log_on(self, gateway: int | None = None) -> Lines:
-        """Open the session, here or elsewhere."""
+    def log_on(self, gateway: int | None = None, grace_ns: int = 0) -> Lines:
+        """Open the session, here or elsewhere; with a grace its orders go when it stays closed for that long."""
         self.gateway = gateway if gateway is not None else self.gateway
-        return self.request(CommandKind.OPEN_SESSION, client_ref=0)
+        terms = [extension(SESSION_TERMS, grace_ns=grace_ns)] if grace_ns else []
+        return self.request(CommandKind.OPEN_SESSION, *terms, client_ref=0)
 
     def log_off(self, **fields: int) -> Lines:
         """Close the session."""

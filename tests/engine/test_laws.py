@@ -16,11 +16,11 @@ import pytest
 
 from components.engine.contract import Engine
 from components.engine.readable import ReadableEngine
-from tests.engine.commands import Crowd
+from tests.engine.commands import INT64_MAX, Crowd
 from tests.engine.groups import COMMAND_FIELDS, Draft, Group, apply, drafts_of, event_fields, resplit
 from tests.engine.sabotage import broken
 from wire.constants import FROM_BOOK, FUNDS, RESTS
-from wire.dtypes import EVENT, ORDER_TERMS
+from wire.dtypes import EVENT, ORDER_TERMS, SESSION_TERMS
 from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Reason, Side, TimeInForce
 
 Event = dict[str, int]
@@ -68,6 +68,10 @@ class Auditor:
         self.orders: dict[int, Known] = {}
         self.books: dict[tuple[int, int], dict[int, list[int]]] = defaultdict(dict)  # (symbol, side): price: ids
         self.maker: Event | None = None
+        self.open_at: dict[int, int] = {}  # gateway by session
+        self.graces: dict[int, int] = {}  # by session, as its last log-on said
+        self.deadlines: dict[int, int] = {}  # by session that is not open
+        self.gone: dict[int, int] = {}  # session: the last order cancelled since its deadline
 
     def read(self, group: Group, events: np.ndarray) -> None:
         """One group and its events."""
@@ -86,7 +90,7 @@ class Auditor:
     def command(self, draft: Draft, told: list[Event]) -> None:
         """One command and all that came of it."""
         fields = dict(zip(COMMAND_FIELDS, draft.fields, strict=True))
-        answers = [event for event in told if event["reason"] != Reason.EXPIRED]
+        answers = [event for event in told if event["reason"] not in (Reason.EXPIRED, Reason.DISCONNECTED)]
         if fields["kind"] != CommandKind.TICK:
             assert answers, "every command is answered, but for a tick"
         for event in told:
@@ -122,6 +126,18 @@ class Auditor:
         match event["kind"]:
             case EventKind.SESSION_ADDED:
                 self.sessions.add(event["id"])
+            case EventKind.SESSION_OPENED:
+                session = event["session"]
+                self.open_at[session] = event["gateway"]
+                terms = np.frombuffer(draft.extensions[0], SESSION_TERMS)[0] if draft.extensions else None
+                self.graces[session] = int(terms["grace_ns"]) if terms is not None else 0
+                self.deadlines.pop(session, None)
+            case EventKind.SESSION_CLOSED:
+                self.left(event["session"], event["time_ns"])
+            case EventKind.GATEWAY_LOST:
+                lost = [session for session, gateway in self.open_at.items() if gateway == event["gateway"]]
+                for session in lost:
+                    self.left(session, event["time_ns"])
             case EventKind.INSTRUMENT_ADDED:
                 self.instruments[event["symbol"]] = event
             case EventKind.ACCEPTED:
@@ -176,6 +192,13 @@ class Auditor:
 
     def cancelled(self, event: Event) -> None:
         order = self.known(event)
+        if event["reason"] == Reason.DISCONNECTED:
+            session = event["session"]
+            assert session not in self.open_at, "only who is away is disconnected"
+            assert event["time_ns"] >= self.deadlines[session], "nobody is disconnected before the grace is over"
+            assert event["order_id"] > self.gone.get(session, 0), "in the order of order_id"
+            assert (event["request_ref"], event["leaves_qty"], event["gateway"]) == (0, 0, 0)
+            self.gone[session] = event["order_id"]
         assert event["qty"] > 0 or order.funds
         assert (event["reason"] == Reason.REDUCED) == (event["leaves_qty"] > 0)
         order.leaves -= event["qty"]
@@ -234,6 +257,13 @@ class Auditor:
             del levels[order.price]
         order.rests = False
 
+    def left(self, session: int, time_ns: int) -> None:
+        """The session is not open any more; its grace, if it has one, begins."""
+        del self.open_at[session]
+        if self.graces[session] and time_ns < INT64_MAX:
+            self.deadlines[session] = min(time_ns + self.graces[session], INT64_MAX)
+            self.gone.pop(session, None)
+
     # ---------------------------------------------------------------------------------- laws
 
     def was_next(self, event: Event, order: Known) -> None:
@@ -274,11 +304,13 @@ class Auditor:
         assert improving == sorted(improving), "best price first"
 
     def in_date(self, time_ns: int) -> None:
-        """Nobody trades with an order that is over."""
+        """Nobody trades with an order that is over, or with one whose session has been away for too long."""
         for levels in self.books.values():
             for order_id in (order_id for ids in levels.values() for order_id in ids):
                 expire_ns = self.orders[order_id].expire_ns
                 assert expire_ns == 0 or expire_ns > time_ns, "an order lives on past its expiry"
+                deadline_ns = self.deadlines.get(self.orders[order_id].accepted["session"])
+                assert deadline_ns is None or deadline_ns > time_ns, "an order lives on past its session's grace"
 
     def compare(self, engine: Engine) -> None:
         """The books built from events are those that the engine has."""
@@ -366,6 +398,23 @@ def test_the_auditor_notices_a_forged_event(lives: dict[int, list[Group]], forge
     told[place][name][index] += more
     with pytest.raises((AssertionError, KeyError)):
         audited(groups, told)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "law"),
+    [
+        ("a session that stays away keeps its orders", "past its session's grace"),
+        ("a log-on does not end the grace", "only who is away"),
+        ("half a grace is enough", "before the grace is over"),
+        ("a disconnected session's orders go by price", "order of order_id"),
+        ("a refusal by the fence is a report", "no report"),
+    ],
+)
+def test_the_auditor_notices_a_broken_fence_or_grace(mistake: str, law: str) -> None:
+    engine = broken(mistake)()
+    groups = [group for group, _ in Crowd(204).play(4_000)]
+    with pytest.raises(AssertionError, match=law):
+        audited(groups, (apply(engine, group) for group in groups))
 
 
 def test_the_auditor_notices_who_was_passed_over(lives: dict[int, list[Group]]) -> None:

@@ -7,19 +7,20 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from components.engine.contract import BrokenInvariant, Engine
+from components.engine.contract import MIN_EVENT_CAPACITY, BrokenInvariant, Engine
 from tests.engine.commands import EDGES
 from tests.engine.groups import apply, draft, extension, group_of
 from tests.engine.story import DAY, FOK, GTD, IOC, MARKET, Broker, Venue
 from wire.constants import (
     FUNDS,
     MAX_ACCOUNT,
+    MAX_GRACE_NS,
     MAX_SESSION,
     MAX_SYMBOL,
     MAX_UNITS,
     RULES_VERSION,
 )
-from wire.dtypes import COMMAND, EXTENSION, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS
+from wire.dtypes import COMMAND, EXTENSION, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
 from wire.enums import CommandKind, Scope, Side
 from wire.units import pack_name
 
@@ -590,6 +591,179 @@ def test_a_lost_gateway_closes_its_sessions(venue: Venue, alice: Broker, bob: Br
     assert venue.operator(CommandKind.GATEWAY_LOST, gateway=1) == ["exchange gateway_lost"]
     assert venue.operator(CommandKind.GATEWAY_LOST, gateway=0) == ["exchange rejected NOT_PERMITTED"]
     assert len(venue.book()[0]) == 2, "orders stay"
+
+
+def test_orders_go_when_a_session_stays_away(venue: Venue, alice: Broker, bob: Broker) -> None:
+    venue.list_instrument(2)
+    alice.log_on(grace_ns=100)
+    alice.buy(5, at=99)
+    alice.sell(4, at=101, symbol=2)
+    alice.buy(3, at=98)
+    alice.replace(1, 6, at=97)  # now behind the others at any price, and still the oldest order
+    bob.sell(1, at=99)
+    bob.sell(1, at=98)
+    assert alice.log_off() == ["alice session_closed"]
+    last = alice.report_seq()
+    assert venue.engine.next_deadline_ns == 1100
+    assert venue.passes(1099) == []
+    assert bob.sell(1, at=97)[1] == "alice 3 executed 1 @ 98, leaves 1, cum 2, maker, from book, rests", "until then"
+    assert venue.passes(1100) == [
+        "alice 1 cancelled DISCONNECTED 6 @ 97, from book",
+        "alice 2 cancelled DISCONNECTED 4 @ 101, from book",
+        "alice 3 cancelled DISCONNECTED 1 @ 98, cum 2, from book",
+    ]
+    assert [event["report_seq"] for event in venue.events] == [last + 2, last + 3, last + 4]
+    assert all(event["request_ref"] == event["gateway"] == 0 for event in venue.events)
+    assert venue.book() == ([], [("bob 1", 99, 1)])
+    assert venue.engine.next_deadline_ns == 0, "once"
+    assert venue.passes(10_000) == []
+    assert alice.log_on() == ["alice session_opened"]
+    assert alice.buy(1, at=1) == ["alice 5 accepted 1 @ 1, leaves 1, rests"]
+
+
+def test_a_session_that_comes_back_in_time_keeps_its_orders(venue: Venue, alice: Broker) -> None:
+    alice.log_on(grace_ns=100)
+    alice.buy(5, at=99)
+    alice.log_off()
+    venue.time_ns = 1099
+    assert alice.log_on(gateway=2, grace_ns=50) == ["alice session_opened"]
+    assert venue.passes(1100) == []
+    assert venue.engine.next_deadline_ns == 0
+    alice.log_on(gateway=3, grace_ns=70)  # a take-over is no absence; the last log-on's grace holds
+    assert alice.log_off(gateway=2) == ["alice rejected SESSION_MOVED"]
+    assert venue.engine.next_deadline_ns == 0, "whoever is refused closes nothing"
+    alice.log_off()
+    assert venue.engine.next_deadline_ns == 1170
+    alice.log_on()
+    alice.log_off()
+    assert venue.engine.next_deadline_ns == 0, "a log-on without terms: orders stay"
+    assert venue.passes(5000) == []
+    assert venue.book() == ([("alice 1", 99, 5)], [])
+
+
+def test_a_log_on_at_the_deadline_comes_too_late(venue: Venue, alice: Broker) -> None:
+    alice.log_on(grace_ns=100)
+    alice.buy(5, at=99)
+    alice.log_off()
+    venue.time_ns = 1100
+    assert alice.log_on() == ["alice 1 cancelled DISCONNECTED 5 @ 99, from book", "alice session_opened"]
+    assert venue.events[1]["report_seq"] == venue.events[0]["report_seq"], "the log-on tells of it"
+
+
+def test_a_lost_gateway_starts_the_count(venue: Venue, alice: Broker, bob: Broker, carol: Broker) -> None:
+    alice.log_on(grace_ns=100)
+    bob.log_on(grace_ns=100)
+    carol.log_on(gateway=2, grace_ns=100)
+    carol.buy(1, at=1)
+    bob.buy(1, at=1)
+    alice.buy(1, at=1)
+    assert venue.operator(CommandKind.GATEWAY_LOST, gateway=1) == ["exchange gateway_lost 2"]
+    assert venue.passes(1100) == [
+        "alice 1 cancelled DISCONNECTED 1 @ 1, from book",
+        "bob 1 cancelled DISCONNECTED 1 @ 1, from book",
+    ]
+    assert venue.passes(9000) == []
+    assert venue.book() == ([("carol 1", 1, 1)], [])
+
+
+def test_graces_and_expiries_stand_in_one_queue(venue: Venue, alice: Broker, bob: Broker, carol: Broker) -> None:
+    for broker, grace_ns in ((alice, 300), (bob, 200), (carol, 200)):
+        broker.log_on(grace_ns=grace_ns)
+    carol.buy(1, at=3)
+    bob.buy(1, at=4)
+    alice.buy(1, at=5, tif=GTD, expire_ns=1200)
+    carol.buy(1, at=5, tif=GTD, expire_ns=1200)
+    bob.buy(1, at=5, tif=GTD, expire_ns=1201)
+    alice.buy(1, at=5, tif=GTD, expire_ns=1199)
+    for broker in (carol, bob, alice):
+        broker.log_off()
+    assert [venue.engine.next_deadline_ns, venue.passes(5000)] == [
+        1199,
+        [
+            "alice 2 cancelled EXPIRED 1 @ 5, from book",  # 1199
+            "alice 1 cancelled EXPIRED 1 @ 5, from book",  # 1200: expiries before graces, in the order of their ids
+            "carol 2 cancelled EXPIRED 1 @ 5, from book",
+            "bob 1 cancelled DISCONNECTED 1 @ 4, from book",  # then sessions in the order of theirs
+            "bob 2 cancelled DISCONNECTED 1 @ 5, from book",  # it would have expired at 1201
+            "carol 1 cancelled DISCONNECTED 1 @ 3, from book",
+        ],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("records", "reason"),
+    [
+        ([{"grace_ns": 1}], ""),
+        ([{"grace_ns": MAX_GRACE_NS}], ""),
+        ([{"grace_ns": MAX_GRACE_NS + 1}], "INVALID_TERMS"),
+        ([{"grace_ns": INT64_MAX}], "INVALID_TERMS"),
+        ([{"grace_ns": 0}], "INVALID_TERMS"),
+        ([{"grace_ns": -1}], "INVALID_TERMS"),
+        ([{"grace_ns": 1, "kind": 4}], "EXTENSION_MISMATCH"),
+        ([{"grace_ns": 0, "kind": 4}], "EXTENSION_MISMATCH"),
+        *(([{"grace_ns": 1, f"reserved{number}": -1}], "EXTENSION_MISMATCH") for number in range(8)),
+        ([{"grace_ns": 1}, {"grace_ns": 1}], "EXTENSION_MISMATCH"),
+    ],
+)
+def test_the_terms_of_a_session(venue: Venue, alice: Broker, records: list[dict[str, int]], reason: str) -> None:
+    alice.log_on(grace_ns=7)
+    terms = [extension(SESSION_TERMS, **fields) for fields in records]
+    before = venue.engine.canonical().sessions
+    told = alice.request(CommandKind.OPEN_SESSION, *terms, client_ref=0, gateway=3)
+    assert told == [f"alice rejected {reason}" if reason else "alice session_opened"]
+    after = venue.engine.canonical().sessions
+    if reason:
+        before["report_seq"] += 1
+        assert before.tobytes() == after.tobytes(), "nothing but its report"
+    else:
+        assert (after["gateway"][0], after["grace_ns"][0]) == (3, records[0]["grace_ns"])
+    odd = extension(SESSION_TERMS, grace_ns=1, kind=9)
+    assert alice.request(CommandKind.OPEN_SESSION, odd, client_ref=0, qty=1) == ["alice rejected RESERVED_NOT_ZERO"]
+    assert alice.request(CommandKind.OPEN_SESSION, odd, client_ref=0, gateway=0) == ["alice rejected NOT_PERMITTED"]
+    assert alice.request(CommandKind.CLOSE_SESSION, terms[0], client_ref=0) == ["alice rejected RESERVED_NOT_ZERO"]
+
+
+def test_a_grace_near_the_end_of_time(venue: Venue, alice: Broker, bob: Broker) -> None:
+    for broker in (alice, bob):
+        broker.log_on(grace_ns=100)
+        broker.buy(1, at=1)
+    venue.time_ns = INT64_MAX - 50
+    alice.log_off()
+    assert venue.engine.next_deadline_ns == INT64_MAX
+    venue.time_ns = INT64_MAX
+    assert bob.log_off() == ["alice 1 cancelled DISCONNECTED 1 @ 1, from book", "bob session_closed"]
+    assert venue.engine.next_deadline_ns == 0, "no time will pass any more"
+    assert venue.passes(INT64_MAX) == []
+    assert venue.book() == ([("bob 1", 1, 1)], [])
+
+
+def test_a_grace_in_a_snapshot(venue: Venue, make_engine: Callable[[], Engine], alice: Broker) -> None:
+    alice.log_on(grace_ns=100)
+    alice.buy(1, at=1)
+    alice.log_off()
+    snapshot = venue.engine.snapshot()
+    venue.engine = make_engine()
+    venue.engine.restore(snapshot)
+    assert venue.engine.next_deadline_ns == 1100
+    assert venue.passes(1100) == ["alice 1 cancelled DISCONNECTED 1 @ 1, from book"]
+
+
+def test_many_sessions_with_many_orders(venue: Venue, make_engine: Callable[[int], Engine]) -> None:
+    """More graces than a fresh engine has timers, more cancellations than the event buffer holds."""
+    venue = Venue(make_engine(MIN_EVENT_CAPACITY))
+    brokers = [venue.broker(f"broker {number}") for number in range(1, 151)]
+    for broker in brokers:
+        broker.log_on(grace_ns=100)
+        broker.buy(1, at=1)
+        broker.buy(1, at=2)
+    for _ in range(40):  # what a session leaves behind in the queue when it comes back
+        brokers[-1].log_off()
+        brokers[-1].log_on(grace_ns=100)
+    assert venue.operator(CommandKind.GATEWAY_LOST, gateway=1) == ["exchange gateway_lost 150"]
+    brokers[0].log_on()
+    wanted = [f"broker {i} {ref} cancelled DISCONNECTED 1 @ {ref}, from book" for i in range(2, 151) for ref in (1, 2)]
+    assert venue.passes(1100) == wanted
+    assert venue.book() == ([("broker 1 2", 2, 1), ("broker 1 1", 1, 1)], [])
 
 
 def test_who_may_send_what(venue: Venue, alice: Broker) -> None:

@@ -11,7 +11,7 @@ from wire.state import STATE_DTYPES, CanonicalState, state_hash
 
 STRUCTS = ["StateEngine", "StateInstrument", "StateBand", "StateAccount", "StateSession", "StateOrder"]
 COUNTS = [1, 2, 3, 2, 2, 4]
-KEPT = "b0c47373902a68365110a2d91c4c9df4c94021e7c3a55b830664d99c10fed025"
+KEPT = "6c01b0b45df0b77a76eaddf1e04a7e344694908789ce85b58425472f81ee712d"
 
 
 def sample() -> CanonicalState:

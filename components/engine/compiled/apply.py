@@ -43,8 +43,8 @@ from components.engine.compiled.state import (
     sessions_of,
     timers_of,
 )
-from components.engine.compiled.sweeping import end_of_day, expire_orders, go_on, mass_cancel
-from components.engine.compiled.timers import compact_timers, next_deadline
+from components.engine.compiled.sweeping import end_of_day, go_on, let_time_pass, mass_cancel
+from components.engine.compiled.timers import compact_timers, has_timer_room, next_deadline
 from components.engine.compiled.trading import cancel, find_target, new_order, replace
 from components.engine.compiled.venue import (
     add_account,
@@ -71,7 +71,7 @@ def apply_group(s: int) -> Word:
     if head["index"] == 0 and head["stage"] == FRESH:
         if not extensions_add_up(s):
             return BROKEN
-        if expire_orders(s) != DONE:
+        if let_time_pass(s) != DONE:
             return EVENTS_FULL
     commands = commands_of(s)
     while head["index"] < len(commands):
@@ -180,8 +180,8 @@ def has_state_room(s: int, command: np.void) -> bool:
             return False
         head["safe_orders"] -= 1
         return ladder_fits(s, command)
-    if kind >= CommandKind.ADD_INSTRUMENT:
-        return id_fits(s, command)
+    if kind >= CommandKind.CLOSE_SESSION:
+        return rare_fits(s, command)
     return True
 
 
@@ -189,8 +189,7 @@ def has_state_room(s: int, command: np.void) -> bool:
 def count_safe_orders(s: int) -> bool:
     """How many more orders fit for certain: each takes at most a slot, a level, two map entries and a timer."""
     head = head_of(s)
-    if head["timers_used"] > 2 * head["timers_live"] + 64:
-        compact_timers(s)
+    compact_timers(s)
     safe = len(orders_of(s)) - head["orders_live"] - 1  # a taker in hand has a slot too
     safe = min(safe, len(levels_of(s)) - head["levels_live"])
     safe = min(safe, len(ids_of(s)) // 2 - head["orders_live"])
@@ -220,9 +219,14 @@ def ladder_fits(s: int, command: np.void) -> bool:
 
 
 @cold_kernel
-def id_fits(s: int, command: np.void) -> bool:
-    """Whether the tables reach the id that an add command names; one out of the venue's range is refused anyway."""
+def rare_fits(s: int, command: np.void) -> bool:
+    """Whether the tables reach the id that an add command names (one out of the venue's range is refused anyway), and
+    every session that is closed has a timer."""
     kind = command["kind"]
+    if kind == CommandKind.CLOSE_SESSION:
+        return has_timer_room(s, 1)
+    if kind == CommandKind.GATEWAY_LOST:
+        return has_timer_room(s, head_of(s)["sessions"])
     if kind == CommandKind.ADD_INSTRUMENT:
         return reaches(s, command["symbol"], MAX_SYMBOL, len(books_of(s)), NEED_BOOKS)
     if kind == CommandKind.ADD_ACCOUNT:

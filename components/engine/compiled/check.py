@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.engine.compiled.state import FRESH, NONE
+from components.engine.compiled.state import EXPIRY, FRESH, GRACE, NONE
 from components.engine.contract import BrokenInvariant
+from wire.constants import MAX_GRACE_NS
 from wire.enums import TimeInForce
 
 
@@ -98,12 +99,21 @@ def _check_threads(arrays: dict[str, np.ndarray], table: str, name: str, live: s
 def _check_timers(arrays: dict[str, np.ndarray], live: set[int]) -> None:
     head, orders = arrays["head"][0], arrays["orders"]
     timers = arrays["timers"][: head["timers_used"]]
-    keys = [(int(t["expire_ns"]), int(t["order_id"])) for t in timers]
+    keys = [(int(t["due_ns"]), int(t["kind"]), int(t["id"])) for t in timers]
     _demand(all(keys[(i - 1) // 2] <= keys[i] for i in range(1, len(keys))), "the timers are not a heap")
     gtd = [orders[i] for i in live if orders[i]["tif"] == TimeInForce.GTD]
-    dated = {(int(order["expire_ns"]), int(order["order_id"])) for order in gtd}
+    dated = {(int(order["expire_ns"]), EXPIRY, int(order["order_id"])) for order in gtd}
     _demand(dated <= set(keys), "a GTD order has no timer")
-    _demand(len(dated) == head["timers_live"], "GTD orders are not counted as they stand")
+    sessions = arrays["sessions"]
+    away = np.flatnonzero(sessions["deadline_ns"])
+    graces = {(int(sessions["deadline_ns"][i]), GRACE, int(i)) for i in away}
+    _demand(graces <= set(keys), "a session in grace has no timer")
+    _demand(len(dated) + len(graces) == head["timers_live"], "timers are not counted as they stand")
+    _demand(bool((sessions["gateway"][away] == 0).all()), "an open session is in grace")
+    _demand(bool((sessions["grace_ns"][away] > 0).all()), "a session is in a grace that it does not have")
+    _demand(bool((sessions["deadline_ns"][away] > head["time_ns"]).all()), "a session's grace is over")
+    graces_ns = sessions["grace_ns"]
+    _demand(bool(((graces_ns >= 0) & (graces_ns <= MAX_GRACE_NS)).all()), "a session has a grace that is not allowed")
 
 
 def _check_pool(records: np.ndarray, first_free: int, used: int, live: int, name: str) -> None:

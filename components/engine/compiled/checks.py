@@ -213,11 +213,16 @@ def check_new_order(s: int, command: np.void) -> Word:
 @kernel
 def only_target(command: np.void) -> bool:
     """Whether a cancel or replace leaves at zero what it has no use for, price aside."""
+    return no_words(command) and command["extensions"] == 0
+
+
+@kernel
+def no_words(command: np.void) -> bool:
+    """Whether the fields that say what an order is are zero, price and quantity aside."""
     return (
         command["stp"] == 0
         and command["scope"] == 0
         and command["flags"] == 0
-        and command["extensions"] == 0
         and command["symbol"] == 0
         and command["side"] == 0
         and command["order_type"] == 0
@@ -244,9 +249,9 @@ def only_scope(command: np.void) -> bool:
 
 @kernel
 def only_session(command: np.void) -> bool:
-    """The same for opening and closing a session: the ref is a token."""
+    """The same for opening and closing a session, extensions aside: the ref is a token."""
     return (
-        only_target(command)
+        no_words(command)
         and command["order_id"] == 0
         and command["target_ref"] == 0
         and command["price"] == 0

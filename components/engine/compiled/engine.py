@@ -21,6 +21,7 @@ from components.engine.compiled.state import (
     NEED_BOOKS,
     NEED_ROOM,
     NEED_SESSIONS,
+    NEED_TIMERS,
     STATE_ARRAYS,
     WORD,
     empty_state,
@@ -83,7 +84,7 @@ class CompiledEngine:
 
     @property
     def next_deadline_ns(self) -> int:
-        """When the next resting order expires; 0 when none will."""
+        """When time alone changes something next: an order expires or a session's grace ends; 0: never."""
         return int(doors.next_deadline_entry(self._table.address))
 
     def apply(
@@ -173,12 +174,14 @@ class CompiledEngine:
             self._reach("accounts", 1)
         elif needed == NEED_SESSIONS:
             self._reach("sessions", 1)
+        elif needed == NEED_TIMERS:
+            self._reach("timers", 1)
         else:
             self._grow_orders()
         self._adopt(self._arrays)
 
     def _reach(self, name: str, rows_per_id: int) -> None:
-        """Double a table until it holds the needed id."""
+        """Double a table until it holds the needed id, or is longer than needed."""
         length = len(self._arrays[name]) // rows_per_id
         while length <= self._number("needed_id"):
             length *= 2

@@ -6,6 +6,7 @@ import numpy as np
 
 from components.engine.compiled.ladder import level_for, remove_level
 from components.engine.compiled.state import (
+    EXPIRY,
     NONE,
     account_at,
     head_of,
@@ -101,7 +102,7 @@ def index_order(s: int, slot: Word) -> None:
     order["indexed"] = 1
     head_of(s)["orders_live"] += 1
     if order["tif"] == TimeInForce.GTD:
-        add_timer(s, order["expire_ns"], order["order_id"], slot)
+        add_timer(s, order["expire_ns"], EXPIRY, order["order_id"], slot)
 
 
 @kernel

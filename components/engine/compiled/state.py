@@ -10,7 +10,8 @@
     books     per symbol: the instrument's terms        bands     its ticks and lots
     accounts, sessions   by id: a look-up is one load
     ids, refs hash maps: order id -> slot; (session, client ref) -> slot
-    timers    a binary heap of (expiry, order id) for GTD orders; entries of dead orders are skipped when they surface
+    timers    a binary heap of what time will do: (when, EXPIRY, order id) for GTD orders, (when, GRACE, session) for
+              sessions that are not open; entries that nothing waits for any more are skipped when they surface
 
 Numbers of slots, levels and symbols are indices; -1 is none. Side, as an index, is 0 for buy and 1 for sell.
 """
@@ -34,6 +35,7 @@ from wire.dtypes import (
     PARTY_EVENT,
     PARTY_TERMS,
     PRICE_BANDS,
+    SESSION_TERMS,
     STATE_ORDER,
 )
 
@@ -55,7 +57,7 @@ HEAD = np.dtype(
         ("levels_live", "<i8"),
         ("ladder_used", "<i8"),
         ("timers_used", "<i8"),
-        ("timers_live", "<i8"),
+        ("timers_live", "<i8"),  # those that something waits for
         ("symbols", "<i8"),  # highest symbol, account, session that exist
         ("accounts", "<i8"),
         ("sessions", "<i8"),
@@ -78,7 +80,7 @@ HEAD = np.dtype(
         # what the caller is told
         ("written", "<i8"),  # events in the buffer
         ("needed_table", "<i8"),  # with NEED_ROOM: NEED_ORDERS, NEED_BOOKS, ...
-        ("needed_id", "<i8"),  # the id that it must reach
+        ("needed_id", "<i8"),  # the id or length that it must reach
     ]
 )
 
@@ -151,9 +153,13 @@ SESSION = np.dtype(
         ("report_seq", "<i8"),
         ("name0", "<i8"),
         ("name1", "<i8"),
+        ("grace_ns", "<i8"),  # of the last openSession
+        ("deadline_ns", "<i8"),  # when the grace ends; 0: it does not
     ]
 )
-TIMER = np.dtype([("expire_ns", "<i8"), ("order_id", "<i8"), ("slot", "<i8")])
+TIMER = np.dtype([("due_ns", "<i8"), ("id", "<i8"), ("kind", "<i4"), ("slot", "<i4")])
+EXPIRY = 0  # of the order `id` in `slot`
+GRACE = 1  # of the session `id`
 WORD = np.dtype(np.int64)
 
 # The arrays that are the state, in the order of their columns in the state table.
@@ -200,6 +206,7 @@ order_terms_at = table_record(COLUMNS["extensions"], ORDER_TERMS)
 instrument_terms_at = table_record(COLUMNS["extensions"], INSTRUMENT_TERMS)
 price_bands_at = table_record(COLUMNS["extensions"], PRICE_BANDS)
 party_terms_at = table_record(COLUMNS["extensions"], PARTY_TERMS)
+session_terms_at = table_record(COLUMNS["extensions"], SESSION_TERMS)
 events_of = table_array(COLUMNS["events"], EVENT)
 event_at = table_record(COLUMNS["events"], EVENT)
 instrument_event_at = table_record(COLUMNS["events"], INSTRUMENT_EVENT)
@@ -222,6 +229,7 @@ NEED_ORDERS = 0  # slots, levels, map entries, timers or ladder
 NEED_BOOKS = 1
 NEED_ACCOUNTS = 2
 NEED_SESSIONS = 3
+NEED_TIMERS = 4
 
 # Stages of a step that came back before it was done.
 FRESH = 0

@@ -1,4 +1,4 @@
-"""Commands that end many orders: mass cancel, end of day, expiry. Each goes from order to order with its place kept in
+"""What ends many orders: mass cancel, end of day, time. Each goes from order to order with its place kept in
 the head, so that it can stop wherever the event buffer is full and go on later with the same result."""
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from components.engine.compiled.matching import has_event_room
 from components.engine.compiled.state import (
     DONE,
     EVENTS_FULL,
+    EXPIRY,
     FRESH,
     NONE,
     THREAD_ACCOUNT,
@@ -27,7 +28,7 @@ from components.engine.compiled.state import (
     side_at,
     timer_at,
 )
-from components.engine.compiled.timers import pop_timer, timer_is_live
+from components.engine.compiled.timers import end_grace, pop_timer, timer_is_live
 from components.engine.compiled.trading import cancel_whole
 from components.kernels.kernel import Word, cold_kernel
 from wire.enums import CommandKind, EventKind, Reason, Scope, Side, TimeInForce
@@ -251,15 +252,22 @@ def walk_books(s: int, command: np.void) -> Word:
 
 
 @cold_kernel
-def expire_orders(s: int) -> Word:
-    """Cancel every GTD order whose time has come, by expiry and then by id."""
+def let_time_pass(s: int) -> Word:
+    """Cancel every GTD order whose time has come, and the orders of every session whose grace ends, as timers say."""
     head = head_of(s)
-    while head["timers_used"] > 0 and timer_at(s, 0)["expire_ns"] <= head["time_ns"]:
+    while head["timers_used"] > 0 and timer_at(s, 0)["due_ns"] <= head["time_ns"]:
         if not has_event_room(s):
             return EVENTS_FULL
-        live = timer_is_live(s, 0)
-        slot = timer_at(s, 0)["slot"]
-        pop_timer(s)
-        if live:
+        timer = timer_at(s, 0)
+        if not timer_is_live(s, 0):
+            pop_timer(s)
+        elif timer["kind"] == EXPIRY:
+            slot = timer["slot"]
+            pop_timer(s)
             cancel_whole(s, slot, Reason.EXPIRED, 0)
+        elif session_at(s, timer["id"])["first"] != NONE:  # one order a round: its timer stays until all are gone
+            cancel_whole(s, session_at(s, timer["id"])["first"], Reason.DISCONNECTED, 0)
+        else:
+            end_grace(s, timer["id"])
+            pop_timer(s)
     return DONE

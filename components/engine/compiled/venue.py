@@ -23,7 +23,9 @@ from components.engine.compiled.state import (
     party_terms_at,
     price_bands_at,
     session_at,
+    session_terms_at,
 )
+from components.engine.compiled.timers import end_grace, start_grace
 from components.kernels.kernel import Word, cold_kernel
 from components.kernels.wide import (
     LIMB,
@@ -33,7 +35,16 @@ from components.kernels.wide import (
     wide_product,
     wide_times_power_of_ten,
 )
-from wire.constants import MAX_ACCOUNT, MAX_BANDS, MAX_SCALE, MAX_SESSION, MAX_SYMBOL, MAX_UNITS, RULES_VERSION
+from wire.constants import (
+    MAX_ACCOUNT,
+    MAX_BANDS,
+    MAX_GRACE_NS,
+    MAX_SCALE,
+    MAX_SESSION,
+    MAX_SYMBOL,
+    MAX_UNITS,
+    RULES_VERSION,
+)
 from wire.enums import EventKind, ExtensionKind, Reason
 
 _BANDS_PER_RECORD = 2
@@ -53,21 +64,51 @@ def session_event(s: int, kind: Word, command: np.void) -> None:
 @cold_kernel
 def open_session(s: int, command: np.void) -> Word:
     """Log on, or take over from wherever the session was open."""
-    if not only_session(command):
-        rejected_event(s, command, Reason.RESERVED_NOT_ZERO, 0, 0)
-    elif command["gateway"] <= 0:
-        rejected_event(s, command, Reason.NOT_PERMITTED, 0, 0)
-    else:
-        session_at(s, command["session"])["gateway"] = command["gateway"]
-        session_event(s, EventKind.SESSION_OPENED, command)
+    reason = check_open(s, command)
+    if reason != Reason.NONE:
+        rejected_event(s, command, reason, 0, 0)
+        return DONE
+    end_grace(s, command["session"])
+    session = session_at(s, command["session"])
+    session["gateway"] = command["gateway"]
+    session["grace_ns"] = 0
+    if command["extensions"] == 1:
+        session["grace_ns"] = session_terms_at(s, head_of(s)["extension"])["grace_ns"]
+    session_event(s, EventKind.SESSION_OPENED, command)
     return DONE
+
+
+@cold_kernel
+def check_open(s: int, command: np.void) -> Word:
+    """The rows for opening a session."""
+    if not only_session(command):
+        return Reason.RESERVED_NOT_ZERO
+    if command["gateway"] <= 0:
+        return Reason.NOT_PERMITTED
+    if command["extensions"] == 0:
+        return Reason.NONE
+    terms = session_terms_at(s, head_of(s)["extension"])
+    if (
+        command["extensions"] != 1
+        or terms["kind"] != ExtensionKind.SESSION_TERMS
+        or terms["reserved0"] != 0
+        or terms["reserved1"] != 0
+        or terms["reserved2"] != 0
+        or terms["reserved3"] != 0
+        or terms["reserved4"] != 0
+        or terms["reserved5"] != 0
+        or terms["reserved6"] != 0
+        or terms["reserved7"] != 0
+    ):
+        return Reason.EXTENSION_MISMATCH
+    return Reason.NONE if 0 < terms["grace_ns"] <= MAX_GRACE_NS else Reason.INVALID_TERMS
 
 
 @cold_kernel
 def close_session(s: int, command: np.void) -> Word:
     """Log off, from the gateway where the session is open."""
     session = session_at(s, command["session"])
-    if not only_session(command):
+    if not only_session(command) or command["extensions"] != 0:
         rejected_event(s, command, Reason.RESERVED_NOT_ZERO, 0, 0)
     elif command["gateway"] <= 0:
         rejected_event(s, command, Reason.NOT_PERMITTED, 0, 0)
@@ -79,6 +120,7 @@ def close_session(s: int, command: np.void) -> Word:
         session_event(s, EventKind.SESSION_CLOSED, command)
         event_at(s, head_of(s)["written"] - 1)["gateway"] = command["gateway"]
         session["gateway"] = 0
+        start_grace(s, command["session"])
     return DONE
 
 
@@ -92,6 +134,7 @@ def gateway_lost(s: int, command: np.void) -> Word:
     for i in range(1, head_of(s)["sessions"] + 1):
         if session_at(s, i)["gateway"] == command["gateway"]:
             session_at(s, i)["gateway"] = 0
+            start_grace(s, i)
             count += 1
     event = event_at(s, new_event(s, EventKind.GATEWAY_LOST, 0, 0, False))
     event["gateway"] = command["gateway"]

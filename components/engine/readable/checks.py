@@ -11,9 +11,17 @@ from typing import TypeVar
 
 import numpy as np
 
-from components.engine.readable.model import Band, Instrument, InstrumentTerms, OrderTerms, PartyTerms, PriceBands
-from wire.constants import MAX_BANDS, MAX_SCALE, MAX_UNITS
-from wire.dtypes import INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS
+from components.engine.readable.model import (
+    Band,
+    Instrument,
+    InstrumentTerms,
+    OrderTerms,
+    PartyTerms,
+    PriceBands,
+    SessionTerms,
+)
+from wire.constants import MAX_BANDS, MAX_GRACE_NS, MAX_SCALE, MAX_UNITS
+from wire.dtypes import INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
 from wire.enums import ExtensionKind, Reason
 
 Thing = TypeVar("Thing")
@@ -71,6 +79,18 @@ def order_terms(extensions: np.ndarray) -> OrderTerms:
     terms = OrderTerms(*extensions.view(ORDER_TERMS)[0].item())
     well_formed = terms.kind == ExtensionKind.ORDER_TERMS and not terms.reserved0 and not terms.reserved1
     require(len(extensions) == 1 and well_formed, Reason.EXTENSION_MISMATCH)
+    return terms
+
+
+def session_terms(extensions: np.ndarray) -> SessionTerms:
+    """The extension of openSession: none, or one that gives a grace."""
+    if not len(extensions):
+        return SessionTerms()
+    terms = SessionTerms(*extensions.view(SESSION_TERMS)[0].item())
+    reserved = terms[1:3] + terms[4:]
+    well_formed = terms.kind == ExtensionKind.SESSION_TERMS and not any(reserved)
+    require(len(extensions) == 1 and well_formed, Reason.EXTENSION_MISMATCH)
+    require(0 < terms.grace_ns <= MAX_GRACE_NS, Reason.INVALID_TERMS)
     return terms
 
 

@@ -28,6 +28,7 @@ from components.engine.readable.checks import (
     price_bands,
     require,
     require_zero,
+    session_terms,
 )
 from components.engine.readable.events import EventLog, Layout
 from components.engine.readable.model import (
@@ -44,6 +45,7 @@ from wire.constants import (
     FROM_BOOK,
     FUNDS,
     MAX_ACCOUNT,
+    MAX_GRACE_NS,
     MAX_SESSION,
     MAX_SYMBOL,
     MAX_UNITS,
@@ -71,6 +73,9 @@ from wire.enums import (
     TimeInForce,
 )
 from wire.state import CanonicalState, state_hash
+
+EXPIRY, GRACE = 0, 1  # what is due; at one time in this order
+LAST_NS = (1 << 63) - 1  # the end of time
 
 LIMIT_TIFS = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD, TimeInForce.IOC, TimeInForce.FOK)
 MARKET_TIFS = (TimeInForce.IOC, TimeInForce.FOK)
@@ -133,7 +138,7 @@ class ReadableEngine:
         self._instruments: SortedDict[int, Instrument] = SortedDict()
         self._resting: dict[int, Order] = {}  # by order id; never iterated unsorted
         self._by_ref: dict[tuple[int, int], Order] = {}  # by (session, client_ref)
-        self._expiries: SortedList[tuple[int, int]] = SortedList()  # (expire_ns, order id)
+        self._timers: SortedList[tuple[int, int, int]] = SortedList()  # (when, EXPIRY or GRACE, id of order or session)
 
     # -------------------------------------------------------------------------------------- the door
 
@@ -154,8 +159,8 @@ class ReadableEngine:
 
     @property
     def next_deadline_ns(self) -> int:
-        """When the next resting order expires; 0 when none will."""
-        return self._expiries[0][0] if self._expiries else 0
+        """When time alone changes something next: an order expires or a session's grace ends; 0: never."""
+        return self._timers[0][0] if self._timers else 0
 
     def apply(self, first_seq: int, time_ns: int, commands: np.ndarray, extensions: np.ndarray) -> Iterator[np.ndarray]:
         """As in contract.py. A group that breaks an invariant raises here, before anything has changed."""
@@ -189,11 +194,14 @@ class ReadableEngine:
     # -------------------------------------------------------------------------------------- the step
 
     def _move_time(self, time_ns: int) -> None:
-        """Time never goes back; what expires on the way leaves in the order of its expiry."""
+        """Time never goes back; what is due on the way happens in the order of the timers."""
         self._time_ns = max(self._time_ns, time_ns)
-        while self._expiries and self._expiries[0][0] <= self._time_ns:
-            _, order_id = self._expiries[0]
-            self._pull(self._resting[order_id], Reason.EXPIRED)
+        while self._timers and self._timers[0][0] <= self._time_ns:
+            _, what, number = self._timers[0]
+            if what == EXPIRY:
+                self._pull(self._resting[number], Reason.EXPIRED)
+            else:
+                self._disconnect(self._sessions[number])
 
     def _step(self, seq: int, command: Command, extensions: np.ndarray) -> None:
         """One command, whole."""
@@ -365,7 +373,7 @@ class ReadableEngine:
         self._resting[order.order_id] = order
         self._by_ref[order.session.session, order.client_ref] = order
         if order.tif == TimeInForce.GTD:
-            self._expiries.add((order.expire_ns, order.order_id))
+            self._timers.add((order.expire_ns, EXPIRY, order.order_id))
 
     def _unrest(self, order: Order) -> None:
         """Leave the book."""
@@ -373,7 +381,7 @@ class ReadableEngine:
         del self._resting[order.order_id]
         del self._by_ref[order.session.session, order.client_ref]
         if order.tif == TimeInForce.GTD:
-            self._expiries.remove((order.expire_ns, order.order_id))
+            self._timers.remove((order.expire_ns, EXPIRY, order.order_id))
 
     def _drop(self, taker: Order, reason: Reason) -> None:
         """Cancel what an entering order has left; it never stood in the book."""
@@ -546,19 +554,44 @@ class ReadableEngine:
 
     def _open_session(self, step: Step) -> None:
         self._check_session_request(step.command)
+        terms = session_terms(step.extensions)
+        self._end_grace(step.session)
         step.session.gateway = step.command.gateway  # wherever it was before
+        step.session.grace_ns = terms.grace_ns
         self._tell_session(EventKind.SESSION_OPENED, step)
 
     def _close_session(self, step: Step) -> None:
+        require_zero(step.command.extensions)
         self._check_session_request(step.command)
         require(step.session.gateway != 0, Reason.SESSION_CLOSED)
         require(step.session.gateway == step.command.gateway, Reason.SESSION_MOVED)
-        step.session.gateway = 0
+        self._leave(step.session)
         self._tell_session(EventKind.SESSION_CLOSED, step)
 
     def _check_session_request(self, command: Command) -> None:
-        require_zero(*command._replace(session=0, kind=0, gateway=0, client_ref=0))
+        require_zero(*command._replace(session=0, kind=0, gateway=0, client_ref=0, extensions=0))
         require(command.gateway > 0, Reason.NOT_PERMITTED)
+
+    def _leave(self, session: Session) -> None:
+        """The session is not open any more: its grace begins. One that time can't reach the end of never ends."""
+        session.gateway = 0
+        deadline_ns = min(self._time_ns + session.grace_ns, LAST_NS)
+        if session.grace_ns and deadline_ns > self._time_ns:
+            session.deadline_ns = deadline_ns
+            self._timers.add((deadline_ns, GRACE, session.session))
+
+    def _end_grace(self, session: Session) -> None:
+        """Nothing waits for the session any more, if anything did."""
+        if session.deadline_ns:
+            self._timers.remove((session.deadline_ns, GRACE, session.session))
+            session.deadline_ns = 0
+
+    def _disconnect(self, session: Session) -> None:
+        """The session stayed away for too long: nothing of it rests any more."""
+        self._end_grace(session)
+        own = [order for order in self._resting.values() if order.session is session]
+        for order in sorted(own, key=lambda order: order.order_id):
+            self._pull(order, Reason.DISCONNECTED)
 
     def _tell_session(self, kind: EventKind, step: Step) -> None:
         """Where the session stands: what a log-on is answered with."""
@@ -576,7 +609,7 @@ class ReadableEngine:
         require(gateway > 0, Reason.NOT_PERMITTED)
         cut_off = [session for session in self._sessions.values() if session.gateway == gateway]
         for session in cut_off:
-            session.gateway = 0
+            self._leave(session)
         self._emit(EventKind.GATEWAY_LOST, gateway=gateway, qty=len(cut_off))
 
     # -------------------------------------------------------------------------------------- reference data
@@ -793,7 +826,9 @@ class ReadableEngine:
         for row in records(arrays["accounts"]):
             self._accounts[row["account"]] = Account(**row)
         for row in records(arrays["sessions"]):
-            self._sessions[row["session"]] = Session(**row)
+            self._sessions[row["session"]] = session = Session(**row)
+            if session.deadline_ns:
+                self._timers.add((session.deadline_ns, GRACE, session.session))
         for row in records(arrays["orders"]):  # in priority, so that resting them anew gives the same
             row["instrument"] = self._instruments[row.pop("symbol")]
             row["session"] = self._sessions[row["session"]]
@@ -816,9 +851,19 @@ class ReadableEngine:
             self._check_order(order)
         holds(len(self._resting) == len(resting), "the orders found by id are those that rest")
         holds(len(self._by_ref) == len(resting), "the orders found by ref are those that rest")
-        dated = sorted((each.expire_ns, each.order_id) for each in resting if each.tif == TimeInForce.GTD)
-        holds(list(self._expiries) == dated, "the timers are those of the GTD orders")
+        for session in self._sessions.values():
+            self._check_session(session)
+        dated = [(each.expire_ns, EXPIRY, each.order_id) for each in resting if each.tif == TimeInForce.GTD]
+        away = [(each.deadline_ns, GRACE, each.session) for each in self._sessions.values() if each.deadline_ns]
+        holds(list(self._timers) == sorted(dated + away), "the timers are those of GTD orders and of sessions in grace")
         holds(self._exchange.report_seq == 0, "the exchange itself gets no reports")
+
+    def _check_session(self, session: Session) -> None:
+        name = f"session {session.session}"
+        holds(0 <= session.grace_ns <= MAX_GRACE_NS, f"{name} has a grace that is allowed")
+        if session.deadline_ns:
+            holds(session.gateway == 0 and session.grace_ns > 0, f"{name} has a deadline only while it is in grace")
+            holds(session.deadline_ns > self._time_ns, f"{name} has its deadline before it")
 
     def _check_order(self, order: Order) -> None:
         name = f"order {order.order_id}"

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sortedcontainers import SortedDict
 
 from wire.constants import FUNDS
-from wire.dtypes import COMMAND, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS
+from wire.dtypes import COMMAND, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
 from wire.enums import OrderType, Side, TimeInForce
 
 RESTING_TIFS = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD)
@@ -113,12 +113,28 @@ class PartyTerms(NamedTuple):
     reserved5: int
 
 
+class SessionTerms(NamedTuple):
+    """The extension of openSession; all zero where it has none."""
+
+    kind: int = 0
+    reserved0: int = 0
+    reserved1: int = 0
+    grace_ns: int = 0
+    reserved2: int = 0
+    reserved3: int = 0
+    reserved4: int = 0
+    reserved5: int = 0
+    reserved6: int = 0
+    reserved7: int = 0
+
+
 for _row, _dtype in (
     (Command, COMMAND),
     (OrderTerms, ORDER_TERMS),
     (InstrumentTerms, INSTRUMENT_TERMS),
     (PriceBands, PRICE_BANDS),
     (PartyTerms, PARTY_TERMS),
+    (SessionTerms, SESSION_TERMS),
 ):
     assert _row._fields == _dtype.names, f"{_row.__name__} does not follow the schema"
 
@@ -147,6 +163,8 @@ class Session:
     client_ref: int = 0  # the last one used up
     report_seq: int = 0  # the last one given
     gateway: int = 0  # where it is open; 0: nowhere
+    grace_ns: int = 0  # how long it may be not open before its orders are cancelled; 0: for ever
+    deadline_ns: int = 0  # when that will be; 0: it is open, or they stay, or they are gone
 
 
 # ------------------------------------------------------------------------------------------ what is traded
