@@ -78,6 +78,12 @@ class Gateway:
     slice: int = setting(16, "frames", "taken from the brokers per duty cycle, so that reports are never starved")
     resend_ms: int = setting(200, "ms", "without progress of acknowledgements before frames are sent again")
     heartbeat_ms: int = setting(1_000, "ms", "between heartbeats to each broker, naming the next report number")
+    broker_timeout_ms: int = setting(
+        5_000,
+        "ms",
+        "without a frame from a broker that asked for cancel on disconnect: its session is closed",
+        least=1_500,
+    )
 
 
 @dataclass(frozen=True, slots=True)

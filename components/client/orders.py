@@ -25,8 +25,8 @@ from typing import Final, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 
-from wire.constants import FUNDS, MAX_BATCH, RESENT
-from wire.dtypes import COMMAND, EVENT, EXTENSION, ORDER_TERMS
+from wire.constants import FUNDS, MAX_BATCH, MAX_GRACE_NS, RESENT
+from wire.dtypes import COMMAND, EVENT, EXTENSION, ORDER_TERMS, SESSION_TERMS
 from wire.enums import CommandKind, EventKind, ExtensionKind, OrderType, Reason, Scope, Side, TimeInForce
 from wire.frames import BROKER_FRAME, REPORT_FRAME
 from wire.reasons import explain
@@ -361,8 +361,13 @@ class Session(Generic[AnyOrder]):
         account: int = 0,
         resume_from: int = 0,
         resend: bool = True,
+        grace_ns: int = 0,
     ) -> None:
+        """`grace_ns` above 0: once the session has not been open for that long, the exchange cancels its orders."""
+        if not 0 <= grace_ns <= MAX_GRACE_NS:
+            raise ValueError(f"a grace of {grace_ns} ns: from 0 (orders stay) to {MAX_GRACE_NS}")
         self.session = session
+        self._grace_ns = grace_ns
         self._make_order = make_order
         self.account = account
         self.link = Link.CLOSED
@@ -596,7 +601,12 @@ class Session(Generic[AnyOrder]):
     def _session_frame(self, kind: CommandKind, head: dict[str, int], qty: int = 0) -> bytes:
         row = np.zeros(1, COMMAND)
         row["kind"], row["session"], row["qty"] = kind, self.session, qty
-        return BROKER_FRAME.encode(head, commands=row)
+        if kind != CommandKind.OPEN_SESSION or not self._grace_ns:
+            return BROKER_FRAME.encode(head, commands=row)
+        terms = np.zeros(1, SESSION_TERMS)
+        terms["kind"], terms["grace_ns"] = ExtensionKind.SESSION_TERMS, self._grace_ns
+        row["extensions"] = 1
+        return BROKER_FRAME.encode(head, commands=row, extensions=terms.view(EXTENSION))
 
     def _join_rows(self) -> None:
         """Make batches of the single commands."""

@@ -11,6 +11,8 @@ from typing import Final
 
 import numpy as np
 
+from wire.constants import MAX_GRACE_NS
+from wire.dtypes import SESSION_TERMS
 from wire.enums import CommandKind, ExtensionKind, Reason
 
 ORDER_KINDS: Final = (CommandKind.NEW_ORDER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.MASS_CANCEL)
@@ -53,6 +55,19 @@ def refusals(commands: np.ndarray, extensions: np.ndarray, session: int) -> np.n
     reasons[(kinds < CommandKind.NEW_ORDER) | (kinds > _LAST_KIND)] = Reason.UNKNOWN_COMMAND
     reasons[(commands["session"] != session) & (commands["session"] != 0)] = Reason.SESSION_MISMATCH
     return reasons
+
+
+def session_terms(commands: np.ndarray, extensions: np.ndarray, opening: bool) -> Reason:
+    """What is wrong with the extensions of one session command: a log-on may have one, SessionTerms with a grace."""
+    if extensions.size != int(commands["extensions"][0]) or extensions.size > opening:
+        return Reason.EXTENSION_MISMATCH
+    if not extensions.size:
+        return Reason.NONE
+    terms = extensions.view(SESSION_TERMS)
+    reserved = any(int(terms[name][0]) for name in SESSION_TERMS.names or () if name.startswith("reserved"))
+    if int(terms["kind"][0]) != ExtensionKind.SESSION_TERMS or reserved:
+        return Reason.EXTENSION_MISMATCH
+    return Reason.NONE if 0 < int(terms["grace_ns"][0]) <= MAX_GRACE_NS else Reason.INVALID_TERMS
 
 
 def owners(counts: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ Never: reads a clock, touches a socket, keeps an event (the log has them), waits
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -23,7 +24,7 @@ from components.gateway import checks
 from components.gateway.index import SessionIndex, report_rows, rows_where
 from components.gateway.uplink import Limits, Uplink
 from wire.constants import HEARTBEAT, MAX_BATCH, RESENT
-from wire.dtypes import COMMAND, EVENT
+from wire.dtypes import COMMAND, EVENT, EXTENSION
 from wire.enums import CommandKind, EventKind, Reason
 from wire.frames import BROKER_FRAME, REPORT_FRAME, Batch
 from wire.reasons import WireError
@@ -37,6 +38,7 @@ MAX_RESENT: Final = 4 * SLICE  # events with which one frame's repeats or one st
 _PER_CALL: Final = 32  # connections served with resent reports or heartbeats in one call of on_time
 
 _NO_COMMANDS: Final = np.empty(0, COMMAND)
+_NO_EXTENSIONS: Final = np.empty(0, EXTENSION)
 
 
 class Outgoing(NamedTuple):
@@ -53,8 +55,8 @@ class Connection:
     """A broker's connection that has logged on or is about to: the others are not remembered."""
 
     __slots__ = (
-        "beating", "heard_ref", "identity", "in_flight", "last_ref", "leaving", "next_report", "resume_from", "session",
-        "token", "waiting",
+        "beating", "grace", "heard_ns", "heard_ref", "identity", "in_flight", "last_ref", "leaving", "next_report",
+        "resume_from", "session", "token", "waiting",
     )  # fmt: skip
 
     def __init__(self, identity: bytes, session: int) -> None:
@@ -69,6 +71,8 @@ class Connection:
         self.beating = False  # in the heartbeat queue
         self.waiting: Outgoing | None = None  # the next reports, for which its queue had no room
         self.leaving = False  # its closeSession is on its way: nothing is taken behind it
+        self.grace = False  # its session's orders are to go when it is gone, so silence has a meaning
+        self.heard_ns = 0  # when it last sent anything
 
 
 class Gateway:
@@ -104,6 +108,8 @@ class Gateway:
         self._opening: dict[int, Connection] = {}  # by token: whose log-on is on its way
         self._behind: dict[bytes, Connection] = {}  # who is being sent old reports, in turn
         self._beats: deque[tuple[int, Connection]] = deque()  # due, soonest first
+        self._watched: dict[int, Connection] = {}  # by session: with a grace and open here, connected still or not
+        self._silences: list[tuple[int, int, Connection]] = []  # a heap: when to look, token of the log-on, whose
         self._reports: list[Outgoing] = []
 
     @property
@@ -122,6 +128,8 @@ class Gateway:
         """A frame from a connection, whatever its bytes. 14 us for 64 plain commands, 8 us more per 1,000."""
         self._now_ns = now_ns
         connection = self._connections.get(identity)
+        if connection is not None:
+            connection.heard_ns = now_ns
         try:
             batch = _open_frame(frame)
         except WireError as error:
@@ -260,8 +268,9 @@ class Gateway:
         opening = int(commands["kind"][0]) == CommandKind.OPEN_SESSION
         bound = connection is not None and not connection.token
         leaving = connection is not None and connection.leaving
-        if batch["extensions"].size or int(commands["extensions"][0]):
-            self._refuse(identity, commands, Reason.EXTENSION_MISMATCH)
+        wrong = checks.session_terms(commands, batch["extensions"], opening)
+        if wrong:
+            self._refuse(identity, commands, wrong)
         elif session <= 0:
             self._refuse(identity, commands, Reason.UNKNOWN_SESSION)
         elif not opening and (not bound or leaving):
@@ -282,7 +291,7 @@ class Gateway:
         else:
             self._token += 1
             if opening:
-                self._begin(identity, session, int(commands["qty"][0]))
+                self._begin(identity, session, int(commands["qty"][0]), grace=batch["extensions"].size > 0)
             elif connection is not None:
                 connection.leaving = True
             stamped = _copy(commands)
@@ -290,7 +299,7 @@ class Gateway:
             stamped["qty"] = 0
             self.uplink.put(session, stamped, batch["extensions"])
 
-    def _begin(self, identity: bytes, session: int, resume_from: int) -> None:
+    def _begin(self, identity: bytes, session: int, resume_from: int, *, grace: bool) -> None:
         """A log-on is on its way: from here on nobody sends for this session, so that the fence stands behind all."""
         before = self._speakers.get(session)
         if before is not None:
@@ -303,12 +312,14 @@ class Gateway:
         connection = Connection(identity, session)
         connection.token = self._token
         connection.resume_from = resume_from
+        connection.grace, connection.heard_ns = grace, self._now_ns
         self._connections[identity] = self._speakers[session] = self._opening[connection.token] = connection
 
     def _on_opened(self, event: np.ndarray) -> None:
         """The session is open: here, for whom the token names, or elsewhere."""
         session, token = int(event["session"][0]), int(event["request_ref"][0])
         self._lose(session, Reason.SESSION_MOVED)
+        self._watched.pop(session, None)
         connection = self._opening.get(token)
         if connection is None or connection.session != session or int(event["gateway"][0]) != self._gateway:
             return
@@ -320,6 +331,9 @@ class Gateway:
         self._send(connection.identity, event, session, next_report)
         if connection.next_report < next_report:
             self._behind[connection.identity] = connection
+        if connection.grace:
+            self._watched[session] = connection
+            heapq.heappush(self._silences, (connection.heard_ns + self._limits.broker_timeout_ns, token, connection))
         if not connection.beating:
             connection.beating = True
             self._beats.append((self._now_ns + self._limits.heartbeat_ns, connection))
@@ -365,12 +379,15 @@ class Gateway:
     def _on_session_event(self, event: np.ndarray) -> None:
         session, kind = int(event["session"][0]), int(event["kind"][0])
         connection = self._bound(session)
+        if kind == EventKind.SESSION_CLOSED:
+            self._watched.pop(session, None)
         if kind == EventKind.SESSION_OPENED:
             self._on_opened(event)
         elif kind == EventKind.SESSION_CLOSED and connection is not None:
             self._send(connection.identity, event, session, int(event["report_seq"][0]) + 1)
             self._drop(connection)
         elif kind == EventKind.GATEWAY_LOST and int(event["gateway"][0]) == self._gateway:
+            self._watched.clear()
             for lost in list(self._speakers):
                 self._lose(lost, Reason.NOT_LOGGED_ON)
         elif kind == EventKind.REPEATED and connection is not None:
@@ -449,6 +466,35 @@ class Gateway:
             if connection.beating:
                 self._heartbeat(connection)
                 self._beats.append((now_ns + self._limits.heartbeat_ns, connection))
+
+        for _ in range(_PER_CALL):
+            if not self._silences or self._silences[0][0] > now_ns:
+                break
+            self._look_for_silence(*heapq.heappop(self._silences)[1:])
+
+    def _look_for_silence(self, token: int, connection: Connection) -> None:
+        """Close the session of a broker that sends nothing any more, if its orders are to go then.
+
+        Whether it still has a connection here does not matter; if it has, it is told to log on again.
+        """
+        session = connection.session
+        if self._watched.get(session) is not connection:
+            return
+        due_ns = connection.heard_ns + self._limits.broker_timeout_ns
+        if due_ns > self._now_ns or not self.uplink.accepting or not self.uplink.room_for_cancels(1):
+            due_ns = max(due_ns, self._now_ns + self._limits.resend_ns)
+            heapq.heappush(self._silences, (due_ns, token, connection))
+            return
+        del self._watched[session]
+        if self._bound(session) is connection:
+            self._lose(session, Reason.NOT_LOGGED_ON)
+        elif session in self._speakers:
+            return  # a new log-on is on its way already
+        self._token += 1
+        command = np.zeros(1, COMMAND)
+        command["kind"], command["session"] = CommandKind.CLOSE_SESSION, session
+        command["gateway"], command["client_ref"] = self._gateway, self._token
+        self.uplink.put(session, command, _NO_EXTENSIONS)
 
     def _resend_slice(self, connection: Connection) -> bool:
         """Old reports to a connection that resumes or fell behind. Returns whether there are more."""
@@ -537,7 +583,7 @@ def _lost_some(connection: Connection, batch: Batch) -> bool:
 def _says_more(commands: np.ndarray, opening: bool) -> bool:
     """Whether a session's command has anything in a field that means nothing for it."""
     rest = _copy(commands)
-    for name in ("kind", "session", "client_ref", "gateway", *(("qty",) if opening else ())):
+    for name in ("kind", "session", "client_ref", "gateway", *(("qty", "extensions") if opening else ())):
         rest[name] = 0
     return bool(rest.view(np.int64).any())
 

@@ -35,6 +35,7 @@ class Limits:
     resend_ns: int = 200_000_000
     heartbeat_ns: int = 1_000_000_000  # between heartbeats to each broker
     ack_timeout_ns: int = 1_000_000_000  # without any acknowledgement: the sequencer is away
+    broker_timeout_ns: int = 5_000_000_000  # without a frame from a broker that cancels on disconnect: it is gone
 
 
 @dataclass(slots=True)

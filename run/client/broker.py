@@ -136,6 +136,7 @@ class _Desk(Generic[AnyOrder]):
         instruments: Mapping[str, Terms] | None,
         resume_from: int,
         resend: bool,
+        cancel_on_disconnect_s: float,
         timeout_s: float,
         window: int,
         clock: Clock | None,
@@ -143,7 +144,10 @@ class _Desk(Generic[AnyOrder]):
         here = ORDERS.at(1).endpoint(Path(default_runtime_dir()))
         self.endpoints = ((endpoint,) if isinstance(endpoint, str) else tuple(endpoint)) if endpoint else (here,)
         self.instruments = instruments or {}
-        self.core = Session(session, make_order, account=account, resume_from=resume_from, resend=resend)
+        grace_ns = round(cancel_on_disconnect_s * 1e9)
+        self.core = Session(
+            session, make_order, account=account, resume_from=resume_from, resend=resend, grace_ns=grace_ns
+        )
         self._timeout_s = timeout_s
         self._window = window
         self._clock = clock or SystemClock()
@@ -277,7 +281,8 @@ class Broker(_Desk[LiveOrder]):
     exchange on this machine. `account` is that of its orders unless they name another. `resume_from` is the first
     report wanted (0: only new ones). `timeout_s` bounds the wait for any answer; when it passes the outcome is not
     known (`answer.reason` is TIMED_OUT), and the answer may still come. `window` bounds how many commands `send` has
-    under way.
+    under way. With `cancel_on_disconnect_s` above 0 the exchange cancels this session's resting orders once it has not
+    been logged on for so long: after a log-off, the loss of its gateway, or silence that the gateway noticed.
 
         import asyncio
         from run.client import Broker, MarketData
@@ -302,12 +307,23 @@ class Broker(_Desk[LiveOrder]):
         instruments: Mapping[str, Terms] | None = None,
         resume_from: int = 0,
         resend: bool = True,
+        cancel_on_disconnect_s: float = 0.0,
         timeout_s: float = 5.0,
         window: int = 16_384,
         clock: Clock | None = None,
     ) -> None:
         super().__init__(
-            self._make_order, endpoint, session, account, instruments, resume_from, resend, timeout_s, window, clock
+            self._make_order,
+            endpoint,
+            session,
+            account,
+            instruments,
+            resume_from,
+            resend,
+            cancel_on_disconnect_s,
+            timeout_s,
+            window,
+            clock,
         )
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._arrivals: Arrivals | None = None
@@ -562,7 +578,8 @@ class LiveOrderSync(Order):
 class BrokerSync(_Desk[LiveOrderSync]):
     """A broker's session at the exchange, without asyncio: it takes what comes while one of its methods is called.
 
-    Everything is as in `Broker`. `poll` is for whoever only holds orders and wants them to be of this moment.
+    Everything is as in `Broker`. `poll` is for whoever only holds orders and wants them to be of this moment; with
+    `cancel_on_disconnect_s` call it every second or so, since nothing else says that this session still is there.
 
         from run.client.sync import Broker, MarketData
 
@@ -582,12 +599,23 @@ class BrokerSync(_Desk[LiveOrderSync]):
         instruments: Mapping[str, Terms] | None = None,
         resume_from: int = 0,
         resend: bool = True,
+        cancel_on_disconnect_s: float = 0.0,
         timeout_s: float = 5.0,
         window: int = 16_384,
         clock: Clock | None = None,
     ) -> None:
         super().__init__(
-            self._make_order, endpoint, session, account, instruments, resume_from, resend, timeout_s, window, clock
+            self._make_order,
+            endpoint,
+            session,
+            account,
+            instruments,
+            resume_from,
+            resend,
+            cancel_on_disconnect_s,
+            timeout_s,
+            window,
+            clock,
         )
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
 

@@ -87,6 +87,7 @@ class GatewayAgent:
             settings.resend_ms * MS,
             settings.heartbeat_ms * MS,
             max(1_000, 20 * config.sequencer.heartbeat_ms) * MS,
+            settings.broker_timeout_ms * MS,
         )
         incarnation, now_ns = self._clock.time_ns(), self._clock.monotonic_ns()
         history = self._read_history()

@@ -34,10 +34,14 @@ from wire.frames import BROKER_FRAME, REPORT_FRAME
 class Trader:
     """A session, its connection, and all that it received. `lose` drops what it says; `cut` breaks the connection."""
 
-    def __init__(self, x: Exchange, session: int = 1, name: bytes = b"\0a", resume_from: int = 0, **more: bool) -> None:
+    def __init__(
+        self, x: Exchange, session: int = 1, name: bytes = b"\0a", resume_from: int = 0, grace_ns: int = 0, **more: bool
+    ) -> None:
         self.x = x
         self.several = len(x.gateways) > 1
-        self.session: Session[Order] = Session(session, Order, account=1, resume_from=resume_from, **more)
+        self.session: Session[Order] = Session(
+            session, Order, account=1, resume_from=resume_from, grace_ns=grace_ns, **more
+        )
         self.name = name
         self.gateway = 1
         self.lose = False
@@ -671,3 +675,18 @@ def test_whatever_happens_to_two_gateways_every_command_has_one_outcome(seed: in
         assert [order.ref for order in orders_ if order.state is OrderState.LIVE] == own["client_ref"].tolist()
         lost = [order.reason for order in orders_ if order.state is not OrderState.LIVE]
         assert set(lost) <= {Reason.UNAVAILABLE, Reason.BUSY}, "refused by name, and never sequenced"
+
+
+def test_cancel_on_disconnect_is_asked_for_at_every_log_on(x: Exchange) -> None:
+    grace_ns = 1_000 * MS
+    trader = Trader(x, grace_ns=grace_ns)
+    for log_ons in (1, 2):
+        trader.run()
+        assert trader.session.link is Link.OPEN
+        assert np.count_nonzero(x.log["kind"] == EventKind.SESSION_OPENED) == log_ons
+        assert x.engine.canonical().sessions["grace_ns"][0] == grace_ns
+        x.run(turns=102, ms=50)  # it says nothing: the gateway closes its session and tells it
+        assert np.count_nonzero(x.log["kind"] == EventKind.SESSION_CLOSED) == log_ons
+        assert x.engine.next_deadline_ns > 0
+    with pytest.raises(ValueError, match="a grace of"):
+        Session(1, Order, grace_ns=-1)
