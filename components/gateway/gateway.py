@@ -32,7 +32,7 @@ from wire.reasons import WireError
 MAX_FRAME_BYTES: Final = 2 * BROKER_FRAME.size(MAX_BATCH, MAX_BATCH)  # a newer peer's structs may be longer
 MAX_STATUS: Final = 16  # order status questions answered per frame; each looks through a session's reports
 SLICE: Final = 1_024  # reports resent to one connection at a time ...
-PLACES: Final = 128  # ... from at most so many places in the log: a look at a cold disk costs 0.1 ms and more
+PLACES: Final = 64  # ... from at most so many places in the log: a look at a cold disk costs 0.1 ms and more
 NEAR: Final = 32  # events of others that are read along rather than asked around: two places nearer than that are one
 MAX_RESENT: Final = 4 * SLICE  # events with which one frame's repeats or one status question are answered
 _PER_CALL: Final = 32  # connections served with resent reports or heartbeats in one call of on_time

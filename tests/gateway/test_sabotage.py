@@ -113,3 +113,9 @@ def test_taking_nothing_behind_a_log_off(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(Connection, "leaving", property(lambda self: False, lambda self, value: None))
     with pytest.raises(FAILURES):
         test_sessions.test_nothing_is_taken_behind_a_log_off()
+
+
+def test_keeping_what_found_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Gateway, "on_full", lambda self, outgoing: self.on_unreachable(outgoing.identity))
+    with pytest.raises(FAILURES):
+        test_sessions.test_who_falls_behind_is_sent_the_next_report_first_and_the_others_from_the_log()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -326,3 +327,49 @@ def test_reports_that_do_not_go_on_are_a_broken_stream() -> None:
     segments: list[SegmentIndex] = Reader(both, build(both)).indexes.open_all()
     with pytest.raises(ValueError, match="was to come"):
         SessionIndex(segments).last_report(7)
+
+
+# ---------------------------------------------------------------------------------------------- sabotage
+
+FAILURES = (AssertionError, ValueError, IndexError, OverflowError, MemoryError, reportindex.BadIndex)
+
+
+def test_sabotage_without_checksums_a_flipped_bit_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reportindex, "zlib", SimpleNamespace(crc32=lambda data: 1))
+    with pytest.raises(FAILURES):
+        test_a_flipped_bit_anywhere_is_named_and_mended()
+
+
+def test_sabotage_without_a_look_at_the_last_row_withdrawn_events_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reportindex, "_last_row", lambda events, first, last: bytes(32))
+    monkeypatch.setattr(
+        reportindex, "hashlib", SimpleNamespace(sha256=lambda row: SimpleNamespace(digest=lambda: bytes(32)))
+    )
+    with pytest.raises(FAILURES):
+        test_an_index_of_withdrawn_events_is_not_used()
+
+
+def test_sabotage_an_event_beside_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = SegmentIndex.seqs
+    monkeypatch.setattr(SegmentIndex, "seqs", lambda self, session, numbers: right(self, session, numbers) + 1)
+    with pytest.raises(FAILURES):
+        test_the_answers_are_those_of_a_plain_search(1)
+
+
+def test_sabotage_without_a_segments_last_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(log: MemoryDisk) -> dict[int, int]:
+        return {first: last - 1 for first, last in closed_segments(log).items()}
+
+    monkeypatch.setattr(reportindex, "closed_segments", short)
+    with pytest.raises(FAILURES):
+        test_the_answers_are_those_of_a_plain_search(1)
+
+
+def test_sabotage_what_two_parts_have_is_found_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    def all_of_it(spans: list[index._Span], part: index.Part, session: int) -> list[index._Span]:
+        first, end = part.span(session)
+        return [*spans, index._Span(part, first, end)] if end else spans
+
+    monkeypatch.setattr(index, "_and_then", all_of_it)
+    with pytest.raises(FAILURES):
+        test_segments_take_over_from_memory_at_any_time(0)

@@ -14,7 +14,7 @@ import zmq
 
 from components.engine.compiled import CompiledEngine
 from components.engine.readable import ReadableEngine
-from run import storage
+from run import reportindex, storage
 from run.eventlog import EventLogDiffers, EventLogReader
 from run.host import Host
 from run.journal import JournalFailed, JournalReader, ReplayReport, replay, verify
@@ -303,8 +303,11 @@ def test_policy_memory_withdraws_what_the_journal_has_lost(tmp_path: Path, conte
         pair.drive(lambda: False)
     gateway.close()
     pair.stop_matcher()
+    index = storage.FileStorage(pair.config.index_dir)
+    index.create(reportindex.name_of(1)).close()
     pair.start_matcher()
     pair.settle()
+    assert not index.names(), "an index that may reach to withdrawn events goes with them"
     pair.drive(lambda: EventLogReader(storage.FileStorage(pair.config.events_dir)).last_seq == replayed(pair).events)
     again = GatewayEnd(context, pair.config, incarnation=2)
     again.send(crowd.log_on())
