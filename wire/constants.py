@@ -32,4 +32,5 @@ MAX_UNITS = (1 << 62) - 1  # of a price, a quantity, an amount: sums and differe
 
 MAX_GRACE_NS = 86_400 * 10**9  # of a session that is not open, before its orders are cancelled: a day
 
+MAX_REF = (1 << 62) - 1  # of a command: who counts nanoseconds is far below; 2^63 - 1 by mistake would be the last one
 MAX_BATCH = 4_096  # commands in one frame

@@ -82,7 +82,7 @@ enum Reason {
   unknownCommand @5 $sentence("The command's kind is unknown.");
   extensionMismatch @6 $sentence("The command's extension records are missing, too many, or of the wrong kind.");
   reservedNotZero @7 $sentence("A field that has no meaning for this command is not zero.");
-  invalidRef @8 $sentence("The client reference must be a positive number.");
+  invalidRef @8 $sentence("The client reference must be positive and at most 2^62 - 1.");
   # identity and flow
   notLoggedOn @9 $sentence("Log on first: this connection has no session.");
   unknownSession @10 $sentence("There is no such session.");

@@ -25,7 +25,7 @@ from typing import Final, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 
-from wire.constants import FUNDS, MAX_BATCH, MAX_GRACE_NS, RESENT
+from wire.constants import FUNDS, MAX_BATCH, MAX_GRACE_NS, MAX_REF, RESENT
 from wire.dtypes import COMMAND, EVENT, EXTENSION, ORDER_TERMS, SESSION_TERMS
 from wire.enums import CommandKind, EventKind, ExtensionKind, OrderType, Reason, Scope, Side, TimeInForce
 from wire.frames import BROKER_FRAME, REPORT_FRAME
@@ -465,7 +465,7 @@ class Session(Generic[AnyOrder]):
     def send(self, commands: np.ndarray, extensions: np.ndarray | None = None) -> np.ndarray:
         """Send COMMAND rows as they are, any number; returns their refs. With their frame 17 us, 12 us more per 1,000.
 
-        Refs that are all 0 are given out here; else they must rise and be at least `next_ref` (ValueError). Session is
+        Refs that are all 0 are given out here; else they must rise from `next_ref` to MAX_REF (ValueError). Session is
         filled in, and so is the account of new orders where it is 0 throughout. Nothing is kept per order: the answers
         are the reports.
         """
@@ -478,8 +478,8 @@ class Session(Generic[AnyOrder]):
         refs = rows["client_ref"]
         if not refs.any():
             rows["client_ref"] = np.arange(self.next_ref, self.next_ref + rows.size)
-        elif refs[0] < self.next_ref or np.count_nonzero(refs[1:] <= refs[:-1]):
-            raise ValueError(f"refs must rise and be at least {self.next_ref}")
+        elif refs[0] < self.next_ref or refs[-1] > MAX_REF or np.count_nonzero(refs[1:] <= refs[:-1]):
+            raise ValueError(f"refs must rise, and be from {self.next_ref} to {MAX_REF}")
         rows["session"] = self.session
         entering = rows["kind"] == CommandKind.NEW_ORDER
         if self.account and not rows["account"].any():

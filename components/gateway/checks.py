@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from wire.constants import MAX_GRACE_NS
+from wire.constants import MAX_GRACE_NS, MAX_REF
 from wire.dtypes import SESSION_TERMS
 from wire.enums import CommandKind, ExtensionKind, Reason
 
@@ -28,6 +28,7 @@ def plain(commands: np.ndarray, extensions: np.ndarray, session: int, last_ref: 
     return not (
         extensions.size
         or refs[0] <= last_ref
+        or refs[-1] > MAX_REF
         or np.count_nonzero(refs[1:] <= refs[:-1])
         or np.count_nonzero(commands["session"] != session)
         or np.count_nonzero((commands["kind"] - 1).view(np.uint16) > 3)
@@ -44,7 +45,7 @@ def refusals(commands: np.ndarray, extensions: np.ndarray, session: int) -> np.n
     kinds, counts = commands["kind"], commands["extensions"]
     orders = (kinds >= ORDER_KINDS[0]) & (kinds <= ORDER_KINDS[-1])
     reasons = np.zeros(commands.size, np.int16)
-    reasons[orders & (commands["client_ref"] <= 0)] = Reason.INVALID_REF
+    reasons[orders & ((commands["client_ref"] <= 0) | (commands["client_ref"] > MAX_REF))] = Reason.INVALID_REF
     if counts.sum(dtype=np.int64) != extensions.size or (counts < 0).any():
         reasons[:] = Reason.EXTENSION_MISMATCH  # nobody can tell whose they are
     else:

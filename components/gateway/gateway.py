@@ -198,6 +198,7 @@ class Gateway:
         refs = commands["client_ref"]
         cancels = (commands["kind"] == CommandKind.CANCEL) | (commands["kind"] == CommandKind.MASS_CANCEL)
         fresh = good & checks.fresh(refs, good, connection.last_ref)
+        reserved = False
         if not self.uplink.accepting:
             fresh = good & (refs > connection.last_ref)
             reasons[fresh] = Reason.UNAVAILABLE
@@ -208,15 +209,16 @@ class Gateway:
             fresh = good & checks.fresh(refs, good & cancels, connection.last_ref)
             refused = fresh & ~cancels
             fresh &= cancels
-            if not self.uplink.room_for_cancels(int(fresh.sum())):
+            if not self.uplink.room_for_cancels(session, int(fresh.sum())):
                 refused |= fresh
                 fresh[:] = False
             reasons[refused] = Reason.BUSY
             good &= ~refused
+            reserved = True
         if fresh.any():
             counts = commands["extensions"]
             kept = np.flatnonzero(fresh[checks.owners(counts)]) if extensions.size else np.empty(0, np.intp)
-            self._forward(connection, commands.take(np.flatnonzero(fresh)), extensions.take(kept))
+            self._forward(connection, commands.take(np.flatnonzero(fresh)), extensions.take(kept), reserved)
         old = np.flatnonzero(good & ~fresh)
         if old.size:
             reasons[old] = self._answer_repeats(connection, refs[old])
@@ -227,14 +229,16 @@ class Gateway:
         if reasons.any():
             self._refuse(connection.identity, commands, reasons)
 
-    def _forward(self, connection: Connection, commands: np.ndarray, extensions: np.ndarray) -> None:
+    def _forward(
+        self, connection: Connection, commands: np.ndarray, extensions: np.ndarray, reserved: bool = False
+    ) -> None:
         """Stamp COMMAND rows, all good, and queue them for the sequencer."""
         stamped = _copy(commands)
         stamped["session"], stamped["gateway"] = connection.session, self._gateway
         refs = stamped["client_ref"].copy()
         connection.in_flight.append(refs)
         connection.last_ref = int(refs[-1])
-        self.uplink.put(connection.session, stamped, extensions)
+        self.uplink.put(connection.session, stamped, extensions, reserved=reserved)
 
     def _answer_repeats(self, connection: Connection, refs: np.ndarray) -> np.ndarray:
         """Refs used before: resend what they were answered with. Returns the reasons of those without an answer."""
@@ -286,7 +290,7 @@ class Gateway:
             self._refuse(identity, commands, Reason.RESERVED_NOT_ZERO)  # sequenced, its token would stand among refs
         elif not self.uplink.accepting:
             self._refuse(identity, commands, Reason.UNAVAILABLE)
-        elif not self.uplink.room_for_cancels(1):
+        elif not self.uplink.room_for_cancels(session, 1):
             self._refuse(identity, commands, Reason.BUSY)
         else:
             self._token += 1
@@ -446,6 +450,7 @@ class Gateway:
         names the last ref that was sequenced, the broker sends again what was not.
         """
         if self.uplink.on_ack(ack, now_ns):
+            self._watched.clear()  # their sessions are closed
             for connection in list(self._connections.values()):
                 self._drop(connection)
                 self.refuse(connection.identity, Reason.NOT_LOGGED_ON, connection.session)
@@ -481,7 +486,7 @@ class Gateway:
         if self._watched.get(session) is not connection:
             return
         due_ns = connection.heard_ns + self._limits.broker_timeout_ns
-        if due_ns > self._now_ns or not self.uplink.accepting or not self.uplink.room_for_cancels(1):
+        if due_ns > self._now_ns or not self.uplink.accepting or not self.uplink.room_for_cancels(session, 1):
             due_ns = max(due_ns, self._now_ns + self._limits.resend_ns)
             heapq.heappush(self._silences, (due_ns, token, connection))
             return

@@ -11,7 +11,8 @@ nothing that is held here was or will be sequenced. All of it is dropped, and a 
 
 Room is counted in commands that are not acknowledged yet. Orders have `max_unacked`, and a session that waits for some
 of its own no more than what is still free, so that one that floods leaves room for the others (the dynamic threshold of
-Choudhury and Hahne, "Dynamic queue length thresholds", 1998). Cancels have `reserved_cancels` beyond it.
+Choudhury and Hahne, "Dynamic queue length thresholds", 1998). Cancels have `reserved_cancels` beyond it, shared by the
+same rule: what a session holds there by way of being a cancel bounds how much more it may put there.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class _Sent:
 
     number: int
     frame: bytes
-    shares: list[tuple[int, int]]  # session, commands
+    shares: list[tuple[int, int, bool]]  # session, commands, whether they took the cancels' room
 
 
 class Uplink:
@@ -58,12 +59,13 @@ class Uplink:
         self._gateway = gateway
         self._incarnation = incarnation
         self._limits = limits
-        self._waiting: list[tuple[int, np.ndarray, np.ndarray]] = []  # not in a frame yet
+        self._waiting: list[tuple[int, np.ndarray, np.ndarray, bool]] = []  # not in a frame yet
         self._waiting_count = 0
         self._unacked: deque[_Sent] = deque()
         self._at = 0  # position in `_unacked` of the next frame to send
         self._number = 0  # of the last frame made
         self._held: dict[int, int] = {}  # session -> its unacknowledged commands
+        self._held_reserved: dict[int, int] = {}  # ... of those that took the cancels' room
         self._now_ns = now_ns
         self._heard_ns = now_ns  # last acknowledgement of any kind; a new gateway assumes a sequencer until then
         self._progress_ns = now_ns  # last time that frames were sent again or acknowledged
@@ -92,20 +94,27 @@ class Uplink:
         held = self._held.get(session, 0)
         return count <= free and (not held or held + count <= free)
 
-    def room_for_cancels(self, count: int) -> bool:
-        """Whether so many more commands fit when they are all cancels."""
-        return self.unacked + count <= self._limits.max_unacked + self._limits.reserved_cancels
+    def room_for_cancels(self, session: int, count: int) -> bool:
+        """Whether so many more commands of that session fit when they are all cancels."""
+        free = self._limits.max_unacked + self._limits.reserved_cancels - self.unacked
+        held = self._held_reserved.get(session, 0)
+        return count <= free and (not held or held + count <= free)
 
     # ------------------------------------------------------------------------------------------------ out
 
-    def put(self, session: int, commands: np.ndarray, extensions: np.ndarray) -> None:
-        """Send COMMAND and EXTENSION rows, at most MAX_BATCH, behind all before; the rows are kept, not copied."""
+    def put(self, session: int, commands: np.ndarray, extensions: np.ndarray, *, reserved: bool = False) -> None:
+        """Send COMMAND and EXTENSION rows, at most MAX_BATCH, behind all before; the rows are kept, not copied.
+
+        `reserved`: there was room for them only because they are cancels.
+        """
         if self._waiting_count + commands.size > MAX_BATCH:
             self._make_frame()
-        self._waiting.append((session, commands, extensions))
+        self._waiting.append((session, commands, extensions, reserved))
         self._waiting_count += commands.size
         self.unacked += commands.size
         self._held[session] = self._held.get(session, 0) + commands.size
+        if reserved:
+            self._held_reserved[session] = self._held_reserved.get(session, 0) + commands.size
 
     def next_frame(self) -> bytes | None:
         """The next frame to send; None when there is none. The same one until `sent` is called."""
@@ -135,7 +144,7 @@ class Uplink:
         self._number += 1
         head = {"gateway": self._gateway, "incarnation": self._incarnation, "frame": self._number}
         frame = GATEWAY_FRAME.encode(head, commands=commands, extensions=extensions)
-        self._unacked.append(_Sent(self._number, frame, [(part[0], part[1].size) for part in waiting]))
+        self._unacked.append(_Sent(self._number, frame, [(part[0], part[1].size, part[3]) for part in waiting]))
 
     # ------------------------------------------------------------------------------------------------ in
 
@@ -174,6 +183,7 @@ class Uplink:
         self._waiting, self._waiting_count, self.unacked = [], 0, 0
         self._unacked.clear()
         self._held.clear()
+        self._held_reserved.clear()
         self._beat = True
         self.fenced += 1
 
@@ -191,11 +201,12 @@ class Uplink:
         self._progress_ns = self._now_ns
 
     def _release(self, sent: _Sent) -> None:
-        for session, count in sent.shares:
+        for session, count, reserved in sent.shares:
             self.unacked -= count
-            self._held[session] -= count
-            if not self._held[session]:
-                del self._held[session]
+            for held in (self._held, self._held_reserved) if reserved else (self._held,):
+                held[session] -= count
+                if not held[session]:
+                    del held[session]
 
 
 def _join(parts: list[np.ndarray]) -> np.ndarray:

@@ -263,8 +263,8 @@ def test_thousands_of_commands_in_a_call(trader: Trader) -> None:
 def test_own_refs_must_rise(trader: Trader) -> None:
     session = trader.session
     assert session.send(commands(limit(10), limit(12))).tolist() == [10, 12]
-    for rows in ([limit(12)], [limit(20), limit(20)], [limit(30), limit(0)]):
-        with pytest.raises(ValueError, match="at least 13"):
+    for rows in ([limit(12)], [limit(20), limit(20)], [limit(30), limit(0)], [limit((1 << 63) - 1)]):
+        with pytest.raises(ValueError, match="from 13 to 4611686018427387903"):
             session.send(commands(*rows))
     assert session.send(np.zeros(0, COMMAND)).tolist() == []
     assert session.next_ref == 13

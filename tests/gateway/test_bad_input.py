@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from components.gateway import checks
 from components.gateway.gateway import MAX_FRAME_BYTES
 from tests.gateway.pipe import Exchange, commands, frame, joined, limit, log_on, terms
-from wire.constants import MAX_BATCH
+from wire.constants import MAX_BATCH, MAX_REF
 from wire.dtypes import COMMAND, EXTENSION
 from wire.enums import CommandKind, EventKind, ExtensionKind, Reason, Side
 from wire.frames import BROKER_FRAME
@@ -80,6 +80,7 @@ REFUSED_HERE = [
     (limit(0), Reason.INVALID_REF),
     (limit(-1), Reason.INVALID_REF),
     (limit(INT64_MIN), Reason.INVALID_REF),
+    (limit(MAX_REF + 1), Reason.INVALID_REF),
 ]
 REFUSED_BY_THE_ENGINE = [
     (limit(5, symbol=77), Reason.UNKNOWN_INSTRUMENT),

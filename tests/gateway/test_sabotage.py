@@ -60,9 +60,15 @@ def test_letting_go_of_what_is_acknowledged(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_room_that_only_cancels_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Uplink, "room_for_cancels", lambda self, count: False)
+    monkeypatch.setattr(Uplink, "room_for_cancels", lambda self, session, count: False)
     with pytest.raises(FAILURES):
         test_uplink.test_busy_beyond_the_room_and_cancels_have_some_of_their_own()
+
+
+def test_the_share_of_the_cancels_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Uplink, "room_for_cancels", lambda self, session, count: self.unacked + count <= 14)
+    with pytest.raises(FAILURES):
+        test_uplink.test_one_that_floods_with_cancels_leaves_room_for_the_cancels_of_others()
 
 
 def test_the_index_of_what_answered_a_ref(monkeypatch: pytest.MonkeyPatch) -> None:

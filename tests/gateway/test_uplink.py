@@ -182,6 +182,47 @@ def test_one_that_floods_leaves_room_for_the_others() -> None:
     assert shares.tolist() == [0, 50, 20, 1]
 
 
+def test_one_that_floods_with_cancels_leaves_room_for_the_cancels_of_others() -> None:
+    x = Exchange(Limits(max_unacked=6, reserved_cancels=8))
+    for identity, session in ((A, 1), (B, 2), (C, 3)):
+        x.say(identity, log_on(session))
+    x.acking = False
+    x.hear(A, frame(1, *(limit(ref) for ref in range(1, 7))))
+    for ref in range(7, 50):
+        x.hear(A, frame(1, cancel(ref, 1)))
+    assert set(x.events(A)["reason"]) == {Reason.BUSY}
+    assert x.events(B).size == 0
+    x.hear(B, frame(2, limit(1)))
+    assert x.events(B)["reason"].tolist() == [Reason.BUSY], "orders have no room left"
+    x.hear(B, frame(2, cancel(2, 1), cancel(3, 1)))
+    x.hear(C, frame(3, cancel(1, 1)))
+    x.acking = True
+    x.run()
+    shares = np.bincount([session for session, _ in x.sequenced])
+    assert shares.tolist() == [0, 6 + 4, 2, 1]
+    x.told(A)
+    answers = joined(x.say(A, frame(1, *(cancel(ref, 1) for ref in range(50, 60)))))
+    assert answers["seq"].all(), "all is free again"
+    assert answers["request_ref"].tolist() == list(range(50, 60))
+    assert not x.gateway.uplink._held_reserved
+
+
+def test_a_flood_at_one_gateway_takes_nothing_from_another() -> None:
+    x = Exchange(Limits(max_unacked=10), gateways=(1, 2))
+    x.say(A, log_on(1))
+    x.say(B, log_on(2), gateway=2)
+    x.acking = False
+    for ref in range(1, 100):
+        x.hear(A, frame(1, limit(ref)))
+        x.hear(B, frame(2, limit(ref)), gateway=2)
+        if ref == 3:
+            assert x.events(B).size == 0
+    x.acking = True
+    x.run()
+    shares = np.bincount([session for session, _ in x.sequenced])
+    assert shares[1] == shares[2] > 0
+
+
 def test_unavailable_when_the_sequencer_says_so_and_nothing_is_sent() -> None:
     x = Exchange()
     x.say(A, log_on(1))
