@@ -7,20 +7,23 @@ event log, and once the disk is well again everything that was sent takes effect
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import zmq
 
 from components.engine.readable import ReadableEngine
+from run.cli.failure import expected
 from run.eventlog import EventLogError, EventLogReader
 from run.journal import JournalFailed, JournalFull, JournalReader, replay, verify
 from run.parts import matcher as matcher_part
 from run.parts import sequencer as sequencer_part
 from tests.run.exchange import Context, Crowd, GatewayEnd, Pair, Subscriber
-from tests.run.faulty_storage import Disk
+from tests.run.faulty_storage import SHORT, Disk
 from wire.constants import HEARTBEAT, LOG_FULL, NOT_ACCEPTING
 from wire.enums import CommandKind
 
@@ -257,3 +260,158 @@ def test_a_first_start_without_room_says_so_and_leaves_nothing_behind(pair: Pair
     pair.start()
     pair.settle()
     assert verify(pair.host.storage(pair.config.journal_dir)).torn is None
+
+
+# ---------------------------------------------------------------------------------------------- any fault at any call
+
+_NAMES = ("create", "rename", "remove", "truncate", "sync_directory")
+_WRITES = ("pwrite", "allocate", "fdatasync", "open for writing", *_NAMES)
+_FOR_LONG = 1 << 30
+
+
+class Died(BaseException):
+    """The process is gone in the middle of a call."""
+
+
+class Kind(NamedTuple):
+    """Which calls fail, with which errors in turn, and for how many calls; 0 as an error: the process dies."""
+
+    calls: tuple[str, ...]
+    errors: tuple[int, ...]
+    lasting: int = 1
+
+
+KINDS = {
+    "killed": Kind((*_WRITES, "open", "pread"), (0,)),
+    "no room": Kind(("pwrite", "create", "allocate"), (errno.ENOSPC,), 12),
+    "a write cut short, then no room": Kind(("pwrite",), (SHORT, errno.ENOSPC), 12),
+    "no quota": Kind(("pwrite", "create", "allocate"), (errno.EDQUOT,), 12),
+    "short writes": Kind(("pwrite",), (SHORT,), _FOR_LONG),
+    "writes fail": Kind(("pwrite", "allocate"), (errno.EIO,)),
+    "syncs fail": Kind(("fdatasync",), (errno.EIO,)),
+    "names fail": Kind(_NAMES, (errno.EIO,)),
+    "reads fail": Kind(("pread", "open"), (errno.EIO,)),
+    "read-only": Kind(_WRITES, (errno.EROFS,), _FOR_LONG),
+}
+
+
+class Fault:
+    """From the `nth` call of its kind on."""
+
+    def __init__(self, kind: Kind, nth: int) -> None:
+        self.kind, self.nth, self.calls, self.mended = kind, nth, 0, False
+
+    def __call__(self, what: str, path: str) -> int:
+        if what not in self.kind.calls:
+            return 0
+        self.calls += 1
+        past = self.calls - self.nth
+        if self.mended or not 0 <= past < self.kind.lasting:
+            return 0
+        error = self.kind.errors[past % len(self.kind.errors)]
+        if not error:
+            raise Died
+        return error
+
+
+class Life:
+    """A pair of parts under load on a disk with one fault; whoever dies of it is started again."""
+
+    def __init__(self, folder: Path, context: Context, kind: str, nth: int, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.disk = Disk(seed)
+        self.fault = self.disk.fault = Fault(KINDS[kind], nth)
+        self.pair = Pair(folder, context, self.disk)
+        self.gateway = GatewayEnd(context, self.pair.config)
+        self.subscriber = Subscriber(context, self.pair.config)
+        self.crowd = Crowd(seed)
+        self.deaths = 0
+
+    def live(self) -> None:
+        """Send orders and have them acknowledged, whatever happens; then judge."""
+        self.gateway.send(self.crowd.log_on())
+        self.until(lambda: self.gateway.hear() == self.gateway.sent)
+        for _ in range(8):
+            self.gateway.send(self.crowd.orders(self.random.choice((3, 20, 60))))
+            self.until(lambda: self.gateway.hear() == self.gateway.sent)
+        self.fault.mended = True
+        self.until(lambda: self.pair.sequencer is not None and self.pair.matcher is not None)
+        self.until(lambda: self.pair.level() and flags(self.gateway) == 0)
+        self.pair.settle()
+        assert_whole(self.pair, self.crowd, self.subscriber)
+
+    def until(self, done: Callable[[], object]) -> None:
+        for _ in range(3_000):
+            if done():
+                return
+            if not self.cycle():
+                self.pair.clock.turn(1)
+                self.gateway.back.poll(1)
+        raise AssertionError("it never came so")
+
+    def cycle(self) -> int:
+        """Start who is missing, else a duty cycle of each."""
+        pair, work = self.pair, 0
+        try:
+            for agent, start in ((pair.sequencer, pair.start_sequencer), (pair.matcher, pair.start_matcher)):
+                work += agent.do_work() if agent is not None else bool(start())
+        except (JournalFailed, JournalFull, EventLogError, OSError) as error:
+            if expected(error) is None:
+                raise AssertionError("the error tells nobody what to do") from error
+            self.die()
+        except Died:
+            self.die()
+        return work
+
+    def die(self) -> None:
+        """One part ends, or all; the power goes, too, or not. A disk that is still bad is mended at the second time."""
+        self.deaths += 1
+        self.fault.mended |= self.deaths > 1
+        self.pair.crash()
+        if self.random.random() < 0.5:
+            self.disk.power_loss()
+
+    def close(self) -> None:
+        self.pair.crash()
+        self.gateway.close()
+        self.subscriber.close()
+
+
+def live(folder: Path, context: Context, kind: str, nth: int, seed: int) -> Life:
+    """A whole life. Raises AssertionError with what gives it again."""
+    life = Life(folder, context, kind, nth, seed)
+    try:
+        life.live()
+    except BaseException as error:
+        raise AssertionError(f"{kind} at call {nth}, seed {seed}: {error}") from error
+    finally:
+        life.close()
+    return life
+
+
+def calls_of(folder: Path, context: Context, kind: str) -> int:
+    """How many calls of this kind a life without the fault has."""
+    return live(folder / "well", context, kind, _FOR_LONG, 0).fault.calls
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_fails_nothing_acknowledged_is_lost_and_nothing_acts_twice(
+    kind: str, tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_segments(monkeypatch)
+    calls = calls_of(tmp_path, context, kind)
+    rng = random.Random(kind)
+    for seed, nth in enumerate(sorted(rng.sample(range(1, calls + 1), min(4, calls)))):
+        life = live(tmp_path / str(seed), context, kind, nth, seed)
+        assert life.fault.calls >= nth
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_fails_at_every_call(
+    kind: str, tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_segments(monkeypatch)
+    for nth in range(1, calls_of(tmp_path, context, kind) + 1):
+        for seed in range(3):
+            live(tmp_path / f"{nth}-{seed}", context, kind, nth, 1_000 * nth + seed)
