@@ -272,4 +272,5 @@ class Pair:
     def level(self) -> bool:
         assert self.sequencer is not None
         assert self.matcher is not None
-        return self.matcher.matcher.next_seq == self.sequencer.sequencer.next_seq
+        everything_logged = self.matcher._unlogged is None
+        return everything_logged and self.matcher.matcher.next_seq == self.sequencer.sequencer.next_seq
