@@ -199,7 +199,12 @@ def test_read_only_refuses_whatever_writes_and_nothing_else() -> None:
 def test_each_call_can_be_made_to_fail_and_says_where() -> None:
     asked: list[tuple[str, str]] = []
     disk = Disk()
-    disk.fault = lambda what, path: asked.append((what, path)) or 0  # type: ignore[func-returns-value]
+
+    def note(what: str, path: str) -> int:
+        asked.append((what, path))
+        return 0
+
+    disk.fault = note
     file = written(disk, b"text")
     file.pread(1, 0)
     file.truncate(1)

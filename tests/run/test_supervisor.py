@@ -32,6 +32,13 @@ CANNOT_RUN = """
     raise SystemExit(3)
 """
 FAILS = "raise SystemExit(9)"
+SPEAKS = """
+    import signal
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    notify(READY=1)
+    notify(STATUS="the disk is full")
+    signal.sigwait([signal.SIGTERM])
+"""
 DEAF = """
     import signal
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -102,6 +109,12 @@ def test_every_gateway_is_a_part(small: Config) -> None:
         exchange.kill("gateway-12")
         exchange.wait_ready("gateway-12", DEADLINE_S)
         assert exchange.next("gateway-12", State.DIED) == "was ended by SIGKILL; restart 1 of at most 3"
+
+
+def test_what_a_part_says_while_it_serves_is_passed_on(small: Config) -> None:
+    with Watched(small, matcher=SPEAKS) as exchange:
+        assert exchange.next("matcher", State.READY).startswith("ready in ")
+        assert exchange.next("matcher", State.READY) == "the disk is full"
 
 
 def test_a_part_that_is_killed_is_started_again(small: Config) -> None:
