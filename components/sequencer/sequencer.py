@@ -65,6 +65,8 @@ class _Gateway:
     acked: int | None = None  # ... that it was told of
     heard: bool = False  # since the last look
     heard_ns: int = 0  # at the last look at which it had been heard
+    missing: bool = False  # frames behind the next one came, and the next one has not come since
+    missing_ns: int | None = None  # since the look that first found it so
 
 
 class _Part(NamedTuple):
@@ -154,6 +156,7 @@ class Sequencer:
         if known.taken == LOST:
             return Verdict.FENCED
         following = known.taken + 1
+        known.missing |= number > following
         if flags & HEARTBEAT:
             return Verdict.NOTED if number <= following else Verdict.GAP
         if number != following:
@@ -163,7 +166,7 @@ class Sequencer:
         if commands.size > MAX_BATCH or not self._fits(part) or not _add_up(commands, extensions):
             self._lose(gateway, known, f"sent frame {number}, which is not well-formed: the program is broken")
             return Verdict.REFUSED
-        known.taken = number
+        known.taken, known.missing, known.missing_ns = number, False, None
         self._append(part)
         return Verdict.TAKEN
 
@@ -195,7 +198,9 @@ class Sequencer:
             self.inject(_command(CommandKind.TICK))
 
     def watch(self, monotonic_ns: int) -> None:
-        """Whose silence has lasted too long is lost. To be called when everything that had arrived was offered.
+        """Whose silence has lasted too long is lost, and who sends for so long, but never the frame that is the next.
+
+        To be called when everything that had arrived was offered.
 
         A look that comes late (the process was stopped, the disk was slow) says nothing about the gateways: they may
         have spoken, and it was not heard. Their time begins anew.
@@ -203,10 +208,17 @@ class Sequencer:
         late = self._watched_ns is None or monotonic_ns - self._watched_ns > self._gateway_timeout_ns // 4
         self._watched_ns = monotonic_ns
         for number, gateway in self._gateways.items():
+            if gateway.taken == LOST:
+                continue
             if gateway.heard or late:
                 gateway.heard, gateway.heard_ns = False, monotonic_ns
-            elif gateway.taken != LOST and monotonic_ns - gateway.heard_ns >= self._gateway_timeout_ns:
-                self._lose(number, gateway, f"was silent for {self._gateway_timeout_ns // 1_000_000:,} ms")
+            if gateway.missing and (gateway.missing_ns is None or late):
+                gateway.missing_ns = monotonic_ns
+            timeout_ns = self._gateway_timeout_ns
+            if monotonic_ns - gateway.heard_ns >= timeout_ns:
+                self._lose(number, gateway, f"was silent for {timeout_ns // 1_000_000:,} ms")
+            elif gateway.missing_ns is not None and monotonic_ns - gateway.missing_ns >= timeout_ns:
+                self._lose(number, gateway, f"did not get its frame {gateway.taken + 1} through: it cannot be read")
 
     def take_losses(self) -> list[str]:
         """Which gateways were lost since the last call, and why, for people."""

@@ -56,6 +56,7 @@ class SequencerAgent:
         self._accepting = True  # as the gateways were told
         self._heard_all = False  # every gateway that had something to say, in this cycle
         self.malformed = 0  # messages that were no frames
+        self._told_malformed = 0  # of them in the status
 
     # ------------------------------------------------------------------------------------------------ the duty cycle
 
@@ -134,6 +135,9 @@ class SequencerAgent:
         if self._accepting != self._sequencer.accepting:
             self._accepting = self._sequencer.accepting
             self._host.notify(STATUS="serving" if self._accepting else self._why_not())
+        if self._told_malformed != self.malformed:
+            self._told_malformed = self.malformed
+            self._host.notify(STATUS=f"messages that are no frames: {self.malformed} so far, of a part that is broken")
         self._acknowledge(everyone=True)
         try_send(self._commands, [self._sequencer.heartbeat(self._open_journal.synced_seq)])
 

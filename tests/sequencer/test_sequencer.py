@@ -323,6 +323,34 @@ def test_a_gateway_of_the_journal_that_never_comes_back_is_lost_too() -> None:
     assert take(sequencer)["origins"].tolist() == [(1, 0, 1, 5, LOST)]
 
 
+def test_a_gateway_whose_next_frame_cannot_be_read_is_lost_too() -> None:
+    """Frame 2 never arrives as one: the gateway speaks, and would wait for its acknowledgement for ever."""
+    sequencer = two_gateways()
+    for now_ms in range(0, 2_900, 100):
+        for gateway in (1, 2):
+            sequencer.offer(heartbeat(gateway, 3 if gateway == 2 else 2))
+        sequencer.watch(now_ms * MS)
+    assert sequencer.take_losses() == []
+    for now_ms in range(2_900, 3_200, 100):
+        for gateway in (1, 2):
+            sequencer.offer(heartbeat(gateway, 3 if gateway == 2 else 2))
+        sequencer.watch(now_ms * MS)
+    (loss,) = sequencer.take_losses()
+    assert loss.startswith("gateway 2 did not get its frame 2 through")
+    assert take(sequencer)["origins"].tolist() == [(2, 0, 1, 1, LOST)]
+
+
+def test_a_gap_that_is_closed_is_no_loss() -> None:
+    sequencer = two_gateways()
+    for now_ms in range(0, 20_000, 100):
+        for gateway in (1, 2):
+            sequencer.offer(heartbeat(gateway, now_ms // 1_000 + 3))
+            if now_ms % 1_000 == 900:
+                sequencer.offer(decoded(now_ms // 1_000 + 2, rows(now_ms, 1)[0], gateway=gateway))
+        sequencer.watch(now_ms * MS)
+    assert sequencer.take_losses() == []
+
+
 def test_a_restart_goes_on_where_the_journal_ends() -> None:
     position = Position(101, 3, NOW, bytes(range(32)), ((1, 5, 17), (2, 1, 1)))
     sequencer = make(position)
