@@ -61,7 +61,7 @@ _CHUNK: Final = 65_536  # events made at once
 _BACK: Final = 1_000  # an execution or a cancel is about one of the session's newest so many commands
 _MOST: Final = 4_096  # events in one answer to a status question
 _DEADLINE_S: Final = 300.0
-_REST_S: Final = 0.02  # after a question, for the gateway to notice that the asker is gone
+_REST_S: Final = 0.06  # before a question
 _TIME_NS: Final = 1_700_000_000_000_000_000
 
 
@@ -164,6 +164,7 @@ class _Exchange:
         self._intake = bind(self.context, topology.INTAKE, config.runtime_dir, 1_000)
         self._acks = bind(self.context, topology.ACKS, config.runtime_dir, 1_000)
         self._events = bind(self.context, topology.EVENTS, config.runtime_dir, 1_000)
+        self._acked: dict[int, bytes] = {}
         self._pulse_s = 0.0
         self._poller = zmq.Poller()
         self._poller.register(self._intake, zmq.POLLIN)
@@ -181,11 +182,19 @@ class _Exchange:
                 "frame": frame - bool(flags & HEARTBEAT),
                 "epoch": 1,
             }
-            self._acks.send_multipart([ack_topic(gateway), ACK.encode(acked)])
+            self._acked[gateway] = ACK.encode(acked)
+            self._acks.send_multipart([ack_topic(gateway), self._acked[gateway]])
         if (now_s := time.perf_counter()) - self._pulse_s > 0.02:
             self._pulse_s = now_s
             head = {"flags": HEARTBEAT, "epoch": 1, "first_seq": self._log.last_seq + 1}
             self._events.send_multipart([topology.PULSE_TOPIC, EVENT_FRAME.encode(head)])
+            for gateway, ack in self._acked.items():
+                self._acks.send_multipart([ack_topic(gateway), ack])
+
+    def rest(self) -> None:
+        """Work on for a moment: acknowledgements reach the gateways, and they notice who is gone."""
+        until_s = time.perf_counter() + _REST_S
+        self.until(lambda: time.perf_counter() > until_s)
 
     def until(self, came: Callable[[], bool], also: zmq.Socket[bytes] | None = None) -> None:
         """Work until something came; waits in the kernel for a message."""
@@ -226,7 +235,8 @@ class _Process:
             ear.setblocking(False)
             environment = {**os.environ, "NOTIFY_SOCKET": place}
             self.process = subprocess.Popen(command, cwd=Path(__file__).resolve().parent.parent, env=environment)
-            exchange.until(lambda: _hears(ear, b"READY=1"))
+            exchange.until(lambda: _hears(ear, b"READY=1") or self.process.poll() is not None)
+        assert self.process.poll() is None, "the gateway does not start"
         self.ready_s = time.perf_counter() - began
         self.endpoint = topology.ORDERS.at(number).endpoint(config.runtime_dir)
 
@@ -267,11 +277,8 @@ class _Asker:
             answer = self._ask(broker, _command(CommandKind.OPEN_SESSION, session, qty=number), RESENT)
             took = time.perf_counter() - began
         assert answer["events"].size, "the first frame is empty"
-        assert answer["events"].tobytes() == self._judge.resume(session, number, answer["events"].size), (
-            session,
-            number,
-        )
-        time.sleep(_REST_S)
+        expected = self._judge.resume(session, number, answer["events"].size)
+        assert answer["events"].tobytes() == expected, f"session {session} is resumed wrongly from report {number}"
         return took
 
     def status(self, door: str, session: int, ref: int) -> float:
@@ -286,7 +293,8 @@ class _Asker:
 
     def _about(self, door: str, session: int, question: bytes, expected: bytes) -> float:
         with self._connected(door) as broker:
-            self._ask(broker, _command(CommandKind.OPEN_SESSION, session), 0)
+            opened = self._ask(broker, _command(CommandKind.OPEN_SESSION, session), 0)["events"]
+            assert opened["kind"].tolist() == [EventKind.SESSION_OPENED], opened
             began = time.perf_counter()
             answer = self._ask(broker, question, RESENT)
             took = time.perf_counter() - began
@@ -300,6 +308,7 @@ class _Asker:
         broker.connect(door)
         broker.send(BROKER_FRAME.encode({}))  # the connection stands when this is answered
         self._next(broker, 0)
+        self._exchange.rest()
         yield broker
         broker.close(0)
 
@@ -347,23 +356,30 @@ def measure(
     event; 100 million take ten minutes.
     """
     folder = Path(tempfile.mkdtemp(prefix="zmx-resume-", dir=where or Path("/var/tmp")))
+    sockets = Path(tempfile.mkdtemp(prefix="zmx-"))  # their paths must be short
     try:
-        return _measure(folder, events, sessions, questions, segment_mib, tell)
+        return _measure(folder, sockets, events, sessions, questions, segment_mib, tell)
     finally:
         shutil.rmtree(folder)
+        shutil.rmtree(sockets)
 
 
 def _measure(
-    folder: Path, events: int, sessions: int, questions: int, segment_mib: int, tell: Callable[[str], None]
+    folder: Path,
+    sockets: Path,
+    events: int,
+    sessions: int,
+    questions: int,
+    segment_mib: int,
+    tell: Callable[[str], None],
 ) -> dict[str, Any]:
     config = dataclasses.replace(
         default(),
-        place=Place(str(folder / "run"), str(folder / "data")),
+        place=Place(str(sockets), str(folder / "data")),
         gateway=(Gateway(id=1, tcp=""), Gateway(id=2, tcp="")),
     )
     file = folder / "zmx.toml"
     file.write_text(to_toml(config))
-    config.runtime_dir.mkdir(parents=True)
     kept, index = FileStorage(config.events_dir), FileStorage(config.index_dir)
     history, log = _History(sessions), EventLogWriter(kept, segment_mib << 20)
     tell(f"writing {events:,} events")

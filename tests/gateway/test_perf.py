@@ -27,5 +27,5 @@ def test_it_measures(tmp_path: Path) -> None:
 def test_no_time_is_given_for_a_wrong_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = bench._Judge.resume
     monkeypatch.setattr(bench._Judge, "resume", lambda self, session, number, count: right(self, session, 1, count))
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="resumed wrongly"):
         small(tmp_path)
