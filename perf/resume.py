@@ -309,8 +309,10 @@ class _Asker:
         broker.send(BROKER_FRAME.encode({}))  # the connection stands when this is answered
         self._next(broker, 0)
         self._exchange.rest()
-        yield broker
-        broker.close(0)
+        try:
+            yield broker
+        finally:
+            broker.close(0)
 
     def _ask(self, broker: zmq.Socket[bytes], question: bytes, flags: int) -> Batch:
         broker.send(question)

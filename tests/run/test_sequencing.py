@@ -307,8 +307,8 @@ def test_policy_memory_withdraws_what_the_journal_has_lost(tmp_path: Path, conte
     index.create(reportindex.name_of(1)).close()
     pair.start_matcher()
     pair.settle()
-    assert not index.names(), "an index that may reach to withdrawn events goes with them"
     pair.drive(lambda: EventLogReader(storage.FileStorage(pair.config.events_dir)).last_seq == replayed(pair).events)
+    assert not index.names(), "an index that may reach to withdrawn events goes with them"
     again = GatewayEnd(context, pair.config, incarnation=2)
     again.send(crowd.log_on())
     again.send(crowd.orders(40))
