@@ -59,7 +59,8 @@ class Record:
     told: dict[int, bytes] = field(default_factory=dict)  # every report that any program ever heard, by number
     programs: int = 0
     opened_by: int = 0  # the program that logged on last ...
-    opened_ref: int = 0  # ... and what the exchange said was the last ref then
+    opened_ref: int = 0  # ... what the exchange said was the last ref then ...
+    opened_seq: int = 0  # ... and the event that said it
 
     def hear(self, events: np.ndarray, program: int) -> None:
         """What a program's session core handed out."""
@@ -83,9 +84,11 @@ class Record:
         if ref:
             raise Broken(f"session {self.session}: ref {ref} was refused and never sent")
 
-    def opened(self, program: int, last_ref: int) -> None:
+    def opened(self, program: int, last_ref: int, seq: int) -> None:
         """A log-on was answered: what others sent with a higher ref was never sequenced, and never will be."""
-        self.opened_by, self.opened_ref = program, last_ref
+        if seq < self.opened_seq:
+            return  # another one has opened it since
+        self.opened_by, self.opened_ref, self.opened_seq = program, last_ref, seq
         for entry in self.entries:
             entry.void |= entry.program != program and entry.ref > last_ref
 
@@ -109,7 +112,7 @@ class _Core(Session[Order]):
     retry_ns = 150 * MS
     refused_ns = 400 * MS
     stray_ns = 2_000 * MS
-    on_open: Callable[[int], None]
+    on_open: Callable[[int, int], None]
     outdated = False  # another program was started for this session: this one does not log on again
 
     def _log_on(self) -> None:
@@ -120,7 +123,7 @@ class _Core(Session[Order]):
 
     def _on_opened(self, event: Report) -> None:
         super()._on_opened(event)
-        self.on_open(event.client_ref)
+        self.on_open(event.client_ref, event.seq)
 
 
 class Trader:
@@ -161,10 +164,10 @@ class Trader:
         """A log-off is under way."""
         return self.core._leaving
 
-    def _on_open(self, last_ref: int) -> None:
+    def _on_open(self, last_ref: int, seq: int) -> None:
         self._counts["log-ons" if not self.core.resumed else "log-ons again"] += 1
         self._hear()
-        self.record.opened(self.program, last_ref)
+        self.record.opened(self.program, last_ref, seq)
 
     def _hear(self) -> None:
         """What the core hands out: every report once and in order, refusals among them."""
