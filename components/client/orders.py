@@ -390,6 +390,7 @@ class Session(Generic[AnyOrder]):
         self._questions: list[np.ndarray] = []  # orderStatus commands
         self._log_on_due = self._beat_due = self._log_off_due = False  # to be sent next; a log-off behind all else
         self._leaving = False  # a log-off was asked for
+        self._left_ns = 0  # when it was last sent
         self._orders: dict[int, AnyOrder] = {}  # by ref, until final
         self._by_funds: set[int] = set()  # refs of those whose end only the next answer shows
         self._answers: dict[int, Answer] = {}  # by ref, until answered
@@ -554,7 +555,7 @@ class Session(Generic[AnyOrder]):
                 frames.append(BROKER_FRAME.encode(self._head(), commands=questions))
             self._questions.clear()
             if self._log_off_due:
-                self._log_off_due = False
+                self._log_off_due, self._left_ns = False, self._now_ns
                 frames.append(self._session_frame(CommandKind.CLOSE_SESSION, self._head()))
         if frames:
             self._said_ns = self._now_ns
@@ -575,6 +576,8 @@ class Session(Generic[AnyOrder]):
                 self._log_on()
             elif now_ns - self._said_ns >= self.heartbeat_ns:
                 self._beat_due = True
+            # It has no ref by which a gateway would miss it, and it may have been refused: no room, no sequencer.
+            self._log_off_due |= self._leaving and now_ns - self._left_ns >= self.retry_ns
 
     def moved(self, now_ns: int) -> None:
         """There is another gateway at the other end from now on: log on there at once."""

@@ -408,6 +408,19 @@ def test_log_off(trader: Trader) -> None:
     assert (trader.session.link, trader.session.lost) == (Link.LOST, Reason.SESSION_CLOSED)
 
 
+def test_a_log_off_that_is_lost_or_refused_is_said_again(x: Exchange, trader: Trader) -> None:
+    trader.session.log_off()
+    trader.lose = True
+    trader.run(turns=1)
+    trader.lose = False
+    x.sequencer.journal_full = True
+    trader.run(turns=15, ms=100)
+    assert trader.session.link is Link.OPEN
+    x.sequencer.journal_full = False
+    trader.run(turns=15, ms=100)
+    assert (trader.session.link, trader.session.lost) == (Link.LOST, Reason.SESSION_CLOSED)
+
+
 def test_busy_and_unavailable_are_final_and_leave_no_trace(x: Exchange, trader: Trader) -> None:
     x.sequencer.journal_full = True
     x.run()
