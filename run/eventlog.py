@@ -173,7 +173,7 @@ class EventLogWriter:
         self._next = first
 
     def _compare(self, events: np.ndarray, seq: int) -> None:
-        """Check EVENT rows that the log should have against what it has; fill in rows that are all zero."""
+        """Check EVENT rows that the log should have against what it has; fill in rows that have no number."""
         if seq < self._firsts[0]:  # older segments were archived
             events, seq = events[self._firsts[0] - seq :], self._firsts[0]
         while events.size:
@@ -187,7 +187,7 @@ class EventLogWriter:
                 data = file.pread(rows.nbytes, (seq - first) * ROW)  # fewer only after damage: zeros then
                 kept = np.frombuffer(data.ljust(rows.nbytes, b"\0"), "<i8").reshape(expected.shape)
                 for row in np.flatnonzero((kept != expected).any(axis=1)):
-                    if kept[row].any():
+                    if kept[row, 0]:  # without one it is zero, or was being filled in when the process died
                         raise EventLogDiffers(f"{self._storage.path}/{name}", seq + int(row))
                     _fill(file, rows[row : row + 1].tobytes(), (seq - first + int(row)) * ROW)
             finally:

@@ -103,6 +103,7 @@ def test_rows_that_a_power_loss_left_zero_are_given_again(place: Storage, reader
     names = place.names()
     first = place.open(names[0], writable=True)
     first.pwrite(bytes(2 * ROW), 4 * ROW)
+    first.pwrite(events(5, 1).tobytes()[8:], 4 * ROW + 8)  # who was filling it in died before its number
     first.close()
     second = place.open(names[1], writable=True)
     second.truncate(3 * ROW + 50)  # so the third segment stands behind a hole

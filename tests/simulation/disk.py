@@ -41,7 +41,7 @@ class Device:
 
     def mend(self) -> None:
         """Room again, and no more faults."""
-        self.disk.capacity, self.fail_sync, self.short_writes = None, False, 0.0
+        self.disk.capacity, self.disk.read_only, self.fail_sync, self.short_writes = None, False, False, 0.0
 
     def _fault(self, what: str, path: str) -> int:
         if what == "fdatasync" and self.fail_sync:
@@ -100,7 +100,8 @@ class _File:
             self._machine.touch("pwrite")
         except Killed:
             if self._machine.dying:
-                self._inner.pwrite(bytes(data)[: self._device.random.randint(0, len(data))], offset)
+                words = self._device.random.randint(0, len(data) // 8)  # the system copies no less at a time
+                self._inner.pwrite(bytes(data)[: 8 * words], offset)
             raise
         self._device.record("pwrite", self._path, str(offset), bytes(data))
         return self._inner.pwrite(data, offset)

@@ -29,6 +29,7 @@ class Machine:
         self.dead = False
         self.dying = False  # the touch that killed it is the last one that was made
         self.countdown = 0  # touches until it is killed; 0: it is not going to be
+        self.fatal = ""  # the next touch of this name kills it
         self.last = ""  # what it touched last
         self._clock = clock
         self.tasks: deque[Task] = deque()  # what its other threads are to do
@@ -41,9 +42,14 @@ class Machine:
         self.last = what
         if self.countdown:
             self.countdown -= 1
-            if not self.countdown:
-                self.dead = self.dying = True
-                raise Killed(self.name)
+            self.dead = not self.countdown
+        if self.dead or what == self.fatal:
+            self.dead = self.dying = True
+            raise Killed(self.name)
+
+    def spare(self) -> None:
+        """It is not going to be killed after all."""
+        self.countdown, self.fatal = 0, ""
 
     # ---- the clocks of the host
 
@@ -64,8 +70,8 @@ class Machine:
 
     def work(self) -> None:
         """One task of the other threads."""
-        if self.tasks:
-            self.tasks.popleft().run()
+        self.touch("thread")
+        self.tasks.popleft().run()
 
 
 class Task(Future[Any]):

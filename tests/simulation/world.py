@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 from components.client.orders import Link
 from components.engine.compiled import CompiledEngine
+from run import journal
 from run.config import Config, Place, default
 from run.eventlog import EventLogError, EventLogFull
 from run.host import Host
@@ -34,6 +35,9 @@ from tests.simulation.network import FATES, Network, link_of
 from wire.frames import EVENT_FRAME
 
 SESSIONS: Final = (1, 5, 9, 13)  # of four firms
+_FATAL: Final = (
+    "send", "pwrite", "pwrite", "fdatasync", "fdatasync", "pread", "create", "rename", "remove", "sync_directory",
+)  # fmt: skip
 _SEGMENT: Final = 1 << 15  # bytes: what the settings call a mebibyte, so that segments roll
 _PLACE: Final = Place("/sim/run", "/sim/data")
 
@@ -209,6 +213,8 @@ class World:
             self._guarded(process, machine.work)
         else:
             self._guarded(process, process.agent.do_work)
+            if process.name == "matcher" and process.lives and process.agent._behind is not None:
+                self.counts["matcher: reads in the journal what it missed"] += 1
 
     def _guarded(self, process: Process, work: Callable[[], object]) -> None:
         """Let a part do something; its end, if it comes to that, is its supervisor's business."""
@@ -235,8 +241,28 @@ class World:
         assert machine is not None
         machine.dead = True
         self.network.kill(machine)
+        self._note(process)
         process.agent, process.machine, process.serves = None, None, False
         process.start_ns = self.clock.now_ns + self.random.choice((1, 20, 100, 400)) * MS
+
+    def _note(self, process: Process) -> None:
+        """What a part counted while it lived."""
+        if not process.serves:
+            return
+        if process.name == "sequencer":
+            for verdict, count in process.agent.sequencer.counts.items():
+                self.counts[f"sequencer: frames {verdict.value}"] += count
+        elif process.name.startswith("gateway"):
+            self.counts["gateways: frames sent again"] += process.agent.gateway.uplink.resent
+            self.counts["gateways: found themselves fenced off"] += process.agent.gateway.uplink.fenced
+            self.counts["gateways: events read in the log"] += process.agent._from_log
+        elif process.name == "publisher":
+            self.counts["publisher: messages dropped"] += process.agent.dropped
+
+    def _note_subscriber(self, subscriber: Subscriber) -> None:
+        for feed in subscriber.feeds:
+            for what in ("gaps", "duplicates", "outdated", "restarts"):
+                self.counts[f"subscribers: {what}"] += getattr(feed, what)
 
     def _start_what_is_due(self) -> None:
         for process in self.processes:
@@ -249,6 +275,8 @@ class World:
         if not self.healed and self.random.random() < 0.1 * self.weather["kill"]:
             machine.countdown = self.random.randint(1, 400)  # and again before it has begun
         self.say(f"{process.name} starts")
+        if process.name == "sequencer":
+            self._look_at_the_journal()
 
         def start() -> None:
             process.agent = process.make(self.config, self._host(process.name, machine))
@@ -256,6 +284,11 @@ class World:
             process.serves = True
 
         self._guarded(process, start)
+
+    def _look_at_the_journal(self) -> None:
+        """Whatever happened, it is never corrupt: there is a torn tail at worst."""
+        found = journal.verify(self.device.disk(self.config.journal_dir))
+        self.counts["journal: torn tails"] += found.torn is not None
 
     def _machine(self, name: str) -> Machine:
         return Machine(name, self.clock)
@@ -298,6 +331,7 @@ class World:
             self.counts["subscribers crashed"] += 1
             self.subscribers.remove(client)
             self.gone_subscribers.append(client)
+            self._note_subscriber(client)
             return
         self.counts["brokers crashed"] += 1
         self.traders.remove(client)
@@ -353,7 +387,10 @@ class World:
         if living and self._happens("kill", 250):
             process = draw.choice(living)
             assert process.machine is not None
-            process.machine.countdown = draw.choice((1, draw.randint(1, 12), draw.randint(1, 80)))
+            if draw.random() < 0.5:
+                process.machine.fatal = draw.choice(_FATAL)  # where it hurts; a part that never does that goes on
+            else:
+                process.machine.countdown = draw.choice((1, draw.randint(1, 12), draw.randint(1, 80)))
         if self._happens("power", 2_500):
             self._lose_power()
         if living and self._happens("pause", 500):
@@ -394,11 +431,14 @@ class World:
                 self.say("the disk is well again")
         elif self._happens("disk", 600):
             self._mended_ns = now_ns + draw.choice((30, 200)) * MS
-            match draw.randint(0, 2):
+            match draw.randint(0, 3):
                 case 0:
                     self.device.fill(draw.choice((0, 100, 5_000)))
                 case 1:
                     self.device.fail_sync = True
+                case 2:
+                    self.device.disk.read_only = True
+                    self.counts["disk read-only"] += 1
                 case _:
                     self.device.short_writes = 0.3
             self.say("the disk is unwell")
@@ -458,9 +498,10 @@ class World:
             process.paused_ns = 0
             process.start_ns = min(process.start_ns, self.clock.now_ns)
             if process.machine is not None:
-                process.machine.countdown = 0
+                process.machine.spare()
         for client in self.clients:
-            client.paused_ns = client.machine.countdown = 0
+            client.paused_ns = 0
+            client.machine.spare()
         self._staff()
         for trader in self.traders:
             trader.trading = False
@@ -521,5 +562,8 @@ class World:
         for process in reversed(self.processes):
             if process.name == "matcher":
                 event_hash = int(EVENT_FRAME.decode(process.agent.matcher.pulse()).head[0]["event_hash"])
+            self._note(process)
             process.agent.on_close()
+        for subscriber in self.subscribers:
+            self._note_subscriber(subscriber)
         return event_hash
