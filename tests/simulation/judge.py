@@ -5,12 +5,10 @@ It sees what brokers wrote down, what subscribers show and what lies on the disk
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from components.client.market import Trade
 from perf.traders import Heard
 from run import journal
 from tests.scenarios.checker import Checker, Violation
@@ -46,7 +44,9 @@ def judge(world: World, event_hash: int, folder: Path) -> None:
         for subscriber in world.subscribers:
             checker.trades_are_the_log(symbol, subscriber.trades[name], subscriber.lost(name))
         for gone in world.gone_subscribers:
-            _trades_were_made(symbol, gone.trades[name], checker)
+            if told := gone.trades[name]:
+                until = _up_to_match(checker, told[-1].match)
+                until.trades_are_the_log(symbol, told, gone.lost(name))
 
 
 def _fenced_off(events: np.ndarray) -> set[int]:
@@ -119,10 +119,8 @@ def _nothing_withdrawn(record: Record, checker: Checker) -> None:
             raise Violation(f"session {record.session}: report {number} was told and is another in the event log")
 
 
-def _trades_were_made(symbol: int, trades: Sequence[Trade], checker: Checker) -> None:
-    """As far as it came: the part of the log that it saw, in order."""
-    if trades:
-        last = trades[-1].match
-        other = object.__new__(Checker)
-        other.__dict__ |= {**checker.__dict__, "events": checker.events[checker.events["match"] <= last]}
-        del other
+def _up_to_match(checker: Checker, match: int) -> Checker:
+    """A judge for somebody who heard no more than that."""
+    other = object.__new__(Checker)
+    other.__dict__ |= {**checker.__dict__, "events": checker.events[checker.events["match"] <= match]}
+    return other
