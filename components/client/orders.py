@@ -691,8 +691,9 @@ class Session(Generic[AnyOrder]):
         self._keep(events)
         refs = events["request_ref"]
         self._answered = max(self._answered, int(np.max(refs, where=refs < self.next_ref, initial=0)))
-        while self._sent and self._sent[0].commands["client_ref"][-1] <= self._answered:
-            self._count -= self._sent.popleft().commands.size
+        for batches in (self._sent, self._unsent):  # unsent: the answer crossed a log-on that did not name the command
+            while batches and batches[0].commands["client_ref"][-1] <= self._answered:
+                self._count -= batches.popleft().commands.size
         if self._orders or self._answers:
             for row in events.tolist():
                 self._track(Report._make(row))

@@ -408,6 +408,22 @@ def test_log_off(trader: Trader) -> None:
     assert (trader.session.link, trader.session.lost) == (Link.LOST, Reason.SESSION_CLOSED)
 
 
+def test_an_answer_that_comes_with_a_second_log_on_is_an_answer() -> None:
+    session: Session[Order] = Session(1, Order, account=1)
+    opened, accepted = np.zeros(1, EVENT), np.zeros(1, EVENT)
+    opened["kind"], opened["session"] = EventKind.SESSION_OPENED, 1
+    accepted["kind"], accepted["report_seq"], accepted["client_ref"] = EventKind.ACCEPTED, 1, 1
+    accepted["request_ref"] = 1
+    session.on_time(0)
+    session.on_frame(REPORT_FRAME.encode({"session": 1, "next_report_seq": 1}, events=opened), 1)
+    session.new_order(SYMBOL, Side.BUY, 10, price=100)
+    assert len(session.take_frames()) == 2
+    for events in (opened, accepted):  # the order came behind the second log-on, which was on its way already
+        session.on_frame(REPORT_FRAME.encode({"session": 1, "next_report_seq": 2}, events=events), 2)
+    assert session.take_frames() == []
+    assert session.in_flight == 0
+
+
 def test_a_log_off_that_is_lost_or_refused_is_said_again(x: Exchange, trader: Trader) -> None:
     trader.session.log_off()
     trader.lose = True
