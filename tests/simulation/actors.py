@@ -199,7 +199,7 @@ class Trader:
             self.trading
             and self.core.link is Link.OPEN
             and self.core.in_flight < _MAX_UNDER_WAY
-            and self._random.random() < 0.4
+            and self._random.random() < 0.6
         ):
             self._trade()
 

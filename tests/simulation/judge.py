@@ -22,8 +22,11 @@ _SPOKEN = (CommandKind.NEW_ORDER, CommandKind.CANCEL, CommandKind.REPLACE, Comma
 _FENCE = (Reason.SESSION_CLOSED, Reason.SESSION_MOVED)
 
 
-def judge(world: World, event_hash: int, folder: Path) -> None:
-    """Raise Violation where a promise was broken. The world is at rest and closed; `folder` is for its disk."""
+def judge(world: World, event_hash: int, folder: Path) -> np.ndarray:
+    """Raise Violation where a promise was broken. The world is at rest and closed; `folder` is for its disk.
+
+    Returns all events, EVENT rows.
+    """
     config = world.config
     for place in (config.journal_dir, config.events_dir):
         copy = folder / place.name
@@ -47,6 +50,7 @@ def judge(world: World, event_hash: int, folder: Path) -> None:
             if told := gone.trades[name]:
                 until = _up_to_match(checker, told[-1].match)
                 until.trades_are_the_log(symbol, told, gone.lost(name))
+    return checker.events
 
 
 def _fenced_off(events: np.ndarray) -> set[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -25,15 +26,20 @@ class Run:
     counts: Counter[str]
 
 
-def simulate(seed: int, steps: int, folder: Path, trace: TextIO | None = None) -> Run:
-    """So many steps with trouble, then rest, then judgement. Raises SimulationFailed, which says seed and step."""
-    world = World(seed, trace)
+def simulate(
+    seed: int, steps: int, folder: Path, trace: TextIO | None = None, weather: Mapping[str, float] | None = None
+) -> Run:
+    """So many steps with trouble, then rest, then judgement. Raises SimulationFailed, which says seed and step.
+
+    `weather` says how often trouble of a kind comes, in place of what the seed would: {"power": 10.0}.
+    """
+    world = World(seed, trace, weather)
     with world.open():
         for _ in range(steps):
             world.step()
         event_hash = world.rest()
         engine = next(each.agent for each in world.processes if each.name == "matcher").matcher.engine
-        judge(world, event_hash, folder)
+        world.note_events(judge(world, event_hash, folder))
     return Run(seed, world.steps, engine.command_seq, engine.event_seq, world.digest, world.counts)
 
 

@@ -12,10 +12,12 @@ import dataclasses
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TextIO
 from unittest.mock import patch
+
+import numpy as np
 
 from components.client.orders import Link
 from components.engine.compiled import CompiledEngine
@@ -32,6 +34,7 @@ from tests.simulation.clock import MS, WorldClock
 from tests.simulation.disk import Device
 from tests.simulation.machine import Killed, Locks, Machine
 from tests.simulation.network import FATES, Network, link_of
+from wire.enums import EventKind, Reason
 from wire.frames import EVENT_FRAME
 
 SESSIONS: Final = (1, 5, 9, 13)  # of four firms
@@ -70,7 +73,9 @@ class Process:
 class World:
     """See the module."""
 
-    def __init__(self, seed: int, trace: TextIO | None = None, gateways: int = 2) -> None:
+    def __init__(
+        self, seed: int, trace: TextIO | None = None, weather: Mapping[str, float] | None = None, gateways: int = 2
+    ) -> None:
         self.seed = seed
         self.steps = 0
         self.counts: Counter[str] = Counter()
@@ -91,6 +96,7 @@ class World:
             name: draw.choice((0.3, 1.0, 1.0, 3.0))
             for name in ("kill", "power", "pause", "link", "disk", "clock", "client")
         }
+        self.weather |= weather or {}
         for link in FATES:
             self.network.harshness[link] = draw.choice((0.0, 0.3, 1.0, 3.0))
         self.processes = [
@@ -259,6 +265,18 @@ class World:
         elif process.name == "publisher":
             self.counts["publisher: messages dropped"] += process.agent.dropped
 
+    def note_events(self, events: np.ndarray) -> None:
+        """What came of it all."""
+        kinds, reasons = events["kind"], events["reason"]
+        self.counts["engine: gateways lost"] += int(np.count_nonzero(kinds == EventKind.GATEWAY_LOST))
+        self.counts["engine: matches"] += int(np.count_nonzero(kinds == EventKind.EXECUTED)) // 2
+        self.counts["engine: orders expired"] += int(np.count_nonzero(reasons == Reason.EXPIRED))
+        self.counts["engine: refused by the fence"] += int(
+            np.count_nonzero(
+                (kinds == EventKind.REJECTED) & np.isin(reasons, (Reason.SESSION_MOVED, Reason.SESSION_CLOSED))
+            )
+        )
+
     def _note_subscriber(self, subscriber: Subscriber) -> None:
         for feed in subscriber.feeds:
             for what in ("gaps", "duplicates", "outdated", "restarts"):
@@ -384,14 +402,14 @@ class World:
     def _trouble(self) -> None:
         draw, now_ns = self.random, self.clock.now_ns
         living = [each for each in self.processes if each.lives]
-        if living and self._happens("kill", 250):
+        if living and self._happens("kill", 180):
             process = draw.choice(living)
             assert process.machine is not None
-            if draw.random() < 0.5:
+            if draw.random() < 0.5 and not process.machine.fatal:
                 process.machine.fatal = draw.choice(_FATAL)  # where it hurts; a part that never does that goes on
             else:
                 process.machine.countdown = draw.choice((1, draw.randint(1, 12), draw.randint(1, 80)))
-        if self._happens("power", 2_500):
+        if self._happens("power", 1_800):
             self._lose_power()
         if living and self._happens("pause", 500):
             process = draw.choice(living)
@@ -413,7 +431,7 @@ class World:
 
     def _trouble_with_links(self) -> None:
         draw = self.random
-        if self._happens("link", 120) and (standing := self.network.standing()):
+        if self._happens("link", 160) and (standing := self.network.standing()):
             connection = draw.choice(standing)
             self.say(f"a connection of {connection.connector.machine.name} to {link_of(connection.endpoint)} breaks")
             self.network.break_off(connection)
@@ -429,7 +447,7 @@ class World:
                 self._mended_ns = 0
                 self.device.mend()
                 self.say("the disk is well again")
-        elif self._happens("disk", 600):
+        elif self._happens("disk", 400):
             self._mended_ns = now_ns + draw.choice((30, 200)) * MS
             match draw.randint(0, 3):
                 case 0:
@@ -475,7 +493,7 @@ class World:
             if not trader.outdated:
                 self.counts["sessions taken over"] += 1
                 self.start_trader(trader.record)
-        if self.traders and self._happens("client", 1_200):
+        if self.traders and self._happens("client", 700):
             trader = draw.choice(self.traders)
             if trader.core.link is Link.OPEN and not trader.leaving:
                 self.counts["log-offs"] += 1
