@@ -93,7 +93,7 @@ def without_the_gap_check(patch: Patch) -> None:
     ("sabotage", "weather", "found"),
     [
         (without_the_sync, {"power": 12.0}, "JournalCorrupt|JournalWentBack|EventLogDiffers|Violation"),
-        (without_the_resend, {}, "Stuck: .* unacknowledged commands"),
+        (without_the_resend, {"kill": 0.0, "power": 0.0, "pause": 0.0}, "Stuck: .* unacknowledged commands"),
         (without_the_fence, {"client": 6.0}, "in the journal"),
         (without_the_duplicate_check, {}, "twice"),
         (without_the_gap_check, {}, "BrokenInvariant: command"),
