@@ -59,7 +59,7 @@ class Place:
     """[place]: where the exchange lives on this machine."""
 
     runtime_dir: str = setting("", "path", "ipc sockets and locks; one exchange per directory")
-    data_dir: str = setting("", "path", "journal and event log; put it on a disk that keeps what it syncs")
+    data_dir: str = setting("", "path", "journal, event log, snapshots; put it on a disk that keeps what it syncs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +148,24 @@ class Publisher:
 
 
 @dataclass(frozen=True, slots=True)
+class Follower:
+    """[follower]: the second engine; snapshots, replay from files."""
+
+    snapshot_commands: int = setting(
+        1_000_000, "commands", "between snapshots; what a start applies again at most, some 0.2 s of it"
+    )
+    snapshot_s: int = setting(600, "s", "between snapshots when fewer commands than that have come, but any")
+    snapshots: int = setting(3, "snapshots", "kept; the older ones are there in case the newest is damaged", most=100)
+    snapshot_mib_s: int = setting(
+        64, "MiB/s", "written at most, in synced slices, so that the disk is free for the journal in between"
+    )
+    tcp: str = setting("", "endpoint", "where other hosts ask for commands and events again; empty: ipc only")
+    queue: int = setting(
+        16, "messages", "of up to some MB per peer that asks; one that does not read loses its answers"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Supervisor:
     """[supervisor]: what `zmx up` does about parts that die."""
 
@@ -196,6 +214,7 @@ class Config:
     sequencer: Sequencer = field(default_factory=Sequencer)
     matcher: Matcher = field(default_factory=Matcher)
     publisher: Publisher = field(default_factory=Publisher)
+    follower: Follower = field(default_factory=Follower)
     supervisor: Supervisor = field(default_factory=Supervisor)
     instrument: tuple[Instrument, ...] = ()
     account: tuple[Party, ...] = ()
@@ -224,6 +243,11 @@ class Config:
     def journal_dir(self) -> Path:
         """Where journal segments are."""
         return self.data_dir / "journal"
+
+    @property
+    def snapshots_dir(self) -> Path:
+        """Where snapshots of the engine are."""
+        return self.data_dir / "snapshots"
 
     @property
     def events_dir(self) -> Path:

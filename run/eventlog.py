@@ -2,10 +2,11 @@
 
 Segment files `events-<first number, 20 digits>.zmxe` hold packed 128-byte EVENT rows and nothing else, so event n
 lies at byte (n - first) * 128. The matcher writes an event before it publishes it: whoever has heard of event n finds
-every event up to n here. The log is never synced, because it holds nothing of its own: the journal gives every event
-again, byte for byte. After a power loss rows may be missing or zero (a row lies within one 512-byte sector, so it is
-there whole or not at all); the matcher's replay writes them again, and an event that differs from the replayed one
-stops it. A disk without room may leave half a row at the end: readers count whole rows, the next write covers it.
+every event up to n here. The matcher never syncs it, because it holds nothing of its own: the journal gives every
+event again, byte for byte. After a power loss rows may be missing or zero (a row lies within one 512-byte sector, so it
+is there whole or not at all); the matcher's replay writes them again, and an event that differs from the replayed one
+stops it. The follower syncs what lies before a snapshot, so that a start from there leaves no hole behind it. A disk
+without room may leave half a row at the end: readers count whole rows, the next write covers it.
 """
 
 from __future__ import annotations
@@ -292,6 +293,19 @@ class EventLogReader:
                 self._files.pop(next(iter(self._files))).close()
         self._files[first] = file
         return file
+
+
+def sync_events(storage: Storage, first_seq: int, last_seq: int) -> None:
+    """Bring the rows `first_seq` to `last_seq` to disk, by whatever process. Raises OSError."""
+    firsts = segments(storage)
+    for first, following in zip(firsts, [*firsts[1:], last_seq + 1], strict=True):
+        if first <= last_seq and following > first_seq:
+            file = storage.open(name_of(first))
+            try:
+                file.fdatasync()
+            finally:
+                file.close()
+    storage.sync_directory()
 
 
 def name_of(first: int) -> str:

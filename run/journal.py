@@ -29,7 +29,7 @@ import numpy as np
 
 from components.engine.contract import Engine
 from components.sequencer import Position, record
-from run.records import SMALLEST, JournalGroup, Problem, Walk, first_of, segments
+from run.records import SMALLEST, JournalGroup, Place, Problem, Walk, first_of, segments
 from run.storage import FileStorage, Storage
 from wire.enums import CommandKind, OrderType, Side, TimeInForce
 
@@ -39,8 +39,12 @@ __all__ = [
     "JournalFull",
     "JournalGroup",
     "JournalReader",
+    "JournalWentBack",
+    "NoLongerKept",
+    "Place",
     "ReplayReport",
     "ShownCommand",
+    "Start",
     "TornTail",
     "VerifyReport",
     "replay",
@@ -72,6 +76,26 @@ class JournalFull(RuntimeError):
 
 class JournalFailed(RuntimeError):
     """The disk failed in the middle: whether the last record is on it is not known. The process must stop."""
+
+
+class JournalWentBack(RuntimeError):
+    """The journal ends before what was applied, or goes on differently: a new start rebuilds from it."""
+
+    def __init__(self, seq: int) -> None:
+        super().__init__(
+            f"the journal was cut or replaced below command {seq}, which was applied here already. Starting again"
+            " rebuilds from the journal. (With policy fsync this cannot happen: check the disk.)"
+        )
+
+
+class NoLongerKept(LookupError):
+    """The journal begins behind a command that is wanted."""
+
+    def __init__(self, journal: str, seq: int, oldest: int) -> None:
+        super().__init__(
+            f"{journal}: command {seq} is no longer there, the oldest is {oldest}. A start needs every command, or a"
+            " good snapshot and the segment in which it stands: bring one of them back (from a replica, a backup)."
+        )
 
 
 class TornTail(NamedTuple):
@@ -122,8 +146,8 @@ class JournalReader:
 
         With `limit_seq`, no record that ends above it: give what the sequencer said is synced, to follow a live
         journal. Everything up to it must be there. Without, up to the last whole record, for a journal at rest. At the
-        end the iterator ends; a later call goes on. Raises JournalCorrupt, and LookupError when `first_seq` is in no
-        segment that is kept. About 12 us a record and 0.6 ns a byte.
+        end the iterator ends; a later call goes on. Raises JournalCorrupt, and NoLongerKept when `first_seq` is in no
+        segment that is there. About 12 us a record and 0.6 ns a byte.
         """
         walk = self._seek(first_seq)
         if walk is None:
@@ -145,6 +169,20 @@ class JournalReader:
                 return
             else:
                 raise JournalCorrupt(*walk.place, walk.next_seq, found.text if found else "there is nothing")
+
+    def start_behind(self, place: Place) -> bool:
+        """Have `groups` go on behind the record at `place`; False where the journal has no such record."""
+        walk = Walk.behind(self._storage, place)
+        if walk is None:
+            return False
+        self.close()
+        self._walk = walk
+        return True
+
+    def first_seq(self) -> int:
+        """The oldest command that is kept; 1 when there is none yet."""
+        names = segments(self._storage)
+        return first_of(names[0]) if names else 1
 
     def claimed_seq(self) -> int:
         """The highest number that a whole record claims to be synced: up to it, everything is final. 0 if none does."""
@@ -182,7 +220,7 @@ class JournalReader:
         if not names:
             return None
         if seq < first_of(names[0]):
-            raise LookupError(f"command {seq} is no longer in {self._storage.path}: the oldest is {first_of(names[0])}")
+            raise NoLongerKept(self._storage.path, seq, first_of(names[0]))
         # A record that opens an epoch has the number of the command after it, and may end an earlier segment.
         start = max([names[0], *(name for name in names if first_of(name) < seq)])
         walk = self._walk
@@ -319,10 +357,26 @@ def _name(kind: type[enum.IntEnum], code: int) -> str:
         return str(int(code))
 
 
-class Scan:
-    """One pass over a whole journal at rest, and what was seen on the way."""
+def note_gateways(gateways: dict[int, tuple[int, int]], group: JournalGroup) -> None:
+    """Have each gateway's (incarnation, frame) be that of its last frame up to this group."""
+    for gateway, _, _, incarnation, frame in group.origins.tolist():
+        if gateway:
+            gateways[gateway] = (incarnation, frame)
 
-    def __init__(self, storage: Storage, progress: Callable[[int, int], None] | None = None) -> None:
+
+class Start(NamedTuple):
+    """A point in a journal from which a scan may begin: what it would know there, and the last record's place."""
+
+    position: Position
+    place: Place
+
+
+class Scan:
+    """One pass over a journal at rest, all of it or what stands behind `start`, and what was seen on the way."""
+
+    def __init__(
+        self, storage: Storage, progress: Callable[[int, int], None] | None = None, start: Start | None = None
+    ) -> None:
         names = segments(storage)
         self.records = self.commands = self.synced_seq = self.segments = 0
         self.first_seq = first_of(names[0]) if names else 1
@@ -330,6 +384,8 @@ class Scan:
         self.unclaimed: deque[tuple[int, str, int, int]] = deque(maxlen=_UNCLAIMED)  # last seq, file, offset, length
         self.walk = Walk(storage, names[0]) if names else None
         self.torn: TornTail | None = None
+        if start is not None:
+            self._begin(storage, start)
         segment = ""
         while self.walk is not None:
             offset = self.walk.offset
@@ -344,16 +400,31 @@ class Scan:
             self.walk.accept(found)
             self._note(found, segment, offset)
 
+    def _begin(self, storage: Storage, start: Start) -> None:
+        """Stand before the start's last record, which is read again: whether it is known synced, later ones say."""
+        walk = Walk.behind(storage, start.place)
+        if walk is None or walk.next_seq != start.position.next_seq:
+            raise LookupError(f"{storage.path}: the journal has no record {start.place}")
+        assert self.walk is not None
+        self.walk.close()
+        self.walk = walk
+        self.gateways = {gateway: (incarnation, frame) for gateway, incarnation, frame in start.position.gateways}
+        length = walk.offset - start.place.offset
+        numbers = record.numbers(walk.segment.view(start.place.offset, length))
+        self._claim(numbers, walk.segment.name, start.place.offset, length)
+
     def _note(self, group: JournalGroup, segment: str, offset: int) -> None:
         self.records += 1
         self.commands += group.commands.size
-        self.synced_seq = max(self.synced_seq, group.numbers.synced_seq)
-        self.unclaimed.append((group.last_seq, segment, offset, len(group.record)))
+        self._claim(group.numbers, segment, offset, len(group.record))
+        note_gateways(self.gateways, group)
+
+    def _claim(self, numbers: record.Numbers, segment: str, offset: int, length: int) -> None:
+        """Take a record's word for what is synced; it stands among those that no later one has spoken for."""
+        self.synced_seq = max(self.synced_seq, numbers.synced_seq)
+        self.unclaimed.append((numbers.last_seq, segment, offset, length))
         while self.unclaimed and self.unclaimed[0][0] <= self.synced_seq:
             self.unclaimed.popleft()
-        for gateway, _, _, incarnation, frame in group.origins.tolist():
-            if gateway:
-                self.gateways[gateway] = (incarnation, frame)
 
     def position(self) -> Position:
         """What a sequencer goes on from."""

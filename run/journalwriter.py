@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from components.sequencer import Position, record
-from run.journal import JournalFailed, JournalFull, Scan
+from run.journal import JournalFailed, JournalFull, Scan, Start
 from run.records import Walk, first_of, name_of, segments
 from run.storage import NO_ROOM, File, Storage, remedy, write_all, write_zeros
 
@@ -53,19 +53,21 @@ class JournalWriter:
         """Bytes of the longest record that fits a segment."""
         return self._segment_bytes
 
-    def open(self) -> Position:
+    def open(self, start: Start | None = None) -> Position:
         """Verify the journal, cut a torn tail, and say where to go on. The first call of all.
+
+        With `start`, a snapshot's, only what stands behind it is read. LookupError where the journal has no such place.
 
         What no record claims to be synced is written and synced again: after a failed sync the system would otherwise
         take pages for clean that never reached the disk. Raises JournalCorrupt, JournalFailed.
         """
         try:
-            return self._open()
+            return self._open(start)
         except OSError as error:
             raise self._fail("opened", error) from error
 
-    def _open(self) -> Position:
-        scan = Scan(self._storage)
+    def _open(self, start: Start | None) -> Position:
+        scan = Scan(self._storage, start=start)
         names = self._storage.names()
         if _TEMPORARY in names:
             self._storage.remove(_TEMPORARY)

@@ -25,15 +25,29 @@ SMALLEST: Final = GROUP.size(0, 0, 0)
 _PREFIX: Final = struct.Struct("<II")
 
 
+class Place(NamedTuple):
+    """Where a record stands: its segment by its first number, its first byte there; and the record's hash."""
+
+    segment: int
+    offset: int
+    hash: bytes
+
+
 class JournalGroup:
     """One record, verified. The arrays are read-only views of what was read."""
 
-    __slots__ = ("batch", "numbers", "record")
+    __slots__ = ("batch", "numbers", "offset", "record", "segment")
 
-    def __init__(self, raw: memoryview, batch: Batch) -> None:
+    def __init__(self, raw: memoryview, batch: Batch, segment: int, offset: int) -> None:
         self.record = raw  # the bytes, as they are on the wire
         self.batch = batch
+        self.segment, self.offset = segment, offset
         self.numbers = record.numbers(raw)
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return Place(self.segment, self.offset, self.hash)
 
     @property
     def first_seq(self) -> int:
@@ -127,6 +141,25 @@ class Walk:
         self.epoch = 0
         self.time_ns = 0
 
+    @classmethod
+    def behind(cls, storage: Storage, place: Place) -> Walk | None:
+        """A walk that goes on behind the record at `place`; None where the journal has no such record there."""
+        name = name_of(place.segment)
+        if name not in segments(storage):
+            return None
+        walk = cls(storage, name)
+        if 0 <= place.offset < walk.segment.size and place.offset % 8 == 0:
+            walk.offset, walk.last_hash = place.offset, None
+            head = walk.segment.view(place.offset, SMALLEST)
+            if len(head) == SMALLEST:
+                walk.next_seq = record.numbers(head).first_seq
+                found = walk.peek()
+                if isinstance(found, JournalGroup) and found.place == place:
+                    walk.accept(found)
+                    return walk
+        walk.close()
+        return None
+
     @property
     def place(self) -> tuple[str, int]:
         """File and offset, for people."""
@@ -214,7 +247,7 @@ class Walk:
         if raw[8:16] != record.ROOT_BYTES:
             return Problem("no record begins here")
         try:
-            group = JournalGroup(raw, GROUP.decode(raw))
+            group = JournalGroup(raw, GROUP.decode(raw), self.segment.first, self.offset)
         except WireError as error:
             return Problem(f"the record is not well-formed ({error.detail})")
         if record.record_hash(raw) != group.hash:

@@ -41,6 +41,8 @@ from run.sockets import RuntimeLock
 
 CANNOT = 3  # exit status of a part that says what must be mended first (run/cli/failure.py); it is not started again
 
+NOBODY_WAITS = "follower"  # the exchange is open for business before this part is ready
+
 _PARENT = "ZMX_PARENT"  # environment: process id of the supervisor
 _SPARE = "ZMX_SPARE"  # environment: load everything, then wait for a byte on standard input
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -48,8 +50,11 @@ _SLOWEST_RESTART_S = 2.0
 
 
 def parts_of(config: Config) -> tuple[str, ...]:
-    """The parts of an exchange, in the order in which they start. Gateways are named by their ids: gateway-1."""
-    return ("sequencer", "matcher", *(f"gateway-{each.id}" for each in config.gateway), "publisher")
+    """The parts of an exchange, in the order in which they start. Gateways are named by their ids: gateway-1.
+
+    The follower comes last: nobody waits for it, and so it also writes its last snapshot before the others stop.
+    """
+    return ("sequencer", "matcher", *(f"gateway-{each.id}" for each in config.gateway), "publisher", "follower")
 
 
 class ExchangeFailed(RuntimeError):
@@ -67,11 +72,12 @@ class State(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """Something happened to a part; `text` says more, for people."""
+    """Something happened to a part; `text` says more, for people. With `said` it is the part's own words."""
 
     part: str
     state: State
     text: str = ""
+    said: bool = False
 
 
 @dataclass(slots=True)
@@ -141,7 +147,7 @@ class Exchange:
         self.stop()
 
     def start(self) -> None:
-        """Start every part and return once all are ready.
+        """Start every part and return once all are ready but the follower, which nobody waits for.
 
         Raises RuntimeDirInUse when another exchange runs in the runtime directory, ExchangeFailed when a part cannot
         start.
@@ -161,7 +167,7 @@ class Exchange:
             self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
             self._thread.start()
             with self._changed:
-                self._changed.wait_for(lambda: self.failure or self._all(State.READY))
+                self._changed.wait_for(lambda: self.failure or self._serving())
             if self.failure:
                 raise ExchangeFailed(self.failure)
         except BaseException:
@@ -228,6 +234,9 @@ class Exchange:
         """What `part` counts, as its present process told last: X_RESENT and the like; run/README.md has the names."""
         with self._changed:
             return dict(self._parts[part].counts)
+
+    def _serving(self) -> bool:
+        return all(each.state is State.READY for each in self._parts.values() if each.name != NOBODY_WAITS)
 
     def _all(self, state: State) -> bool:
         return all(each.state is state for each in self._parts.values())
@@ -353,7 +362,7 @@ class Exchange:
                 self._start_next()
                 self._load_spares()
             elif "STATUS" in message and part.state in (State.STARTING, State.READY):
-                self._tell(News(part.name, part.state, message["STATUS"]))
+                self._tell(News(part.name, part.state, message["STATUS"], said=True))
 
     def _start_next(self) -> None:
         """The parts are started one after the other, each once the one before is ready."""

@@ -40,14 +40,22 @@ ORDERS = Link("orders", ("gateway", zmq.ROUTER), (("broker",), zmq.DEALER), "Bro
 INTAKE = Link("intake", ("sequencer", zmq.PULL), (("gateway",), zmq.PUSH), "GatewayFrame", "")
 ACKS = Link("acks", ("sequencer", zmq.PUB), (("gateway",), zmq.SUB), "Ack", "")
 COMMANDS = Link("commands", ("matcher", zmq.PULL), (("sequencer",), zmq.PUSH), "Group", "")
-EVENTS = Link("events", ("matcher", zmq.PUB), (("gateway", "publisher", "sequencer"), zmq.SUB), "EventFrame", "")
+EVENTS = Link(
+    "events",
+    ("matcher", zmq.PUB),
+    (("auditor", "follower", "gateway", "publisher", "sequencer"), zmq.SUB),
+    "EventFrame",
+    "",
+)
 MARKET = Link("market", ("publisher", zmq.XPUB), (("subscriber",), zmq.SUB), "MarketFrame", "", True)
 SNAPSHOTS = Link(
     "snapshots", ("publisher", zmq.ROUTER), (("subscriber",), zmq.DEALER), "MarketRequest", "MarketFrame", True
 )
+# Journal records and events for whoever cannot read the files: clerks and standbys on other hosts, auditors, tools.
+REPLAY = Link("replay", ("follower", zmq.ROUTER), (("auditor",), zmq.DEALER), "ReplayRequest", "ReplayAnswer")
 
-LINKS = (ORDERS, INTAKE, ACKS, COMMANDS, EVENTS, MARKET, SNAPSHOTS)
+LINKS = (ORDERS, INTAKE, ACKS, COMMANDS, EVENTS, MARKET, SNAPSHOTS, REPLAY)
 
 # The first part of a message on EVENTS, which its subscribers filter by.
 EVENTS_TOPIC = b"E"  # events: gateways and the publisher
-PULSE_TOPIC = b"P"  # the same frame without events, as a heartbeat: the sequencer follows lag and deadlines by it
+PULSE_TOPIC = b"P"  # the same frame without events, as a heartbeat: lag, deadlines, and marks for the follower

@@ -19,6 +19,10 @@ PARTY_EVENT = flat_dtype("PartyEvent")
 
 ORIGIN = flat_dtype("Origin")
 STAMP = flat_dtype("Stamp")
+MARK = flat_dtype("Mark")
+
+GATEWAY_POSITION = flat_dtype("GatewayPosition")
+SNAPSHOT_ARRAY = flat_dtype("SnapshotArray")
 
 TOP = flat_dtype("Top")
 LEVEL_DELTA = flat_dtype("LevelDelta")

@@ -12,6 +12,8 @@ Liquidity = int_enum("Liquidity")
 ExtensionKind = int_enum("ExtensionKind")
 Reason = int_enum("Reason")
 MarketKind = int_enum("MarketKind")
+ReplayKind = int_enum("ReplayKind")
+ReplayRefusal = int_enum("ReplayRefusal")
 
 __all__ = [
     "CommandKind",
@@ -21,6 +23,8 @@ __all__ = [
     "MarketKind",
     "OrderType",
     "Reason",
+    "ReplayKind",
+    "ReplayRefusal",
     "Scope",
     "Side",
     "TimeInForce",

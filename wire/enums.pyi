@@ -125,6 +125,18 @@ class Reason(IntEnum):
     PARTY_MISSING = 55
     DISCONNECTED = 56
 
+class ReplayKind(IntEnum):
+    NONE = 0
+    COMMANDS = 1
+    EVENTS = 2
+
+class ReplayRefusal(IntEnum):
+    NONE = 0
+    NO_LONGER_KEPT = 1
+    NOT_YET_THERE = 2
+    MALFORMED = 3
+    DAMAGED = 4
+
 class Scope(IntEnum):
     NONE = 0
     SESSION = 1

@@ -397,6 +397,45 @@ struct EventFrame {       # matcher -> everyone
   eventHash @6 :Int64;    # running hash after the last event
   nextDeadlineNs @7 :Int64;
   events @8 :List(Event);
+  marks @9 :List(Mark);   # of a heartbeat: one per group applied since the last one
+}
+
+struct Mark {             # where the matcher's engine stood behind a group
+  commandSeq @0 :Int64;
+  eventSeq @1 :Int64;
+  eventHash @2 :Int64;
+}
+
+enum ReplayKind { none @0; commands @1; events @2; }
+
+enum ReplayRefusal {
+  none @0;
+  noLongerKept @1;        # `first` of the answer is the oldest number that is
+  notYetThere @2;         # `last` of the answer is the newest number that is
+  malformed @3;
+  damaged @4;             # it is kept, but not as it was written; the follower's status says where
+}
+
+struct ReplayRequest {    # whoever cannot read the files -> follower
+  version @0 :Int16;
+  kind @1 :Int16;         # ReplayKind
+  reserved0 @2 :Int32;
+  request @3 :Int64;      # echoed
+  first @4 :Int64;
+  last @5 :Int64;         # both included; the answer may end earlier: ask again from behind it
+}
+
+# Followed, in the same message, by the journal's records as they are (Group), or by one EventFrame. Records are whole:
+# the first holds `first`, and what `first` and `last` of the answer name is what they hold.
+struct ReplayAnswer {     # follower -> who asked
+  version @0 :Int16;
+  kind @1 :Int16;
+  refusal @2 :Int16;      # ReplayRefusal; `none`: served
+  reserved0 @3 :Int16;
+  request @4 :Int64;
+  epoch @5 :Int64;
+  first @6 :Int64;
+  last @7 :Int64;
 }
 
 struct StampFrame {       # beside a frame, never hashed or journalled: how its parts travelled
@@ -494,6 +533,43 @@ struct Instruments {
     bands @8 :List(Band);
     struct Band { fromPrice @0 :Int64; tick @1 :Int64; lot @2 :Int64; }
   }
+}
+
+# ---------------------------------------------------------------------------------------------- snapshots
+# The head of a snapshot file (run/snapshots.py): where in the journal it stands, and which arrays follow.
+
+struct SnapshotHead {
+  version @0 :Int16;
+  reserved0 @1 :Int16;
+  rulesVersion @2 :Int32;
+  commandSeq @3 :Int64;   # the last command applied
+  eventSeq @4 :Int64;
+  eventHash @5 :Int64;
+  epoch @6 :Int64;        # epoch, time and hash of the journal's record behind which it was taken ...
+  timeNs @7 :Int64;
+  hash0 @8 :Int64; hash1 @9 :Int64; hash2 @10 :Int64; hash3 @11 :Int64;
+  segment @12 :Int64;     # ... and where that stands: the first number of its segment file,
+  offset @13 :Int64;      # and its first byte there
+  size @14 :Int64;        # bytes of the whole file
+  gateways @15 :List(GatewayPosition);
+  arrays @16 :List(SnapshotArray);
+}
+
+struct GatewayPosition {  # a gateway's last frame that is journalled
+  gateway @0 :Int16;
+  reserved0 @1 :Int16;
+  reserved1 @2 :Int32;
+  incarnation @3 :Int64;
+  frame @4 :Int64;
+}
+
+struct SnapshotArray {
+  name0 @0 :Int64;
+  name1 @1 :Int64;
+  layout @2 :Int64;       # fingerprint of the items' fields
+  length @3 :Int64;       # items
+  offset @4 :Int64;       # byte in the file
+  hash0 @5 :Int64; hash1 @6 :Int64; hash2 @7 :Int64; hash3 @8 :Int64; # SHA-256 of its bytes
 }
 
 # ---------------------------------------------------------------------------------------------- state

@@ -48,6 +48,9 @@ class Engine(Protocol):
     def snapshot(self) -> dict[str, np.ndarray]:
         """The whole state as arrays; `restore` of another engine of the same class takes them."""
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What `snapshot` copies: the state itself where it is arrays. To be read only, until the next `apply`."""
+
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """Become what the snapshot was taken of."""
 

@@ -8,6 +8,7 @@ never mistaken for the one that was applied. What is missing is read from the jo
 from __future__ import annotations
 
 import enum
+import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,12 +16,14 @@ import numpy as np
 
 from components.engine.contract import Engine
 from wire.constants import HEARTBEAT
-from wire.dtypes import EVENT
+from wire.dtypes import EVENT, MARK
 from wire.frames import EVENT_FRAME, GROUP, Batch
 
 _NAMES = GROUP.head_dtype.names or ()
 _HASH, _PREVIOUS = _NAMES.index("hash0"), _NAMES.index("previous_hash0")
 _ROW = np.dtype((np.void, EVENT.itemsize))  # copied as one piece, not field by field
+_WORDS = struct.Struct("<4q")
+_MAX_MARKS = 1_024  # groups between two pulses
 
 
 class Action(enum.Enum):
@@ -61,11 +64,20 @@ class Matcher:
         self._event_hash = engine.event_hash  # after the last joined event
         self._applied_seq = engine.command_seq  # every command up to it is applied and its events are joined
         self._pulse = self._head(engine.event_seq + 1, HEARTBEAT)
+        self._marks = np.zeros(_MAX_MARKS, MARK)
+        self._marked = 0
 
     @property
     def joined(self) -> int:
         """How many events wait for `flush`."""
         return self._joined
+
+    def stand_behind(self, epoch: int, last_hash: bytes) -> None:
+        """The engine was restored behind the journal's record with this hash: what follows must be chained to it."""
+        self.next_seq = self.engine.command_seq + 1
+        self.epoch, self.last_hash = epoch, _WORDS.unpack(last_hash)
+        self._event_hash, self._applied_seq = self.engine.event_hash, self.engine.command_seq
+        self._pulse = self._head(self.engine.event_seq + 1, HEARTBEAT)
 
     # ------------------------------------------------------------------------------------------------ deciding
 
@@ -97,9 +109,22 @@ class Matcher:
         if commands.size:  # else it only opens an epoch, and no time passes
             for events in self.engine.apply(self.next_seq, int(head["time_ns"]), commands, group["extensions"]):
                 yield from self._join(events)
+            self._mark(self.next_seq + commands.size - 1)
         self.next_seq += commands.size
         self._applied_seq = self.next_seq - 1
         self.last_hash = head.item()[_HASH : _HASH + 4]
+
+    def _mark(self, command_seq: int) -> None:
+        """Note where the engine stands. Without a pulse in between the oldest marks go: the hash is a running one."""
+        if self._marked == _MAX_MARKS:
+            self._marked = 0
+        self._marks[self._marked] = command_seq, self.engine.event_seq, self.engine.event_hash
+        self._marked += 1
+
+    @property
+    def pulse_due(self) -> bool:
+        """Whether the marks have filled half of their room, so that a pulse should not wait for its time."""
+        return self._marked >= _MAX_MARKS // 2
 
     def _join(self, events: np.ndarray) -> Iterator[Published]:
         if self._joined + events.size > self._rows.size:
@@ -125,10 +150,11 @@ class Matcher:
     def pulse(self) -> bytes:
         """An EventFrame without events: the number of the next event, how far the engine is, when it wants to be woken.
 
-        Only when nothing is joined.
+        With a mark for each group since the last pulse, by which the follower compares. Only when nothing is joined.
         """
         self._pulse = self._head(self.engine.event_seq + 1, HEARTBEAT)
-        return EVENT_FRAME.encode(self._pulse)
+        marks, self._marked = self._marks[: self._marked], 0
+        return EVENT_FRAME.encode(self._pulse, marks=marks)
 
     def pulse_again(self, flags: int) -> bytes:
         """The last pulse with further flags, while what came since cannot be logged and so cannot be spoken of."""

@@ -216,6 +216,39 @@ def journal_replay(
 app.add_typer(journal, name="journal", rich_help_panel=OPERATE)
 
 
+@app.command("snapshots", rich_help_panel=OPERATE, epilog="Example: zmx snapshots --verify")
+def snapshots_(
+    verify: Annotated[bool, typer.Option(help="Read every byte of each.")] = False,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the snapshots of the engine.
+
+    Exits with 1 when a start could not use one of them, and says why.
+    """
+    from run.cli import snapshots as verb
+    from run.config import load
+
+    verb.show(load(config), verify, as_json)
+
+
+@app.command("events", rich_help_panel=OPERATE, epilog="Example: zmx events --from 1000 --count 5")
+def events_(
+    first: Annotated[int, typer.Option("--from", help="Number of the first event.", min=1)] = 1,
+    count: Annotated[int | None, typer.Option(help="End after so many.", show_default="never", min=1)] = None,
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: a line of JSON for each event.")] = False,
+) -> None:
+    """Follow the numbered event stream, whole.
+
+    Whatever is missed on the way is asked for again from files.
+    """
+    from run.cli import events as verb
+    from run.config import load
+
+    verb.show(load(config), first, count, as_json)
+
+
 @app.command("config", rich_help_panel=OPERATE, epilog="Example: zmx config > exchange.toml")
 def config_(
     show: Annotated[bool, typer.Option("--show", help="As a table, with units, defaults and reasons.")] = False,
@@ -289,3 +322,9 @@ def gateway(
 def publisher(config: ConfigFile = None) -> None:
     """Make market data of events."""
     _part("publisher", config)
+
+
+@app.command(rich_help_panel=PARTS, epilog="Example: zmx follower --config exchange.toml")
+def follower(config: ConfigFile = None) -> None:
+    """Check the matcher, write snapshots, replay files."""
+    _part("follower", config)

@@ -26,7 +26,7 @@ def serve(role: str, config: Config, **which: int | None) -> None:
     """
     follow_parent()
     stop = _Stop()
-    if role == "matcher":
+    if role in ("matcher", "follower"):
         kernels.warm_in_a_process()
     part = importlib.import_module(f"run.parts.{role}")
     if role in _KERNELS:

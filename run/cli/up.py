@@ -87,7 +87,8 @@ class Teller:
             self._status.start()
             return
         self.settle()
-        self._console.print(f"  {_MARKS[news.state]} {line}")
+        mark = "[yellow]![/yellow]" if news.said else _MARKS[news.state]
+        self._console.print(f"  {mark} {line}", soft_wrap=news.said)
 
     def settle(self) -> None:
         """Stop the line that moves."""

@@ -1,7 +1,9 @@
 """The matcher's process: sequenced groups in, applied to the engine; events into the log, then to the subscribers.
 
-It starts by replaying the journal, which also checks the event log and completes it. What it misses later it reads from
-the journal files too: the same path, in bounded slices, so that heartbeats go on.
+It starts from the newest good snapshot that the event log reaches, and replays the journal from there, which checks the
+rest of the event log and completes it. A log that was cut, or is gone, is written again from an older snapshot, or from
+command 1. What it misses later it reads from the journal files too: the same path, in bounded slices, so that
+heartbeats go on.
 
 While the event log's disk is full the engine stands still in the middle of its step, with the events that found no room
 in hand; nothing is published, and pulses say LOG_FULL so that the sequencer refuses. Then all of it goes on from there.
@@ -18,11 +20,11 @@ import zmq
 from components.engine.contract import Engine
 from components.matcher import Action, Matcher
 from components.matcher.matcher import Published
-from run import reportindex, topology
+from run import reportindex, snapshots, topology
 from run.config import Config
 from run.eventlog import EventLogDiffers, EventLogFull, EventLogWriter
 from run.host import Host, Lock
-from run.journal import JournalGroup, JournalReader
+from run.journal import JournalGroup, JournalReader, JournalWentBack
 from run.loop import Agent
 from run.memory import keep_freed_memory
 from run.parts.sequencer import COMMANDS_QUEUE
@@ -36,16 +38,6 @@ _EVENTS: Final = 2_048  # joined before a frame is sent, even while more groups 
 _PROGRESS_NS: Final = 500_000_000
 _RETRY_NS: Final = 20_000_000  # between looks whether a full disk has room again
 _MIB: Final = 1 << 20
-
-
-class JournalWentBack(RuntimeError):
-    """The journal ends before what was applied, or goes on differently: a new start rebuilds from it."""
-
-    def __init__(self, seq: int) -> None:
-        super().__init__(
-            f"the journal was cut or replaced below command {seq}, which was applied here already. Starting again"
-            " rebuilds from the journal. (With policy fsync this cannot happen: check the disk.)"
-        )
 
 
 def make(config: Config, host: Host) -> Agent:
@@ -66,7 +58,8 @@ class MatcherAgent:
         self._host = host
         self._clock = host.clock
         self._matcher = Matcher(engine, 2 * config.matcher.event_buffer)
-        self._reader = JournalReader(host.storage(config.journal_dir))
+        self._journal = host.storage(config.journal_dir)
+        self._reader = JournalReader(self._journal)
         self._log: EventLogWriter | None = None
         self._sockets: list[zmq.Socket[bytes]] = []
         self._locks: list[Lock] = []
@@ -92,7 +85,7 @@ class MatcherAgent:
         if self._unlogged is None and self._publish_one(self._matcher.flush()) and self._log_full:
             self._log_full, self._pulse_ns = False, 0
             self._host.notify(STATUS="serving")
-        if now_ns >= self._pulse_ns:
+        if now_ns >= self._pulse_ns or (self._matcher.pulse_due and not self._log_full):
             self._pulse_ns = now_ns + self._config.matcher.heartbeat_ms * 1_000_000
             pulse = self._matcher.pulse_again(LOG_FULL) if self._log_full else self._matcher.pulse()
             try_send(self._events, [topology.PULSE_TOPIC, pulse])
@@ -219,17 +212,33 @@ class MatcherAgent:
         return self._matcher
 
     def on_start(self) -> None:
-        """Lock, replay what the journal claims to be synced, then listen. The rest comes with the first heartbeat."""
+        """Lock, restore, replay what the journal claims to be synced, then listen.
+
+        The rest comes with the first heartbeat.
+        """
         keep_freed_memory()
         config = self._config
         self._locks = [self._host.lock(place, self.role_name) for place in (config.runtime_dir, config.data_dir)]
         self._log = EventLogWriter(self._host.storage(config.events_dir), config.matcher.segment_mib * _MIB)
+        self._restore(self._log.last_seq)
         self._replay(self._reader.claimed_seq())
         where = config.runtime_dir
         self._events = bind(self._host.context, topology.EVENTS, where, config.matcher.queue)
         self._sockets.append(self._events)
         self._commands = bind(self._host.context, topology.COMMANDS, where, COMMANDS_QUEUE)
         self._sockets.append(self._commands)
+
+    def _restore(self, last_event: int) -> None:
+        """Stand behind the newest good snapshot whose events are in the log: those that follow are given again."""
+        place, engine = self._host.storage(self._config.snapshots_dir), self._matcher.engine
+        snapshot = snapshots.restore(engine, place, self._journal, self._tell_bad, last_event)
+        if snapshot is not None:
+            position, record = snapshot.start
+            self._matcher.stand_behind(position.epoch, position.last_hash)
+            self._reader.start_behind(record)
+
+    def _tell_bad(self, bad: snapshots.SnapshotBad) -> None:
+        self._host.notify(STATUS=f"{bad}. The one before it is used")
 
     def _replay(self, to_seq: int) -> None:
         told_ns = 0

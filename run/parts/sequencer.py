@@ -13,7 +13,7 @@ from typing import Final
 import zmq
 
 from components.sequencer import Sequencer
-from run import topology
+from run import snapshots, topology
 from run.bootstrap import bootstrap
 from run.config import Config, ConfigError
 from run.host import Host, Lock
@@ -175,7 +175,7 @@ class SequencerAgent:
         return self._journal
 
     def on_start(self) -> None:
-        """Lock, verify the journal, bring the new epoch to disk, then listen."""
+        """Lock, verify the journal behind the newest snapshot, bring the new epoch to disk, then listen."""
         keep_freed_memory()
         config, settings = self._config, self._settings
         self._locks = [self._host.lock(place, self.role_name) for place in (config.runtime_dir, config.data_dir)]
@@ -184,7 +184,9 @@ class SequencerAgent:
         self._journal = journal = JournalWriter(
             storage, settings.segment_mib * _MIB, settings.policy, self._host.background("journal")
         )
-        position = journal.open()
+        position = journal.open(
+            snapshots.newest_start(self._host.storage(config.snapshots_dir), storage, self._tell_bad)
+        )
         self._sequencer = Sequencer(
             position,
             settings.max_group,
@@ -208,6 +210,9 @@ class SequencerAgent:
         self._pulses = self._keep(
             connect(self._host.context, topology.EVENTS, topology.EVENTS.endpoint(where), queue, [topology.PULSE_TOPIC])
         )
+
+    def _tell_bad(self, bad: snapshots.SnapshotBad) -> None:
+        self._host.notify(STATUS=f"{bad}. The one before it is used")
 
     def inputs(self) -> Sequence[zmq.Socket[bytes]]:
         """What ends an idle wait."""

@@ -17,9 +17,9 @@ from components.engine.readable import ReadableEngine
 from run import reportindex, storage
 from run.eventlog import EventLogDiffers, EventLogReader
 from run.host import Host
-from run.journal import JournalFailed, JournalReader, ReplayReport, replay, verify
+from run.journal import JournalFailed, JournalReader, JournalWentBack, ReplayReport, replay, verify
 from run.parts import sequencer as sequencer_part
-from run.parts.matcher import JournalWentBack, make
+from run.parts.matcher import make
 from run.sockets import RuntimeDirInUse, try_send
 from tests.run.exchange import Context, Crowd, GatewayEnd, Pair, Subscriber
 from wire.constants import HEARTBEAT, NOT_ACCEPTING

@@ -94,6 +94,7 @@ def states(exchange: Watched) -> list[tuple[str, State]]:
 
 def test_parts_start_in_order_and_stop_in_reverse(small: Config) -> None:
     with Watched(small) as exchange:
+        exchange.wait_ready("follower", DEADLINE_S)  # nobody else waits for it
         assert all(exchange.pid(part) for part in exchange.parts)
         begun = states(exchange)
     assert begun == [(part, state) for part in exchange.parts for state in (State.STARTING, State.READY)]
@@ -103,7 +104,7 @@ def test_parts_start_in_order_and_stop_in_reverse(small: Config) -> None:
 
 def test_every_gateway_is_a_part(small: Config) -> None:
     several = dataclasses.replace(small, gateway=(config.Gateway(), config.Gateway(id=12, tcp="")))
-    assert parts_of(several) == ("sequencer", "matcher", "gateway-1", "gateway-12", "publisher")
+    assert parts_of(several) == ("sequencer", "matcher", "gateway-1", "gateway-12", "publisher", "follower")
     assert supervisor._command("gateway-12", Path("file"))[-5:] == ["gateway", "--id", "12", "--config", "file"]
     with Watched(several) as exchange:
         exchange.kill("gateway-12")
@@ -119,6 +120,7 @@ def test_what_a_part_says_while_it_serves_is_passed_on(small: Config) -> None:
 
 def test_a_part_that_is_killed_is_started_again(small: Config) -> None:
     with Watched(small) as exchange:
+        exchange.wait_ready("follower", DEADLINE_S)
         before = {part: exchange.pid(part) for part in exchange.parts}
         exchange.kill("matcher")
         exchange.wait_ready("matcher", DEADLINE_S)
@@ -132,7 +134,7 @@ def with_spares(small: Config) -> Config:
     return dataclasses.replace(small, supervisor=dataclasses.replace(small.supervisor, spares=True))
 
 
-ROLES = ("sequencer", "matcher", "gateway", "publisher")
+ROLES = ("sequencer", "matcher", "gateway", "publisher", "follower")
 
 
 def test_a_spare_takes_over_and_is_followed_by_another(with_spares: Config) -> None:
@@ -160,6 +162,11 @@ def test_a_spare_that_died_is_no_loss(with_spares: Config) -> None:
         exchange.wait_ready("matcher", DEADLINE_S)
         assert exchange.pid("matcher") != spare
         assert exchange.wait_spare("matcher", DEADLINE_S) != spare
+
+
+def test_nobody_waits_for_the_follower(small: Config) -> None:
+    with Watched(small, follower="import signal; signal.sigwait([signal.SIGTERM])") as exchange:
+        assert exchange.next("publisher", State.READY)
 
 
 def test_a_part_that_keeps_dying_ends_the_exchange(small: Config) -> None:

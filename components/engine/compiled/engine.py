@@ -150,6 +150,10 @@ class CompiledEngine:
         """A copy of every state array, between groups."""
         return {name: array.copy() for name, array in self._arrays.items()}
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The state arrays themselves, between groups; see `Engine.arrays`."""
+        return dict(self._arrays)
+
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """Become what the snapshot was taken of."""
         if set(arrays) != set(STATE_ARRAYS):

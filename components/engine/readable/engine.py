@@ -807,6 +807,10 @@ class ReadableEngine:
         """The canonical tables and the event hash: there is nothing else to know."""
         return {**self.canonical()._asdict(), "event_hash": np.array([self.event_hash], np.int64)}
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The same: what is here is no arrays."""
+        return self.snapshot()
+
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """Become what the snapshot was taken of. Whatever this engine was before is forgotten."""
         self.__init__(self._event_capacity)  # type: ignore[misc]  # a fresh engine is where a restored one begins
