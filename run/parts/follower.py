@@ -1,8 +1,8 @@
 """The follower's process: a second engine fed from the journal's files, which nobody waits for.
 
-It compares its event hash with the matcher's behind every group, writes the snapshots that starts begin from, and
-serves commands and events from the files to whoever cannot read them. So whatever these cost, they cost the matcher
-nothing: the two share no queue, no lock and no memory.
+It compares its event hash with the matcher's behind every group, writes the snapshots that starts begin from, serves
+commands and events from the files to whoever cannot read them, and builds the report index of closed segments. So
+whatever these cost, they cost the matcher nothing: the two share no queue, no lock and no memory.
 
 While it writes a snapshot it applies nothing, so the state stands still without a copy of it; it catches up afterwards.
 """
@@ -35,6 +35,7 @@ from run.journal import (
     note_gateways,
 )
 from run.loop import Agent
+from run.reportindex import IndexBuilder
 from run.snapshots import Snapshot, SnapshotWriter
 from run.sockets import bind, connect, try_receive, try_send
 from wire.enums import ReplayKind, ReplayRefusal
@@ -48,6 +49,7 @@ _MAX_REQUEST_BYTES: Final = 1_024  # a question is six numbers
 _ANSWER_BYTES: Final = 512 << 10  # of records in one answer, and at least one record
 _ANSWER_EVENTS: Final = 4_096
 _UNSYNCED_EVENTS: Final = 32_768  # rows of the event log, 4 MiB, that are synced at once
+_INDEX_LOOK_NS: Final = 1_000_000_000  # between looks for an event log segment without its index
 _S: Final = 1_000_000_000
 
 
@@ -87,6 +89,9 @@ class FollowerAgent:
         self._writer: SnapshotWriter | None = None
         self._began_ns = 0
         self._synced_events = 0  # the event log is on disk up to this number
+        self._builder = IndexBuilder(self._events, host.storage(config.index_dir))
+        self._index_ns = 0  # when to look for a closed segment next
+        self._trouble = ""  # of the index, as it was told
         self._alarmed = False  # no snapshot is written any more
         self._halted = False  # nothing is applied any more
         self._sound = False  # between two duty cycles, with nothing left half done
@@ -102,6 +107,7 @@ class FollowerAgent:
         work = self._hear()
         work += self._write() if self._writer is not None else self._follow()
         work += self._answer()
+        work += self._index() if not work else 0
         self._sound = True
         return work
 
@@ -270,6 +276,20 @@ class FollowerAgent:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+    # ------------------------------------------------------------------------------------------------ the index
+
+    def _index(self) -> int:
+        """With nothing else to do: a slice of the report index of an event log segment that is closed."""
+        if (now_ns := self._clock.monotonic_ns()) < self._index_ns:
+            return 0
+        work = self._builder.work()
+        if not work:
+            self._index_ns = now_ns + _INDEX_LOOK_NS
+        if self._builder.trouble != self._trouble:
+            self._trouble = self._builder.trouble
+            self._host.notify(STATUS=self._trouble or "the report index is written again")
+        return work
 
     # ------------------------------------------------------------------------------------------------ replay
 
