@@ -334,6 +334,8 @@ class Exchange:
             return
         for part in self._parts.values():
             if part.spare is not None and part.spare.poll() is not None:
+                if part.spare.stdin is not None:
+                    part.spare.stdin.close()
                 part.spare = None
             if part.spare is None:
                 part.spare, part.loaded = self._spawn(part, subprocess.PIPE, {_SPARE: "1"}), False

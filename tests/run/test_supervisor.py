@@ -154,7 +154,7 @@ def test_a_spare_takes_over_and_is_followed_by_another(with_spares: Config) -> N
 def test_a_spare_that_died_is_no_loss(with_spares: Config) -> None:
     with Watched(with_spares, **dict.fromkeys(ROLES, HAS_SPARE)) as exchange:
         spare = exchange.wait_spare("matcher", DEADLINE_S)
-        with open(f"/proc/{spare}/stat") as alive:
+        with open(f"/proc/{spare}/stat") as alive, contextlib.suppress(ProcessLookupError):  # or reaped already
             os.kill(spare, signal.SIGKILL)
             while alive.read().split()[2] not in "ZX":
                 alive.seek(0)
