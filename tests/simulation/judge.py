@@ -41,6 +41,9 @@ def judge(world: World, event_hash: int, folder: Path) -> np.ndarray:
         [subscriber.levels() for subscriber in world.subscribers],
         event_hash,
     )
+    lost = checker.events[checker.events["kind"] == EventKind.GATEWAY_LOST]
+    if lost.size and world.only_loses:
+        raise Violation(f"gateway {lost['gateway'][0]} was lost, and links had done no more than lose single frames")
     for record in world.records:
         _nothing_withdrawn(record, checker)
     for name, (symbol, _, _) in SYMBOLS.items():

@@ -134,7 +134,7 @@ class World:
                 heartbeat_ms=20,
                 max_lag=draw.choice((200, 100_000)),
                 max_jump_ms=1_000,
-                gateway_timeout_ms=draw.choice((100, 400)),
+                gateway_timeout_ms=draw.choice((150, 500)),
             ),
             matcher=dataclasses.replace(ready.matcher, segment_mib=1, heartbeat_ms=20, queue=draw.choice((10, 1_000))),
             publisher=dataclasses.replace(
@@ -153,6 +153,11 @@ class World:
     @staticmethod
     def _make_gateway(number: int) -> Callable[[Config, Host], Agent]:
         return lambda config, host: gateway.make(config, host, number)
+
+    @property
+    def only_loses(self) -> bool:
+        """Nothing happens but what links do to single messages."""
+        return not any(often for what, often in self.weather.items() if what != "client")
 
     # ------------------------------------------------------------------------------------------------ the record
 
