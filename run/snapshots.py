@@ -34,7 +34,7 @@ from wire.frames import SNAPSHOT_HEAD
 from wire.reasons import WireError
 from wire.units import pack_name, unpack_name
 
-SLICE: Final = 4 << 20  # bytes written, or read, at once
+SLICE: Final = 1 << 20  # bytes written, or read, at once; with 4 MiB the p99 of the journal's own syncs rose by half
 
 _TEMPORARY: Final = "snapshot-next.tmp"
 _NAME: Final = re.compile(r"snapshot-(\d{20})\.zmxs")
