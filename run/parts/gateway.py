@@ -60,7 +60,8 @@ class GatewayAgent:
         self._last = b""  # the last event taken
         self._look_ns = 0  # when to look for indexes
         self._from_log = 0  # events that the stream lost
-        self._told = (0, 0)  # what was counted, as it was told last
+        self._no_room = 0  # how often a broker's queue was full: it reads slowly
+        self._told = (0, 0, 0)  # what was counted, as it was told last
         self._closing = ExitStack()
 
     def on_start(self) -> None:
@@ -108,9 +109,9 @@ class GatewayAgent:
             self._look_ns = now_ns + _LOOK_NS
             self._adopt_index()
         work += self._send_frames() + self._send_reports()
-        if (counts := (self.gateway.uplink.resent, self._from_log)) != self._told:
+        if (counts := (self.gateway.uplink.resent, self._from_log, self._no_room)) != self._told:
             self._told = counts
-            self._host.notify(X_RESENT=counts[0], X_FROM_LOG=counts[1])
+            self._host.notify(X_RESENT=counts[0], X_FROM_LOG=counts[1], X_NO_ROOM=counts[2])
         return work
 
     def inputs(self) -> Sequence[zmq.Socket[bytes]]:
@@ -190,6 +191,7 @@ class GatewayAgent:
             if not why:
                 work += 1
             elif why == zmq.EAGAIN:
+                self._no_room += identity not in full
                 full.add(identity)
                 self.gateway.on_full(outgoing)
             else:

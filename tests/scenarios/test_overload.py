@@ -1,0 +1,254 @@
+"""More than the exchange can take, or a part that stands still: each ends in a named outcome, and then all is well.
+
+One exchange with little room takes it all, scenario after scenario. Each command has one outcome, a report or a refusal
+that says why; at the end the judge looks at what everybody heard and at what is on disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import psutil
+import pytest
+
+from perf.traders import PATIENCE_S, Heard, configured, last_pulse
+from run.client.sync import Broker, MarketData
+from run.config import Config
+from run.supervisor import Exchange
+from run.topology import MARKET, ORDERS, SNAPSHOTS
+from tests.scenarios.checker import Checker
+from wire.constants import MAX_BATCH
+from wire.dtypes import COMMAND, EVENT
+from wire.enums import CommandKind, EventKind, OrderType, Reason, Side, TimeInForce
+
+MAX_UNACKED, RESERVED, MAX_LAG = 16_384, 1_024, 20_000  # commands
+QUEUE = 256  # messages per peer: a flood in frames of 4,096 is answered in fewer
+MIB = 1 << 20
+RESTING, ASKED = 500_000, 3_000_000  # prices: far below the market, far above it
+REFUSED = {Reason.BUSY, Reason.UNAVAILABLE}
+
+
+class Venue:
+    """The exchange, and what everybody was told."""
+
+    def __init__(self, config: Config, exchange: Exchange) -> None:
+        self.config = config
+        self.exchange = exchange
+        self.notes: dict[int, tuple[list[np.ndarray], list[np.ndarray]]] = {}  # by session: what was sent and told
+
+    def heard(self) -> Iterator[Heard]:
+        """All of it, for the judge."""
+        for session, (sent, told) in self.notes.items():
+            events = np.frombuffer(b"".join(rows.tobytes() for rows in told), EVENT)
+            numbered = events["report_seq"] > 0
+            commands = np.frombuffer(b"".join(rows.tobytes() for rows in sent), COMMAND)
+            yield Heard(session, commands, events[numbered], events[~numbered])
+
+    def rss(self) -> dict[str, int]:
+        """Memory of every part, bytes."""
+        pids = {part: self.exchange.pid(part) for part in self.exchange.parts}
+        return {part: psutil.Process(pid).memory_info().rss for part, pid in pids.items()}
+
+    @contextlib.contextmanager
+    def standing_still(self, part: str) -> Iterator[None]:
+        """Stopped, as by a debugger or a machine that swaps; then it goes on."""
+        self.exchange.kill(part, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.exchange.kill(part, signal.SIGCONT)
+
+    def count(self, part: str, name: str) -> int:
+        return self.exchange.counts(part).get(name, 0)
+
+
+class Party:
+    """A broker that speaks and listens only when told to, and notes everything."""
+
+    def __init__(self, venue: Venue, session: int) -> None:
+        self.session = session
+        self.sent, self.told = venue.notes.setdefault(session, ([], []))
+        self.reasons: Counter[int] = Counter()  # of what was refused without a number
+        self.kinds: Counter[int] = Counter()  # of the reports
+        self.executed_qty = 0
+        self.cancelled: set[int] = set()  # refs of orders
+        self.last_seq = 0
+        known = sum(int(np.count_nonzero(told["report_seq"])) for told in self.told)
+        self.broker = Broker(
+            ORDERS.at(1).endpoint(venue.config.runtime_dir),
+            session=session,
+            account=session,
+            resume_from=known + 1,
+            timeout_s=PATIENCE_S,
+            window=1 << 30,
+        )
+
+    def __enter__(self) -> Party:
+        self.broker.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.broker.close()
+
+    def send(self, rows: np.ndarray) -> np.ndarray:
+        """Their refs."""
+        rows["client_ref"], rows["session"] = self.broker.send(rows), self.session
+        self.sent.append(rows)
+        return np.asarray(rows["client_ref"])
+
+    def hear(self, timeout_s: float = 0.0) -> np.ndarray:
+        """What has come."""
+        self.broker.poll()
+        told = self.broker.receive(timeout_s)
+        if told.size:
+            self.told.append(told)
+            numbered = told[told["report_seq"] > 0]
+            self.reasons.update(told["reason"][told["report_seq"] == 0].tolist())
+            self.kinds.update(numbered["kind"].tolist())
+            self.executed_qty += int(numbered["qty"][numbered["kind"] == EventKind.EXECUTED].sum())
+            self.cancelled.update(numbered["client_ref"][numbered["kind"] == EventKind.CANCELLED].tolist())
+            self.last_seq = max(self.last_seq, int(told["seq"].max()))
+        return told
+
+    def until(self, there: Callable[[], object], what: str) -> None:
+        """Hear until something is so."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not there():
+            self.hear(0.05)
+            assert time.monotonic() < deadline, f"session {self.session} waited in vain for {what}"
+
+    def settle(self) -> None:
+        """Until every command is answered, and whatever came before that."""
+        self.until(lambda: not self.broker.in_flight and not self.broker.core.has_reports, "every answer")
+        self.send(cancel(np.ones(1, np.int64)))  # does nothing: what comes to this session before its answer has come
+        self.until(lambda: not self.broker.in_flight and not self.broker.core.has_reports, "the last answer")
+
+    def trade(self) -> None:
+        """An order is accepted, in the end: while there is no room it is refused, and tried again."""
+        before = self.kinds[EventKind.ACCEPTED]
+        while self.kinds[EventKind.ACCEPTED] == before:
+            self.send(resting(1))
+            self.until(lambda: not self.broker.in_flight and not self.broker.core.has_reports, "one order's answer")
+        assert self.reasons.keys() <= REFUSED
+
+
+def resting(count: int) -> np.ndarray:
+    """Orders that rest far below the market."""
+    rows = np.zeros(count, COMMAND)
+    rows["kind"], rows["symbol"], rows["side"] = CommandKind.NEW_ORDER, 1, Side.BUY
+    rows["order_type"], rows["tif"], rows["price"], rows["qty"] = OrderType.LIMIT, TimeInForce.GTC, RESTING, 1
+    return rows
+
+
+def cancel(refs: np.ndarray) -> np.ndarray:
+    rows = np.zeros(refs.size, COMMAND)
+    rows["kind"], rows["target_ref"] = CommandKind.CANCEL, refs
+    return rows
+
+
+@pytest.fixture(scope="module")
+def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Venue]:
+    config = configured(tmp_path_factory.mktemp("overload"))
+    config = dataclasses.replace(
+        config,
+        gateway=(
+            dataclasses.replace(config.gateway[0], queue=QUEUE, max_unacked=MAX_UNACKED, reserved_cancels=RESERVED),
+        ),
+        sequencer=dataclasses.replace(config.sequencer, max_lag=MAX_LAG, heartbeat_ms=150),
+        publisher=dataclasses.replace(config.publisher, queue=8),
+    )
+    with Exchange(config, log_dir=config.data_dir / "log") as exchange:
+        venue = Venue(config, exchange)
+        before = [exchange.pid(part) for part in exchange.parts]
+        yield venue
+        for session in venue.notes:  # hears what came to it last
+            with Party(venue, session) as party:
+                party.settle()
+        assert [exchange.pid(part) for part in exchange.parts] == before, "a part died"
+        pulse = last_pulse(config)
+    Checker(config.journal_dir, config.events_dir).all(list(venue.heard()), [], pulse.event_hash)
+
+
+# ------------------------------------------------------------------------------------------------ a flood
+
+
+@pytest.mark.parametrize("count", [100_000, pytest.param(500_000, marks=pytest.mark.long)])
+def test_a_flood_of_orders_that_wait_for_no_answer(venue: Venue, count: int) -> None:
+    """Each has its outcome; the flooder's own cancels find room, and so do another's orders; memory stays bounded."""
+    with Party(venue, 1) as flooder, Party(venue, 2) as neighbour:
+        mine = flooder.send(resting(RESERVED))
+        flooder.settle()
+        before = venue.rss()
+        for orders, cancelled in zip(np.array_split(resting(count), 8), np.array_split(mine, 8), strict=True):
+            flooder.send(orders)
+            flooder.send(cancel(cancelled))
+            neighbour.trade()
+        flooder.settle()
+        grown = {part: (after - before[part]) // MIB for part, after in venue.rss().items()}
+    assert max(grown.values()) < 300, f"MiB that each part has grown: {grown}"
+    assert flooder.reasons.keys() <= REFUSED
+    assert flooder.cancelled >= set(mine.tolist()), "a cancel found no room"
+
+
+# --------------------------------------------------------------------------------------------- parts that stand still
+
+
+def test_the_matcher_stands_still(venue: Venue) -> None:
+    """Orders are sequenced up to the lag that is allowed, then refused; when it goes on, all others are answered."""
+    with Party(venue, 3) as party:
+        with venue.standing_still("matcher"):
+            while not party.reasons[Reason.UNAVAILABLE]:
+                party.send(resting(500))
+                party.hear()
+        party.settle()
+        assert party.reasons.keys() <= REFUSED
+        taken = party.kinds[EventKind.ACCEPTED]
+        assert MAX_LAG < taken <= MAX_LAG + MAX_UNACKED + venue.config.sequencer.max_group
+        party.trade()
+
+
+def test_the_sequencer_stands_still(venue: Venue) -> None:
+    """The gateway holds what it has room for and no more, then knows that nobody is there; all that is held acts."""
+    with Party(venue, 4) as party:
+        mine = party.send(resting(10))
+        party.settle()
+        with venue.standing_still("sequencer"):
+            before = party.kinds[EventKind.ACCEPTED]
+            party.send(resting(5 * MAX_UNACKED))
+            party.until(lambda: party.reasons[Reason.BUSY], "a refusal")
+            party.send(cancel(mine))
+            while not party.reasons[Reason.UNAVAILABLE]:
+                party.send(resting(1))
+                party.hear(0.05)
+        party.settle()
+        taken = party.kinds[EventKind.ACCEPTED] - before
+        assert 0 < taken <= MAX_UNACKED, "more was held than there is room for"
+        assert party.cancelled >= set(mine.tolist()), "a cancel found no room"
+        party.trade()
+
+
+def test_the_publisher_stands_still(venue: Venue) -> None:
+    """Trading does not notice; afterwards subscribers have everything."""
+    config = venue.config
+    with (
+        Party(venue, 5) as party,
+        MarketData(MARKET.endpoint(config.runtime_dir), SNAPSHOTS.endpoint(config.runtime_dir)) as market,
+    ):
+        book = market.book("AAPL")
+        with venue.standing_still("publisher"):
+            party.send(resting(2 * MAX_BATCH))
+            party.settle()
+        _until_heard(market, lambda: book.synced and book.event_seq >= party.last_seq)
+
+
+def _until_heard(market: MarketData, there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not there():
+        market.poll(0.05)
+        assert time.monotonic() < deadline, "a subscriber waited in vain"
