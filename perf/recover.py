@@ -134,6 +134,8 @@ async def storm(
     """So many blows; what came of each, what each session heard, and what the matcher said last."""
     blows: list[Blow] = []
     async with Load(exchange.config, seed, rate_per_s=rate_per_s) as load:
+        for part in exchange.parts:
+            await asyncio.to_thread(exchange.wait_ready, part)
         losses = Losses(exchange, load)
         for number, target in enumerate(targets(exchange.parts, count, seed), start=1):
             await asyncio.sleep(CALM_S)

@@ -16,7 +16,8 @@ from run.notify import notify
 from run.supervisor import follow_parent, wait_as_spare
 
 _IDLE_MS = 10  # between looks at the timers; a message ends the wait at once
-_KERNELS = {"matcher": "components.engine.compiled"}  # what a part loads when it is made, and a spare before that
+# What a part loads when it is made, and a spare before that.
+_KERNELS = dict.fromkeys(("matcher", "follower"), "components.engine.compiled")
 
 
 def serve(role: str, config: Config, **which: int | None) -> None:

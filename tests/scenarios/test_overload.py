@@ -165,6 +165,8 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Venue]:
     )
     with Exchange(config, log_dir=config.data_dir / "log") as exchange:
         venue = Venue(config, exchange)
+        for part in exchange.parts:
+            exchange.wait_ready(part)
         before = [exchange.pid(part) for part in exchange.parts]
         yield venue
         for session in venue.notes:  # hears what came to it last
