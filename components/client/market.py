@@ -23,6 +23,7 @@ from wire.units import from_units, to_units
 
 PULSE_TOPIC: Final = b"heartbeat"
 INSTRUMENTS_TOPIC: Final = b"instruments"
+_REMEMBERED: Final = 1_024  # trades told last, by which those that are told again are known
 MAX_TRADES: Final = 65_536  # waiting to be read; a reader that is slower loses the oldest, and is told how many
 
 
@@ -120,6 +121,7 @@ class TradeFeed(Feed):
         self.lost = 0
         self._readers: list[deque[Trade]] = []
         self._told: int | None = None  # number of the last trade that readers got
+        self._said: deque[Trade] = deque(maxlen=_REMEMBERED)  # the last of them
         self._told_epoch = 0  # in which it went on from there
 
     def reader(self) -> deque[Trade]:
@@ -151,19 +153,43 @@ class TradeFeed(Feed):
 
     def _restart(self, rows: np.ndarray, seq: int) -> None:
         trades = [Trade._make(row[:6]) for row in rows.tolist()]
+        self._told_epoch = self.epoch
+        if self._told is not None and self._told > seq and (not trades or self._as_told(seq, trades[-1])):
+            return  # a publisher that reads the log again: what it says up to there has been told
         if self._told is None or self._told > seq:  # the beginning, or trades were withdrawn
             self.recent = trades
+            self._said.clear()
+            self._said.extend(trades)
         else:
             missed = seq - self._told
-            self.lost += max(missed - len(trades), 0)
+            if missed > len(trades):
+                self.lost += missed - len(trades)
+                self._said.clear()
             self._add(trades[max(len(trades) - missed, 0) :])
-        self._told, self._told_epoch = seq, self.epoch
+        self._told = seq
 
     def _apply(self, rows: np.ndarray) -> None:
-        self._add([Trade._make(row[:6]) for row in rows.tolist()])
-        self._told = (self._told or 0) + len(rows)
+        trades = [Trade._make(row[:6]) for row in rows.tolist()]
+        known = 0  # how many have been told: all up to the first that differs, which is where trades were withdrawn
+        while known < min((self._told or 0) - self.seq, len(trades)) and self._as_told(
+            self.seq + 1 + known, trades[known]
+        ):
+            known += 1
+        if known < len(trades):
+            while self._told is not None and self._told > self.seq + known:
+                self._told -= 1
+                if self._said:
+                    self._said.pop()
+            self._add(trades[known:])
+            self._told = self.seq + len(trades)
+
+    def _as_told(self, number: int, trade: Trade) -> bool:
+        """Whether this is what readers got under this number, as far as is remembered."""
+        at = len(self._said) - 1 - ((self._told or 0) - number)
+        return at < 0 or self._said[at] == trade
 
     def _add(self, trades: list[Trade]) -> None:
+        self._said.extend(trades)
         for reader in self._readers:
             reader.extend(trades)
             while len(reader) > MAX_TRADES:

@@ -314,6 +314,27 @@ def test_trades_missed_while_the_exchange_started_again_are_asked_for(kept: bool
     assert feed.synced
 
 
+@pytest.mark.parametrize("withdrawn", [False, True])
+def test_trades_are_not_told_again_while_a_publisher_reads_the_log_again(withdrawn: bool) -> None:
+    feed = TradeFeed("trades.AAPL")
+    tape = feed.reader()
+
+    def give(kind: MarketKind, epoch: int, first: int, *matches: int) -> None:
+        head = {"kind": kind, "symbol": 1, "epoch": epoch, "first_seq": first}
+        feed.on_frame(MARKET_FRAME.decode(MARKET_FRAME.encode(head, trades=trade_rows(*matches))))
+
+    give(MarketKind.SNAPSHOT, 1, 5, 4, 5)
+    give(MarketKind.TRADE, 1, 6, 6, 7, 8)
+    give(MarketKind.SNAPSHOT, 2, 6, 4, 5, 6)  # a later epoch, and not as far yet
+    assert [trade.match for trade in tape] == [6, 7, 8]
+    again = (70, 80) if withdrawn else (7, 8)
+    give(MarketKind.TRADE, 2, 7, *again, 9)
+    assert [trade.match for trade in tape] == [6, 7, 8, *(again if withdrawn else ()), 9]
+    give(MarketKind.TRADE, 2, 10, 10)
+    assert [trade.match for trade in tape][-2:] == [9, 10]
+    assert (feed.synced, feed.lost) == (True, 0)
+
+
 def test_level_1_is_empty_until_something_was_said() -> None:
     feed = TopFeed("l1.AAPL")
     head = {"kind": MarketKind.SNAPSHOT, "symbol": 1, "epoch": 1, "first_seq": 0}

@@ -54,8 +54,14 @@ def test_nothing_is_lost_and_nothing_acts_twice(seed: int) -> None:
 
 
 def test_everything_happened() -> None:
-    counts = sum((run(seed).counts for seed in SEEDS), Counter[str]())
-    assert [row for row in ROWS if not counts[row]] == []
+    """As many seeds as it takes: which of them does what changes with every change of a part."""
+    counts, missing = Counter[str](), list(ROWS)
+    for seed in range(SEEDS.start, SEEDS.stop + 24):
+        counts += run(seed).counts
+        missing = [row for row in ROWS if not counts[row]]
+        if not missing:
+            break
+    assert missing == []
 
 
 def test_same_seed_same_run(checkout: Path) -> None:
