@@ -136,7 +136,7 @@ class Network:
         self.harshness = dict.fromkeys(FATES, 0.0)
         for connection in self.connections:
             connection.cut_ns = connection.retry_ns = 0
-            for pipe in (connection.up, connection.down):
+            for pipe in (connection.up, *connection.connector.pipes):
                 if pipe is not None:
                     pipe.hold(0)
 
@@ -199,7 +199,9 @@ class Network:
         if connection.down is not None:
             self._cut_tail(connection.down)
             connection.down.closed = True
+        last = connection.down.queue[-1][0] if connection.down and connection.down.queue else 0
         self._ended(connection)
+        connection.retry_ns = max(connection.retry_ns, last)  # a connection's end is read behind all that came over it
 
     def _ended(self, connection: Connection) -> None:
         """The connector tries again after a while."""

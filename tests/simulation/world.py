@@ -27,9 +27,9 @@ from run.eventlog import EventLogError, EventLogFull
 from run.host import Host
 from run.journal import JournalFailed
 from run.loop import Agent
-from run.parts import gateway, matcher, publisher, sequencer
+from run.parts import follower, gateway, matcher, publisher, sequencer
 from run.topology import MARKET, ORDERS, SNAPSHOTS
-from tests.simulation.actors import Record, Subscriber, Trader
+from tests.simulation.actors import Broken, Record, Subscriber, Trader
 from tests.simulation.clock import MS, WorldClock
 from tests.simulation.disk import Device
 from tests.simulation.machine import Killed, Locks, Machine
@@ -104,6 +104,7 @@ class World:
             Process("matcher", self._make_matcher),
             *(Process(f"gateway {each.id}", self._make_gateway(each.id)) for each in self.config.gateway),
             Process("publisher", publisher.make),
+            Process("follower", self._make_follower),
         ]
         self.records = [Record(session) for session in SESSIONS]
         self.traders: list[Trader] = []
@@ -137,6 +138,9 @@ class World:
                 gateway_timeout_ms=draw.choice((150, 500)),
             ),
             matcher=dataclasses.replace(ready.matcher, segment_mib=1, heartbeat_ms=20, queue=draw.choice((10, 1_000))),
+            follower=dataclasses.replace(
+                ready.follower, snapshot_commands=draw.choice((40, 150, 10_000)), snapshot_s=1
+            ),
             publisher=dataclasses.replace(
                 ready.publisher,
                 tcp="",
@@ -149,6 +153,9 @@ class World:
 
     def _make_matcher(self, config: Config, host: Host) -> Agent:
         return matcher.MatcherAgent(config, host, CompiledEngine(self.event_buffer, 64))
+
+    def _make_follower(self, config: Config, host: Host) -> Agent:
+        return follower.FollowerAgent(config, host, CompiledEngine(self.event_buffer, 64))
 
     @staticmethod
     def _make_gateway(number: int) -> Callable[[Config, Host], Agent]:
@@ -226,6 +233,8 @@ class World:
             self._guarded(process, process.agent.do_work)
             if process.name == "matcher" and process.lives and process.agent._behind is not None:
                 self.counts["matcher: reads in the journal what it missed"] += 1
+            elif process.name == "follower" and process.serves and process.agent._alarmed:
+                raise Broken("the follower says that its engine gives other events than the matcher's")
 
     def _guarded(self, process: Process, work: Callable[[], object]) -> None:
         """Let a part do something; its end, if it comes to that, is its supervisor's business."""
@@ -563,6 +572,8 @@ class World:
                     found.append(f"{name} has {agent.gateway.uplink.unacked} unacknowledged commands")
         if agents["publisher"].publisher.event_seq != event_seq:
             found.append(f"the publisher is at event {agents['publisher'].publisher.event_seq} of {event_seq}")
+        if (at := agents["follower"]._engine.command_seq + 1) != head.next_seq:
+            found.append(f"the follower is to have command {at}, the sequencer {head.next_seq}")
         for record in self.records:
             if not any(each.record is record for each in self.traders):
                 found.append(f"nobody speaks for session {record.session}")
