@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 SEEDS = range(1, 13)
 STEPS = 2_000
 
-PARTS = ("sequencer", "matcher", "gateway 1", "gateway 2", "publisher")
+PARTS = ("sequencer", "matcher", "gateway 1", "gateway 2", "publisher", "follower")
 LINKS = ("acks", "commands", "events", "intake", "market", "orders", "snapshots")
 NUMBERED = ("acks", "commands", "events", "intake", "market", "snapshots")
 
