@@ -1,6 +1,6 @@
 """How long nobody can trade after a part is killed: `kill -9` of each part and of all at once, under steady load.
 
-`python -m perf.recover [--json] [--kills N] [--rate N] [--seed N] [--dir DIR]`
+`python -m perf.recover [--json] [--kills N] [--rate N] [--seed N] [--dir DIR] [--no-spares]`
 
 The whole exchange as processes, supervised as by `zmx up`, its journal synced on a real disk. Four brokers' sessions
 trade with one another at planned times, and a subscriber watches. A blow falls; the clock runs from then until every
@@ -114,11 +114,17 @@ class Losses:
 
 
 async def strike(exchange: Exchange, load: Load, losses: Losses, target: str) -> Blow:
-    """kill -9 while something is under way; until orders are accepted again and every part is ready."""
+    """kill -9 while something is under way; until orders are accepted again and every part is ready.
+
+    Where the exchange keeps spares, the blow falls once those of its victims are loaded.
+    """
+    parts = exchange.parts if target == ALL else (target,)
+    if exchange.config.supervisor.spares:
+        for part in parts:
+            await asyncio.to_thread(exchange.wait_spare, part)
     await load.under_way()
     losses.look()
     struck_ns = load.strike()
-    parts = exchange.parts if target == ALL else (target,)
     for part in parts:
         exchange.kill(part)
     outage_ms = await load.accepted_again(struck_ns)
@@ -243,6 +249,7 @@ def measure(
     seed: int = 1,
     directory: Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
+    spares: bool = True,
 ) -> dict[str, Any]:
     """Run the storm and judge it. Raises Refused on a file system in memory, Void, Wrong."""
     base = directory or Path("/var/tmp")
@@ -250,13 +257,13 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="zmx-recover-", dir=base) as folder:
         config = configured(Path(folder))
         config = dataclasses.replace(
-            config, supervisor=dataclasses.replace(config.supervisor, max_restarts=1_000 + kills)
+            config, supervisor=dataclasses.replace(config.supervisor, max_restarts=1_000 + kills, spares=spares)
         )
         with Exchange(config, log_dir=config.data_dir / "log") as exchange:
             blows, heard, pulse = asyncio.run(storm(exchange, kills, seed, rate_per_s, progress))
         progress("verifying and replaying the journal")
         found = figures(blows, heard, Judgement(config, pulse))
-    return {**found, "rate_per_s": rate_per_s, "seed": seed, "disk": disk}
+    return {**found, "rate_per_s": rate_per_s, "seed": seed, "spares": spares, "disk": disk}
 
 
 def table(found: dict[str, Any]) -> str:
@@ -264,7 +271,7 @@ def table(found: dict[str, Any]) -> str:
     lines = [
         f"{found['kills']} times kill -9 at {found['rate_per_s']:,} commands/s (seed {found['seed']}):"
         f" {found['commands']:,} commands, {found['reports']:,} reports; lost {found['lost']}, doubled"
-        f" {found['doubled']}",
+        f" {found['doubled']}; {'a spare beside each part' if found['spares'] else 'no spares'}",
         f"{'killed':<14}{'times':>6}{'something lost on its way':>27}{'accepted again, median':>24}{'worst':>12}",
     ]
     for name, part in found["parts"].items():
@@ -289,10 +296,16 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=RATE, help="commands a second of all brokers together")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dir", type=Path, help="a folder on a real disk (default /var/tmp)")
+    parser.add_argument("--no-spares", action="store_true", help="without a loaded second process beside each part")
     options = parser.parse_args()
     try:
         found = measure(
-            options.kills, options.rate, options.seed, options.dir, lambda line: print(line, file=sys.stderr)
+            options.kills,
+            options.rate,
+            options.seed,
+            options.dir,
+            lambda line: print(line, file=sys.stderr),
+            not options.no_spares,
         )
     except (Refused, Void, Wrong) as refused:
         print(refused, file=sys.stderr)

@@ -152,9 +152,9 @@ class Follower:
     """[follower]: the second engine; snapshots, replay from files."""
 
     snapshot_commands: int = setting(
-        1_000_000, "commands", "between snapshots; what a start applies again at most, some 0.2 s of it"
+        250_000, "commands", "between snapshots; what a start applies again: 0.05 s of it in large groups, 1 s in small"
     )
-    snapshot_s: int = setting(600, "s", "between snapshots when fewer commands than that have come, but any")
+    snapshot_s: int = setting(10, "s", "between snapshots when fewer commands than that have come, but any")
     snapshots: int = setting(3, "snapshots", "kept; the older ones are there in case the newest is damaged", most=100)
     snapshot_mib_s: int = setting(
         64, "MiB/s", "written at most, in synced slices, so that the disk is free for the journal in between"

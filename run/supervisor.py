@@ -7,7 +7,7 @@ function. A part that exits with `CANNOT` has said what a person must do: starti
 exchange stops. The parts die with whoever started them (`follow_parent`), also when that is killed.
 
 Beside each part stands a spare: a process that has loaded all its code, which is most of what a start takes, and waits
-to be told that it is the part now. They are loaded one after the other, while everything is well.
+to be told that it is the part now. They are loaded one after the other, while everything has been well for a moment.
 
     with Exchange(config) as exchange:        # ready when the block begins, stopped when it ends
         exchange.kill("matcher")
@@ -47,6 +47,7 @@ _PARENT = "ZMX_PARENT"  # environment: process id of the supervisor
 _SPARE = "ZMX_SPARE"  # environment: load everything, then wait for a byte on standard input
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _SLOWEST_RESTART_S = 2.0
+_CALM_S = 1.0  # between a part's start and the loading of spares: whoever lost it comes back first
 
 
 def parts_of(config: Config) -> tuple[str, ...]:
@@ -128,6 +129,7 @@ class Exchange:
         self._command = command or _command
         self._parts: dict[str, _Part] = {}
         self._changed = threading.Condition()
+        self._spares_at_s: float | None = None  # when to look for parts without a spare
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._lock: RuntimeLock | None = None
@@ -267,7 +269,11 @@ class Exchange:
 
     def _timeout_s(self) -> float | None:
         """How long nothing is due; None when nothing is."""
-        due = [at for part in self._parts.values() for at in (part.restart_at_s, part.kill_at_s) if at is not None]
+        times = [
+            self._spares_at_s,
+            *(at for part in self._parts.values() for at in (part.restart_at_s, part.kill_at_s)),
+        ]
+        due = [at for at in times if at is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _keep_deadlines(self) -> None:
@@ -283,6 +289,9 @@ class Exchange:
             if part.kill_at_s is not None and part.kill_at_s <= now:
                 part.kill_at_s = None
                 signal.pidfd_send_signal(part.pidfd, signal.SIGKILL)
+        if self._spares_at_s is not None and self._spares_at_s <= now:
+            self._spares_at_s = None
+            self._load_spares()
         if self._stopping:
             self._stop_last(now)
 
@@ -362,7 +371,7 @@ class Exchange:
                 part.served = True
                 self._become(part, State.READY, f"ready in {time.monotonic() - part.started_s:.1f} s")
                 self._start_next()
-                self._load_spares()
+                self._spares_at_s = time.monotonic() + _CALM_S
             elif "STATUS" in message and part.state in (State.STARTING, State.READY):
                 self._tell(News(part.name, part.state, message["STATUS"], said=True))
 

@@ -122,6 +122,7 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Venue]:
         publisher=dataclasses.replace(config.publisher, tcp=endpoints[1], snapshots_tcp=endpoints[2]),
     )
     with Exchange(config, log_dir=config.data_dir / "log") as exchange:
+        exchange.wait_ready("follower")
         venue = Venue(config, exchange)
         yield venue
         with venue.honest_trading():  # hears what came to it last
