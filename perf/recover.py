@@ -30,6 +30,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,10 +53,12 @@ ALL: Final = "all at once"
 CALM_S: Final = 0.5  # of trading between the end of one outage and the next blow
 MONTH_S: Final = 30 * 24 * 3600
 AVAILABILITY: Final = 0.9999
+TOLD: Final = ("X_RESENT", "X_FROM_LOG", "X_FROM_JOURNAL")  # what parts say that they repaired, of all that they count
+HOLD_NOTHING: Final = frozenset({"follower"})  # it reads files: nothing is on its way to it or from it
 
 
 class Void(RuntimeError):
-    """No blow to a part ever hit anything on its way: the storm proves nothing."""
+    """No blow to some part ever hit anything on its way: the storm proves nothing."""
 
 
 class Wrong(RuntimeError):
@@ -68,7 +71,7 @@ class Blow:
 
     target: str  # a part, or ALL
     outage_ms: float
-    mended: int  # how much was seen to be lost on its way
+    mended: Counter[str]  # what was seen to be lost on its way: of frames, commands, reports and events, how many
 
 
 def outage_allowed_s(availability: float = AVAILABILITY) -> float:
@@ -91,23 +94,24 @@ def targets(parts: Sequence[str], count: int, seed: int) -> Iterator[str]:
 
 
 class Losses:
-    """How much everyone, inside and outside, saw to be lost on its way since the last look."""
+    """What everyone, inside and outside, saw to be lost on its way since the last look."""
 
     def __init__(self, exchange: Exchange, load: Load) -> None:
         self._exchange = exchange
         self._load = load
-        self._inside: dict[str, tuple[int | None, int]] = {}
-        self._outside = 0
+        self._inside: dict[str, tuple[int | None, Counter[str]]] = {}
+        self._outside = Counter[str]()
         self.look()
 
-    def look(self) -> int:
+    def look(self) -> Counter[str]:
         """Counts of a process that began meanwhile begin at 0."""
-        found = 0
+        found = Counter[str]()
         for part in self._exchange.parts:
-            pid, count = self._exchange.pid(part), sum(self._exchange.counts(part).values())
-            before_pid, before = self._inside.get(part, (None, 0))
-            found += count - before if pid == before_pid else count
-            self._inside[part] = pid, count
+            pid, told = self._exchange.pid(part), self._exchange.counts(part)
+            counts = Counter({name: told.get(name, 0) for name in TOLD})
+            before_pid, before = self._inside.get(part, (None, Counter[str]()))
+            found += counts - before if pid == before_pid else counts
+            self._inside[part] = pid, counts
         found += self._load.mended - self._outside
         self._outside = self._load.mended
         return found
@@ -135,25 +139,35 @@ async def strike(exchange: Exchange, load: Load, losses: Losses, target: str) ->
 
 
 async def storm(
-    exchange: Exchange, count: int, seed: int, rate_per_s: int, progress: Callable[[str], None]
-) -> tuple[list[Blow], list[Heard], Pulse]:
-    """So many blows; what came of each, what each session heard, and what the matcher said last."""
+    exchange: Exchange, load: Load, count: int, seed: int, progress: Callable[[str], None] = lambda line: None
+) -> list[Blow]:
+    """So many blows under that load, and what came of each."""
     blows: list[Blow] = []
-    async with Load(exchange.config, seed, rate_per_s=rate_per_s) as load:
-        for part in exchange.parts:
-            await asyncio.to_thread(exchange.wait_ready, part)
-        losses = Losses(exchange, load)
-        for number, target in enumerate(targets(exchange.parts, count, seed), start=1):
-            await asyncio.sleep(CALM_S)
-            blows.append(blow := await strike(exchange, load, losses, target))
-            progress(
-                f"{number:>4} of {count}: {target:<12} orders accepted again after {blow.outage_ms:7,.0f} ms;"
-                f" {blow.mended:,} frames, commands and events mended"
+    for part in exchange.parts:
+        await asyncio.to_thread(exchange.wait_ready, part)
+    losses = Losses(exchange, load)
+    for number, target in enumerate(targets(exchange.parts, count, seed), start=1):
+        await asyncio.sleep(CALM_S)
+        blows.append(blow := await strike(exchange, load, losses, target))
+        progress(
+            f"{number:>4} of {count}: {target:<12} orders accepted again after {blow.outage_ms:7,.0f} ms;"
+            f" {blow.mended.total():,} frames, commands and events mended"
+        )
+    return blows
+
+
+def hits(blows: Sequence[Blow]) -> dict[str, int]:
+    """How many of the blows to each target lost something on its way. Raises Void where none did."""
+    found = dict.fromkeys(sorted({blow.target for blow in blows}), 0)
+    for blow in blows:
+        found[blow.target] += bool(blow.mended)
+    for target, count in found.items():
+        if not count and target not in HOLD_NOTHING:
+            raise Void(
+                f"{target} was killed and nothing was ever lost with it: the storm proves nothing. Give it more --rate"
+                " or --kills."
             )
-        await load.settle()
-        pulse = last_pulse(exchange.config)
-        await load.watcher.up_to(pulse.event_seq)
-        return blows, [trader.heard() for trader in load.traders], pulse
+    return found
 
 
 # ------------------------------------------------------------------------------------------------ the judgement
@@ -208,18 +222,11 @@ def _words(events: np.ndarray) -> np.ndarray:
 def figures(blows: Sequence[Blow], heard: Sequence[Heard], judgement: Judgement) -> dict[str, Any]:
     """What `--json` prints. Raises Void."""
     parts = {}
-    for target in sorted({blow.target for blow in blows}):
-        of_part = [blow for blow in blows if blow.target == target]
-        outages = [blow.outage_ms for blow in of_part]
-        hits = sum(blow.mended > 0 for blow in of_part)
-        if not hits and target not in _HOLD_NOTHING:
-            raise Void(
-                f"{target} was killed {len(of_part)} times and nothing was ever lost with it: the storm proves nothing."
-                " Give it more --rate or --kills."
-            )
+    for target, count in hits(blows).items():
+        outages = [blow.outage_ms for blow in blows if blow.target == target]
         parts[target] = {
-            "kills": len(of_part),
-            "hits": hits,
+            "kills": len(outages),
+            "hits": count,
             "median_ms": round(statistics.median(outages), 1),
             "worst_ms": round(max(outages), 1),
         }
@@ -237,10 +244,19 @@ def figures(blows: Sequence[Blow], heard: Sequence[Heard], judgement: Judgement)
     }
 
 
-_HOLD_NOTHING: Final = frozenset({"follower"})  # it reads files: nothing is on its way to it or from it
-
-
 # ------------------------------------------------------------------------------------------------ the command
+
+
+async def _traded_through(
+    exchange: Exchange, kills: int, seed: int, rate_per_s: int, progress: Callable[[str], None]
+) -> tuple[list[Blow], list[Heard], Pulse]:
+    """What came of each blow, what each session heard, and what the matcher said last."""
+    async with Load(exchange.config, seed, rate_per_s=rate_per_s) as load:
+        blows = await storm(exchange, load, kills, seed, progress)
+        await load.settle()
+        pulse = last_pulse(exchange.config)
+        await load.watcher.up_to(pulse.event_seq)
+        return blows, [trader.heard() for trader in load.traders], pulse
 
 
 def measure(
@@ -260,7 +276,7 @@ def measure(
             config, supervisor=dataclasses.replace(config.supervisor, max_restarts=1_000 + kills, spares=spares)
         )
         with Exchange(config, log_dir=config.data_dir / "log") as exchange:
-            blows, heard, pulse = asyncio.run(storm(exchange, kills, seed, rate_per_s, progress))
+            blows, heard, pulse = asyncio.run(_traded_through(exchange, kills, seed, rate_per_s, progress))
         progress("verifying and replaying the journal")
         found = figures(blows, heard, Judgement(config, pulse))
     return {**found, "rate_per_s": rate_per_s, "seed": seed, "spares": spares, "disk": disk}

@@ -6,16 +6,20 @@ import asyncio
 import contextlib
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from components.client.market import Trade
+from perf.recover import ALL, HOLD_NOTHING, Blow, Losses, hits, strike
 from perf.traders import SYMBOLS, Heard, Levels, Load, Watcher, last_pulse
 from run.config import Config
 from run.supervisor import Exchange
 from tests.scenarios.checker import Checker
 
 AFTER = 700  # reports to everyone between one blow and the next
+ATTEMPTS = 10  # to hit a part while something is on its way to it
+
+Happens = Callable[[Exchange, Load], Awaitable[list[Blow]]]  # returns the blows that were counted
 
 
 @dataclass
@@ -28,6 +32,7 @@ class Run:
     trades: dict[int, list[Trade]]
     trades_lost: dict[int, int]  # as the subscriber counts them
     event_hash: int  # as the matcher said it last
+    blows: list[Blow]  # those that were counted, in their order
 
     def judge(self) -> None:
         """Raise Violation where a promise was broken."""
@@ -46,12 +51,22 @@ async def restart(exchange: Exchange, load: Load, *parts: str) -> None:
         await asyncio.to_thread(exchange.wait_ready, part)
 
 
-async def blows(exchange: Exchange, load: Load) -> None:
-    """Each part is killed once while all trade, then some of it again in worse ways."""
+async def blows(exchange: Exchange, load: Load) -> list[Blow]:
+    """Each part is killed while all trade, and all at once, until something is lost with each; then in worse ways.
+
+    Raises Void when a part dies and never anything is lost with it.
+    """
+    for part in exchange.parts:
+        await asyncio.to_thread(exchange.wait_ready, part)
     await load.more(AFTER)
-    for part in ("matcher", "sequencer", "gateway-1", "publisher"):
-        await restart(exchange, load, part)
-        await load.more(AFTER)
+    found, losses = list[Blow](), Losses(exchange, load)
+    for target in (*exchange.parts, ALL):
+        for _ in range(ATTEMPTS):
+            found.append(await strike(exchange, load, losses, target))
+            await load.more(AFTER)
+            if found[-1].mended or target in HOLD_NOTHING:
+                break
+    hits(found)
     exchange.kill("matcher", signal.SIGSTOP)
     await load.stuck()
     exchange.kill("matcher", signal.SIGCONT)
@@ -60,14 +75,13 @@ async def blows(exchange: Exchange, load: Load) -> None:
         await restart(exchange, load, part)
         await restart(exchange, load, part)
     await load.more(AFTER)
-    await restart(exchange, load, *exchange.parts)
-    await load.more(AFTER)
+    return found
 
 
-def random_blows(seed: int, count: int) -> Callable[[Exchange, Load], Awaitable[None]]:
+def random_blows(seed: int, count: int) -> Happens:
     """So many blows, each to some parts, after some reports, with or without waiting for what it did."""
 
-    async def blows(exchange: Exchange, load: Load) -> None:
+    async def blows(exchange: Exchange, load: Load) -> list[Blow]:
         choose = random.Random(seed)
         for _ in range(count):
             await load.more(choose.choice((1, 50, 300, 2_000)))
@@ -78,19 +92,20 @@ def random_blows(seed: int, count: int) -> Callable[[Exchange, Load], Awaitable[
             for part in parts[: choose.randint(0, len(parts))]:
                 await asyncio.to_thread(exchange.wait_ready, part)
         await load.more(AFTER)
+        return []
 
     return blows
 
 
-async def watch(exchange: Exchange, seed: int, what: Callable[[Exchange, Load], Awaitable[None]]) -> Run:
+async def watch(exchange: Exchange, seed: int, what: Happens, rate_per_s: int = 0) -> Run:
     """Trade through it all, settle, and collect what was seen."""
-    async with Load(exchange.config, seed) as load:
-        await what(exchange, load)
+    async with Load(exchange.config, seed, rate_per_s=rate_per_s) as load:
+        counted = await what(exchange, load)
         await load.settle()
-        return await collect(load)
+        return await collect(load, counted)
 
 
-async def collect(load: Load) -> Run:
+async def collect(load: Load, counted: Sequence[Blow] = ()) -> Run:
     """What those outside saw, once nobody has anything more to hear."""
     pulse = last_pulse(load.config)
     await load.watcher.up_to(pulse.event_seq)
@@ -105,4 +120,5 @@ async def collect(load: Load) -> Run:
         {symbol: load.watcher.trades[name] for name, (symbol, _, _) in SYMBOLS.items()},
         {symbol: load.watcher.market.feeds.trades(name).lost for name, (symbol, _, _) in SYMBOLS.items()},
         pulse.event_hash,
+        list(counted),
     )
