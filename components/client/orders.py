@@ -399,7 +399,7 @@ class Session(Generic[AnyOrder]):
         self._kept = 0  # events in them
         self._asked_ns: int | None = None  # last log-on
         self._unanswered = 0  # log-ons at this gateway that were neither opened nor refused
-        self._strays: deque[int] = deque(maxlen=_STRAYS)  # when gateways with such were left
+        self._strays: deque[int] = deque(maxlen=_STRAYS)  # when such were left behind
         self._refused_ns: int | None = None  # since when UNAVAILABLE comes and no report
         self._heard_ns = 0
         self._said_ns = 0
@@ -745,6 +745,8 @@ class Session(Generic[AnyOrder]):
         """Logged on. Nothing with a ref above the one that is named was sequenced, nor will it be: send it again."""
         self.resumed += self.next_ref > 0
         self.link = Link.OPEN
+        # One log-on is answered; the others may have been left behind on a connection that broke, and be read later.
+        self._strays.extend([self._now_ns] * (self._unanswered - 1))
         self.elsewhere, self._unanswered, self._refused_ns = False, 0, None
         self._log_off_due = self._leaving
         if self.last_report < 0 or self.last_report > event.report_seq:

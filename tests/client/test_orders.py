@@ -640,6 +640,25 @@ def test_a_log_on_left_behind_takes_the_session_and_it_is_taken_back(both: Trade
     assert both.reports["client_ref"].tolist() == [1, 2]
 
 
+def test_a_log_on_left_behind_on_a_broken_connection_is_undone(x: Exchange, trader: Trader) -> None:
+    """The gateway reads the old connection's log-on behind the new one's: it is our own, and not the end."""
+    trader.run(turns=15, ms=100)  # it may ask again
+    trader.session._log_on()
+    (left_behind,) = trader.session.take_frames()
+    old_name = trader.name
+    trader.cut()
+    trader.run(turns=15, ms=100)
+    assert trader.session.link is Link.OPEN
+    x.hear(old_name, left_behind, trader.gateway)
+    order = trader.session.new_order(SYMBOL, Side.BUY, 10, price=100)
+    trader.run(turns=15, ms=100)
+    assert (trader.session.link, order.state) == (Link.OPEN, OrderState.LIVE)
+    other = Trader(x, name=b"\0other")
+    other.run()
+    trader.run()
+    assert (trader.session.link, trader.session.lost) == (Link.LOST, Reason.SESSION_MOVED)
+
+
 def test_somebody_elses_take_over_is_the_end_although_there_are_other_gateways(both: Trader) -> None:
     other = Trader(both.x, name=b"\0other")
     other.gateway = 2
