@@ -26,7 +26,7 @@ from run.config import Config
 from run.eventlog import MAX_READ, EventLogReader
 from run.host import Host
 from run.reportindex import Indexes
-from run.sockets import bind, connect, try_receive, try_send, why_not_sent
+from run.sockets import bind, connect, see_all_peers, try_receive, try_send, why_not_sent
 from run.topology import ACKS, EVENTS, EVENTS_TOPIC, INTAKE, ORDERS, PULSE_TOPIC
 from wire.constants import HEARTBEAT
 from wire.dtypes import EVENT
@@ -164,6 +164,7 @@ class GatewayAgent:
         return work
 
     def _take_brokers(self, now_ns: int) -> int:
+        see_all_peers(self._orders)
         work = 0
         while work < self._settings.slice and (parts := try_receive(self._orders)) is not None:
             work += 1

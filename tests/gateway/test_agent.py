@@ -186,6 +186,28 @@ def test_one_that_floods_waits_his_turn(stage: Stage) -> None:
     assert order_sessions().index(2) <= 1
 
 
+@pytest.mark.parametrize("orders", [1, 500])
+def test_beside_any_flood_a_frame_is_taken_within_one_duty_cycle(tmp_path: Path, orders: int) -> None:
+    """Far more frames wait than one cycle takes, and far more commands than there is room for."""
+    stage = Stage(tmp_path, slice=4, max_unacked=1_000)
+    stage.agent._orders.bind("inproc://orders")
+    flooding, other = sockets = [stage.context.socket(zmq.DEALER) for _ in range(2)]
+    for session, socket in enumerate(sockets, start=1):
+        socket.connect("inproc://orders")
+        stage._sockets.append(socket)
+        socket.send(log_on(session))
+    stage.until(lambda: stage.agent.gateway.sessions == 2)
+    for first in range(1, 200 * orders, orders):
+        flooding.send(frame(1, *(limit(ref) for ref in range(first, first + orders))))
+    for ref in range(1, 21):
+        other.send(frame(2, limit(ref)))
+        stage.agent.do_work()
+        assert stage.agent.gateway.uplink._held[2] == ref
+    assert stage.agent._orders.poll(0), "the flood was not longer than that"
+    assert stage.agent.gateway.uplink.unacked <= 1_000
+    stage.close()
+
+
 def in_order(broker: Dealer, first: int, last: int, idle_turns: int = 0) -> None:
     """The next frames hold the reports from `first` to `last` and nothing else; `idle_turns` before each is read."""
     while first <= last:

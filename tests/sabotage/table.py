@@ -83,6 +83,42 @@ TAKEN_OUT: Final = {
         "        self._progress_ns = self._now_ns\n",
         "tests/gateway/test_uplink.py::test_each_command_is_sequenced_once_whatever_is_lost",
     ),
+    "sending again behind a sequencer's restart": Row(
+        "components.gateway.uplink",
+        "                self._send_again()\n            self.epoch = epoch\n",
+        "                pass\n            self.epoch = epoch\n",
+        "tests/gateway/test_uplink.py::test_a_new_epoch_means_that_all_on_its_way_is_gone",
+    ),
+    "the bound of a gateway's room": Row(
+        "components.gateway.uplink",
+        "        return count <= free and (not held or held + count <= free)\n\n    def room_for_cancels",
+        "        return True\n\n    def room_for_cancels",
+        "tests/gateway/test_uplink.py::test_one_that_floods_leaves_room_for_the_others",
+    ),
+    "the turn of brokers that were silent, beside one that floods": Row(
+        "run.parts.gateway",
+        "        see_all_peers(self._orders)\n",
+        "",
+        "tests/gateway/test_agent.py::test_beside_any_flood_a_frame_is_taken_within_one_duty_cycle",
+    ),
+    "refusing while the matcher is far behind": Row(
+        "components.sequencer.sequencer",
+        " and behind <= self._max_lag\n",
+        "\n",
+        "tests/sequencer/test_sequencer.py::test_gateways_are_told_to_refuse_and_to_go_on",
+    ),
+    "the publisher's repair from the log": Row(
+        "run.parts.publisher",
+        "            return work + self._repair()\n",
+        "            return work\n",
+        "tests/publisher/test_agent.py::test_a_lost_tail_is_found_by_the_streams_heartbeat",
+    ),
+    "the gateway's repair from the log": Row(
+        "run.parts.gateway",
+        "        if self._next_seq <= self._heard:\n",
+        "        if False:\n",
+        "tests/gateway/test_agent.py::test_events_that_the_stream_lost_are_read_from_the_log",
+    ),
     "taking a frame only once": Row(
         "components.sequencer.sequencer",
         "        if number != following:\n",
