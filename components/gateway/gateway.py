@@ -33,6 +33,7 @@ MAX_FRAME_BYTES: Final = 2 * BROKER_FRAME.size(MAX_BATCH, MAX_BATCH)  # a newer 
 MAX_STATUS: Final = 16  # order status questions answered per frame; each looks through a session's reports
 SLICE: Final = 1_024  # reports resent to one connection at a time ...
 PLACES: Final = 64  # ... from at most so many places in the log: a look at a cold disk costs 0.1 ms and more
+FIRST_PLACES: Final = 4  # ... and at the beginning from so many, so that a resume begins soon
 NEAR: Final = 32  # events of others that are read along rather than asked around: two places nearer than that are one
 MAX_RESENT: Final = 4 * SLICE  # events with which one frame's repeats or one status question are answered
 _PER_CALL: Final = 32  # connections served with resent reports or heartbeats in one call of on_time
@@ -509,8 +510,9 @@ class Gateway:
             self._reports.append(waiting)
             return connection.next_report <= self.index.last_report(connection.session)
         seqs = self.index.reports_from(connection.session, connection.next_report, SLICE)
-        places = np.flatnonzero(np.diff(seqs) > NEAR) + 1
-        seqs = seqs[: places[PLACES - 1]] if places.size >= PLACES else seqs
+        ends = np.flatnonzero(np.diff(seqs) > NEAR) + 1  # of places in the log
+        most = FIRST_PLACES if connection.next_report == connection.resume_from else PLACES
+        seqs = seqs[: ends[most - 1]] if ends.size >= most else seqs
         connection.next_report += self._resend(connection, seqs, numbered=True)
         return connection.next_report <= self.index.last_report(connection.session)
 
