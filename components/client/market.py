@@ -2,6 +2,12 @@
 
 It never sends and never waits. Messages and the time are handed in, requests come out; run/client/market.py has the
 sockets.
+
+A lost tail, entries behind which nothing more comes, is shown by the topic's heartbeats; but a subscriber whose queue
+is full for longer loses those too, and the next may be a minute away. So a topic that said something and was then
+silent over two global heartbeats is asked for what comes next; and so is every topic as soon as anything shows that
+messages were lost or that nobody read. Where nothing is lost, the topic's own heartbeat comes first, and nothing is
+asked.
 """
 
 from __future__ import annotations
@@ -16,6 +22,7 @@ import numpy as np
 from components.client.book import Book
 from components.client.feed import Feed, Need
 from wire.constants import VERSION
+from wire.enums import MarketKind
 from wire.frames import MARKET_FRAME, Batch
 from wire.reasons import WireError
 from wire.schema import schema
@@ -24,6 +31,10 @@ from wire.units import from_units, to_units
 PULSE_TOPIC: Final = b"heartbeat"
 INSTRUMENTS_TOPIC: Final = b"instruments"
 _REMEMBERED: Final = 1_024  # trades told last, by which those that are told again are known
+_SILENCE: Final = 2  # global heartbeats without a word of a topic that was to beat by then
+_AWAY_NS: Final = 3_000_000_000  # between two global heartbeats: messages were lost, or nobody read
+_MAX_ASKED: Final = 1_024  # topics asked for their tail per global heartbeat
+_TAIL: Final = 4_096  # entries asked for beyond the last that is known: the most that one answer has
 MAX_TRADES: Final = 65_536  # waiting to be read; a reader that is slower loses the oldest, and is told how many
 
 
@@ -213,6 +224,11 @@ class MarketFeeds:
         self._feeds: dict[bytes, Feed] = {}
         self._needy: set[bytes] = set()
         self._asked: dict[bytes, tuple[Need, int]] = {}  # what, and when
+        self._pulses = 0  # global heartbeats
+        self._looked = (0, 0)  # at how many of them it was looked last, and when
+        self._unsure: dict[bytes, int] = {}  # whose tail may be lost, and the pulse when heard or asked
+        self._tails: dict[bytes, None] = {}  # of those, the ones that were asked
+        self._more: dict[bytes, None] = {}  # of those, the ones whose answer had entries: there may be more
 
     def book(self, symbol: str) -> Book:
         """The feed of the book, opened if it is new. The topic has to be subscribed to."""
@@ -238,7 +254,8 @@ class MarketFeeds:
         """Forget a feed."""
         self._feeds.pop(topic.encode(), None)
         self._needy.discard(topic.encode())
-        self._asked.pop(topic.encode(), None)
+        for noted in (self._asked, self._unsure, self._tails, self._more):
+            noted.pop(topic.encode(), None)
 
     def on_message(self, parts: Sequence[bytes]) -> bool:
         """Take a message of the market, or an answer: topic and frame. Returns whether something changed."""
@@ -262,11 +279,22 @@ class MarketFeeds:
         if epoch == self.epoch:
             self.event_seq = max(self.event_seq, event_seq)
         if feed is None:
+            self._pulses += 1
             return False
-        before = feed.need
+        before, gaps = feed.need, feed.gaps
         changed = feed.on_frame(batch)
         if feed.need is not None:
             self._needy.add(topic)
+        kind = int(batch.head["kind"][0])
+        if kind in (MarketKind.TOP, MarketKind.DEPTH, MarketKind.TRADE):
+            self._unsure[topic] = self._pulses
+            if topic in self._tails:
+                self._more[topic] = None
+        elif epoch == self.epoch and kind != MarketKind.REFUSED:
+            for noted in (self._unsure, self._tails, self._more):
+                noted.pop(topic, None)
+        if feed.gaps != gaps:
+            self._doubt_all()
         return changed or feed.need != before or feed.unknown
 
     def _on_instruments(self, frame: bytes) -> bool:
@@ -299,6 +327,33 @@ class MarketFeeds:
                 self._asked.pop(topic, None)
             elif self._due(topic, need, now_ns):
                 result.append(request(topic.decode(), need))
+        return result + self._tail_requests(now_ns)
+
+    def _doubt_all(self) -> None:
+        """Messages were lost: any topic's last ones may be among them."""
+        for topic in self._feeds:
+            self._unsure.setdefault(topic, self._pulses)
+
+    def _tail_requests(self, now_ns: int) -> list[bytes]:
+        """Ask topics that fell silent for what comes next. The answer is a heartbeat, or entries; then ask on."""
+        due, self._more = list(self._more), {}
+        pulses, when_ns = self._looked
+        if pulses != self._pulses:
+            self._looked = self._pulses, now_ns
+            if pulses and now_ns - when_ns > _AWAY_NS:
+                self._doubt_all()
+            silent = (topic for topic, heard in self._unsure.items() if self._pulses - heard >= _SILENCE)
+            due += [topic for topic, _ in zip(silent, range(_MAX_ASKED)) if topic not in due]
+        result = []
+        for topic in due:
+            self._unsure.pop(topic, None)
+            self._unsure[topic] = self._pulses  # at the end of the turn
+            feed = self._feeds[topic]
+            if feed.need is None:
+                self._tails[topic] = None
+                result.append(request(topic.decode(), Need.replay(feed.seq + 1, feed.seq + _TAIL)))
+            elif topic in self._tails:
+                self._more[topic] = None  # when what it misses has come
         return result
 
     def _due(self, topic: bytes, need: Need, now_ns: int) -> bool:
