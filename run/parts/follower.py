@@ -43,8 +43,8 @@ from wire.frames import EVENT_FRAME
 from wire.reasons import WireError
 
 _GROUPS: Final = 64  # applied per duty cycle
-_PULSES: Final = 64
 _PULSE_QUEUE: Final = 1_000  # messages; a mark that finds no room is made up for by the next one
+_PULSES: Final = _PULSE_QUEUE  # taken per duty cycle: all that wait, else it would not know how far behind it is
 _MAX_REQUEST_BYTES: Final = 1_024  # a question is six numbers
 _ANSWER_BYTES: Final = 512 << 10  # of records in one answer, and at least one record
 _ANSWER_EVENTS: Final = 4_096
@@ -94,6 +94,7 @@ class FollowerAgent:
         self._trouble = ""  # of the index, as it was told
         self._alarmed = False  # no snapshot is written any more
         self._halted = False  # nothing is applied any more
+        self._far_behind = False  # ... the matcher, and that was told
         self._sound = False  # between two duty cycles, with nothing left half done
         self.malformed = 0
 
@@ -185,6 +186,7 @@ class FollowerAgent:
         """Apply a slice of what the matcher has applied, never more than that; begin a snapshot if one is due."""
         follower, work = self.follower, 0
         if follower.next_seq <= follower.goal and not self._halted:
+            self._tell_lag()
             try:
                 for group in islice(self._reader.groups(follower.next_seq, follower.goal), _GROUPS):
                     work += 1
@@ -192,11 +194,25 @@ class FollowerAgent:
             except JournalCorrupt as corrupt:
                 self._halt(corrupt)
             self._watch()
+            self._tell_lag()
             if self._engine.event_seq - self._synced_events >= _UNSYNCED_EVENTS:
                 self._sync_events()
         if not self._alarmed and self._schedule.due(self._engine.command_seq, self._clock.monotonic_ns()):
             self._begin_snapshot()
         return work
+
+    def _tell_lag(self) -> None:
+        """Say once that it is as far behind as a matcher may never be, and once that it is not any more."""
+        behind = self.follower.goal - self._engine.command_seq
+        if not self._far_behind and behind > self._config.sequencer.max_lag:
+            self._far_behind = True
+            self._host.notify(
+                STATUS=f"{behind:,} commands behind the matcher: nobody waits for it, but a difference would be found"
+                " late, and a snapshot is as old"
+            )
+        elif self._far_behind and not behind:
+            self._far_behind = False
+            self._host.notify(STATUS=f"caught up with the matcher at command {self._engine.command_seq:,}")
 
     def _halt(self, corrupt: JournalCorrupt) -> None:
         """What the matcher was sent is not what is on the disk: there is nothing to follow any more."""

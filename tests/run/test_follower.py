@@ -414,6 +414,31 @@ def test_a_snapshot_that_cannot_be_written_is_told_and_tried_again(
     assert_right(trio)
 
 
+def lag_told(trio: Trio) -> list[str]:
+    return [text for text in trio.said if "behind the matcher" in text or "caught up with the matcher" in text]
+
+
+def test_far_behind_it_says_so_once_and_catches_up(trio: Trio, gateway: GatewayEnd) -> None:
+    trio.config = dataclasses.replace(trio.config, sequencer=dataclasses.replace(trio.config.sequencer, max_lag=1_400))
+    crowd = begun(trio, gateway, 2)
+    stopped, trio.follower = trio.follower, None
+    trio.trade(gateway, crowd, 100)
+    trio.follower = stopped
+    assert stopped is not None
+    assert not lag_told(trio)
+    compared = stopped.follower.compared
+    trio.settle()
+    told = lag_told(trio)
+    assert len(told) == 2
+    assert "commands behind the matcher: nobody waits" in told[0]
+    assert told[1] == f"caught up with the matcher at command {stopped.follower.goal:,}"
+    assert stopped.follower.compared >= compared + 100
+    assert stopped.follower.divergence is None
+    trio.trade(gateway, crowd, 2)
+    assert len(lag_told(trio)) == 2
+    assert_right(trio)
+
+
 def test_a_killed_follower_leaves_nothing_that_hurts_the_next_one(trio: Trio, gateway: GatewayEnd) -> None:
     crowd = begun(trio, gateway, 2)
     assert trio.follower is not None

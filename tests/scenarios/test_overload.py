@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import signal
+import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -20,7 +21,7 @@ import pytest
 from perf.traders import PATIENCE_S, Heard, configured, last_pulse
 from run.client.sync import Broker, MarketData
 from run.config import Config
-from run.supervisor import Exchange
+from run.supervisor import Exchange, News
 from run.topology import MARKET, ORDERS, SNAPSHOTS
 from tests.scenarios.checker import Checker
 from wire.constants import MAX_BATCH
@@ -37,9 +38,11 @@ REFUSED = {Reason.BUSY, Reason.UNAVAILABLE}
 class Venue:
     """The exchange, and what everybody was told."""
 
-    def __init__(self, config: Config, exchange: Exchange) -> None:
+    def __init__(self, config: Config) -> None:
         self.config = config
-        self.exchange = exchange
+        self.exchange = Exchange(config, self.hear, config.data_dir / "log")
+        self.news: defaultdict[str, list[str]] = defaultdict(list)  # by part: what it said of itself
+        self.spoke = threading.Condition()
         self.notes: dict[int, tuple[list[np.ndarray], list[np.ndarray]]] = {}  # by session: what was sent and told
 
     def heard(self) -> Iterator[Heard]:
@@ -63,6 +66,19 @@ class Venue:
             yield
         finally:
             self.exchange.kill(part, signal.SIGCONT)
+
+    def told(self, part: str, words: str) -> None:
+        """Until a part says so."""
+        with self.spoke:
+            assert self.spoke.wait_for(lambda: any(words in text for text in self.news[part]), PATIENCE_S), (
+                f"{part} never said: {words}"
+            )
+
+    def hear(self, news: News) -> None:
+        """What the supervisor has to tell."""
+        with self.spoke:
+            self.news[news.part].append(news.text)
+            self.spoke.notify_all()
 
     def count(self, part: str, name: str) -> int:
         return self.exchange.counts(part).get(name, 0)
@@ -163,8 +179,8 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Venue]:
         sequencer=dataclasses.replace(config.sequencer, max_lag=MAX_LAG, heartbeat_ms=150),
         publisher=dataclasses.replace(config.publisher, queue=8),
     )
-    with Exchange(config, log_dir=config.data_dir / "log") as exchange:
-        venue = Venue(config, exchange)
+    venue = Venue(config)
+    with venue.exchange as exchange:
         for part in exchange.parts:
             exchange.wait_ready(part)
         before = [exchange.pid(part) for part in exchange.parts]
@@ -247,6 +263,23 @@ def test_the_publisher_stands_still(venue: Venue) -> None:
             party.send(resting(2 * MAX_BATCH))
             party.settle()
         _until_heard(market, lambda: book.synced and book.event_seq >= party.last_seq)
+
+
+def test_the_follower_stands_still(venue: Venue) -> None:
+    """Nobody notices; it says how far behind it is, catches up, and both engines agree."""
+    assert venue.news["follower"], "nothing is heard of it"
+    with Party(venue, 6) as party:
+        before = dict(party.reasons)
+        with venue.standing_still("follower"):
+            for _ in range(2 * MAX_LAG // MAX_BATCH):
+                party.send(resting(MAX_BATCH))
+                party.settle()
+            party.trade()
+        assert dict(party.reasons) == before, "something was refused"
+        venue.told("follower", "caught up with the matcher at command")
+    told = [text for text in venue.news["follower"] if "commands behind the matcher" in text]
+    assert len(told) == 1
+    assert not [text for text in venue.news["follower"] if text.startswith("ALARM")]
 
 
 def _until_heard(market: MarketData, there: Callable[[], bool]) -> None:
