@@ -69,7 +69,7 @@ class Gateway:
     id: int = setting(1, "number", "names the gateway in commands, fences and sockets; each its own", most=MAX_GATEWAY)
     tcp: str = setting("tcp://127.0.0.1:7001", "endpoint", "where brokers connect; empty: ipc only")
     queue: int = setting(
-        10_000, "messages", "per peer; a broker that reads slower is sent its reports later, from the event log"
+        1_000, "messages", "per peer; a broker that reads slower is sent its reports later, from the event log"
     )
     max_unacked: int = setting(
         65_536, "commands", "unacknowledged by the sequencer; beyond it orders are refused BUSY", least=MAX_BATCH
