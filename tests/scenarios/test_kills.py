@@ -25,7 +25,7 @@ def test_every_part_was_killed_and_what_was_lost_with_it_was_mended(run: Run) ->
     assert {blow.target for blow in run.blows} == {"sequencer", "matcher", "gateway-1", "publisher", "follower", ALL}
     assert hits(run.blows).keys() == {blow.target for blow in run.blows}
     mended = sum((blow.mended for blow in run.blows), Counter[str]())
-    assert not {"X_RESENT", "X_FROM_JOURNAL", "X_FROM_LOG", "sent_again"} - mended.keys(), dict(mended)
+    assert not {"X_RESENT", "X_FROM_LOG", "sent_again"} - mended.keys(), dict(mended)
 
 
 def test_a_storm_that_hit_nothing_is_void(run: Run) -> None:
