@@ -12,10 +12,21 @@ from run.cli.screen import print_json
 from run.client.stream import Events, HistoryChanged, NoLongerKept
 from run.config import Config
 from run.topology import EVENTS, REPLAY
+from wire.dtypes import ACCEPTED_EVENT, BAND_EVENT, EVENT, INSTRUMENT_EVENT, PARTY_EVENT, REPLACED_EVENT
 from wire.enums import EventKind, Reason, Side
+from wire.units import unpack_name
 
-_FIELDS = ("seq", "command_seq", "time_ns", "session", "account", "report_seq", "client_ref", "symbol", "order_id")
-_MORE = ("price", "qty", "leaves_qty", "cum_qty")
+# What a kind's 128 bytes say where they say something else than an event of an order; see wire/exchange.capnp.
+_FORMS = {
+    EventKind.ACCEPTED: ACCEPTED_EVENT,
+    EventKind.REPLACED: REPLACED_EVENT,
+    EventKind.INSTRUMENT_ADDED: INSTRUMENT_EVENT,
+    EventKind.BAND_ADDED: BAND_EVENT,
+    EventKind.ACCOUNT_ADDED: PARTY_EVENT,
+    EventKind.SESSION_ADDED: PARTY_EVENT,
+}
+_OF_REFERENCE_DATA = frozenset(_FORMS) - {EventKind.ACCEPTED, EventKind.REPLACED}
+_HEAD = frozenset({"seq", "command_seq", "time_ns", "kind", "reason", "symbol", "session", "account", "report_seq"})
 
 
 def show(config: Config, first: int, count: int | None, as_json: bool) -> None:
@@ -38,23 +49,31 @@ def show(config: Config, first: int, count: int | None, as_json: bool) -> None:
 
 
 def _print(event: np.void, as_json: bool) -> None:
-    kind = _name(EventKind, event["kind"])
-    reason = _name(Reason, event["reason"])
-    side = _name(Side, event["side"])
+    said = _said(event)
     if as_json:
-        numbers = {name: int(event[name]) for name in (*_FIELDS, *_MORE)}
-        print_json({**numbers, "kind": kind, "reason": reason, "side": side}, line=True)
+        print_json(said, line=True)
+        return
+    reason, side = (said.get(name, "NONE") for name in ("reason", "side"))
+    line = f"{said['seq']:>10} {said['command_seq']:>10} {said['kind'].lower():<16}"
+    if int(event["kind"]) in _OF_REFERENCE_DATA:
+        details = [f"{name} {value}" for name, value in said.items() if name not in _HEAD and value != 0]
+        print(line, f"{'':>7} {'':>8} {said['symbol'] or '':>6}", ", ".join(details), flush=True)
         return
     print(
-        f"{event['seq']:>10} {event['command_seq']:>10} {kind.lower():<16} {event['session']:>7}"
-        f" {event['client_ref']:>8} {event['symbol']:>6} {'' if side == 'NONE' else side.lower():<4}"
-        f" {event['price']:>14} {event['qty']:>16} {event['leaves_qty']:>16} {'' if reason == 'NONE' else reason}",
+        f"{line} {said['session']:>7} {said['client_ref']:>8} {said['symbol']:>6}"
+        f" {'' if side == 'NONE' else side.lower():<4} {said['price']:>14} {said['qty']:>16} {said['leaves_qty']:>16}"
+        f" {'' if reason == 'NONE' else reason}",
         flush=True,
     )
 
 
-def _name(kind: Any, code: int) -> str:
-    try:
-        return str(kind(code).name)
-    except ValueError:
-        return str(int(code))
+def _said(event: np.void) -> dict[str, Any]:
+    """Every field of the event by its name, as its kind has them; codes as words, packed names as text."""
+    row = event.reshape(1).view(_FORMS.get(EventKind(int(event["kind"])), EVENT))[0]
+    said: dict[str, Any] = {name: int(row[name]) for name in row.dtype.names or () if not name.startswith("reserved")}
+    if "name0" in said:
+        said["name"] = unpack_name(said.pop("name0"), said.pop("name1"))
+    for name, words in (("kind", EventKind), ("reason", Reason), ("side", Side)):
+        if name in said:
+            said[name] = words(said[name]).name
+    return said

@@ -74,6 +74,15 @@ def test_an_order_is_entered_seen_executed_and_seen_again(running: Exchange) -> 
     assert again == {"cancelled": 0, "reason": "UNKNOWN_ORDER", "qty": None}
 
 
+def test_the_event_stream_is_shown_from_any_number(running: Exchange) -> None:
+    running.wait_ready("follower")
+    command = ("events", "--from", "1", "--count", "3", "--json", "--config", running.config_file)
+    rules, instrument, band = map(json.loads, zmx(*command).stdout.splitlines())
+    assert [each["seq"] for each in (rules, instrument, band)] == [1, 2, 3]
+    assert (instrument["kind"], instrument["name"], instrument["price_scale"]) == ("INSTRUMENT_ADDED", "AAPL", 4)
+    assert (band["kind"], band["symbol"], band["tick"]) == ("BAND_ADDED", 1, 1)
+
+
 def test_cancel_all_counts(running: Exchange) -> None:
     for price in ("50000", "50001.5"):
         answer(running, "order", "BTC-USD", "buy", "0.5", price, "--session", "3")
