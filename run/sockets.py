@@ -86,7 +86,7 @@ def connect(
 
 def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, hwm: int) -> zmq.Socket[bytes]:
     socket = context.socket(kind)
-    socket.sndhwm = hwm
+    socket.sndhwm = 0 if kind == zmq.SUB else hwm  # a subscription that finds no room would be lost without a word
     socket.rcvhwm = hwm
     socket.linger = 0
     if kind == zmq.ROUTER:

@@ -52,7 +52,9 @@ class _Link:
     def _connect(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str) -> zmq.Socket[bytes]:
         socket = context.socket(kind)
         socket.linger = 0
-        socket.rcvhwm = socket.sndhwm = _QUEUE
+        socket.rcvhwm = _QUEUE
+        # What a SUB sends are its subscriptions, and one that finds no room is lost without a word: they have no bound.
+        socket.sndhwm = 0 if kind == zmq.SUB else _QUEUE
         socket.connect(endpoint)
         return socket
 

@@ -29,6 +29,7 @@ from wire.dtypes import COMMAND, EVENT
 from wire.enums import CommandKind, EventKind, OrderType, Reason, Side, TimeInForce
 
 MAX_UNACKED, RESERVED, MAX_LAG = 16_384, 1_024, 20_000  # commands
+FRAMES = 20  # of MAX_BATCH orders that a subscriber does not read about
 QUEUE = 256  # messages per peer: a flood in frames of 4,096 is answered in fewer
 MIB = 1 << 20
 RESTING, ASKED = 500_000, 3_000_000  # prices: far below the market, far above it
@@ -280,6 +281,34 @@ def test_the_follower_stands_still(venue: Venue) -> None:
     told = [text for text in venue.news["follower"] if "commands behind the matcher" in text]
     assert len(told) == 1
     assert not [text for text in venue.news["follower"] if text.startswith("ALARM")]
+
+
+# ------------------------------------------------------------------------------------------------ who does not read
+
+
+def test_a_subscriber_that_never_reads(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of what is published is lost to it, the end as well; when it reads on it has everything in moments."""
+    config, asked = venue.config, list[bytes]()
+    with monkeypatch.context() as small, contextlib.ExitStack() as closing:
+        small.setattr("run.client.market._QUEUE", 1)
+        party = closing.enter_context(Party(venue, 9))
+        ends = MARKET.endpoint(config.runtime_dir), SNAPSHOTS.endpoint(config.runtime_dir)
+        market = closing.enter_context(MarketData(*ends))
+        book = market.book("AAPL")
+        for _ in range(FRAMES):
+            party.send(resting(MAX_BATCH))
+            party.settle()
+        known = book.seq
+        requests = market.feeds.requests
+        small.setattr(market.feeds, "requests", lambda now_ns: _noted(asked, requests(now_ns)))
+        _until_heard(market, lambda: book.synced and book.event_seq >= party.last_seq)
+        assert book.seq - known >= FRAMES * MAX_BATCH
+        assert asked, "its queues held everything: the test proves nothing"
+
+
+def _noted(notes: list[bytes], messages: list[bytes]) -> list[bytes]:
+    notes += messages
+    return messages
 
 
 def _until_heard(market: MarketData, there: Callable[[], bool]) -> None:
