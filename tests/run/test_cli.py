@@ -98,7 +98,7 @@ def test_config_shows_every_setting_with_its_default_and_reason(tmp_path: Path) 
         assert row["name"] in shown
         assert row["why"] in shown
     queue = next(row for row in settings if row["name"] == "gateway-2.queue")
-    assert (queue["value"], queue["default"], queue["unit"]) == (77, 10_000, "messages")
+    assert (queue["value"], queue["default"], queue["unit"]) == (77, 1_000, "messages")
 
 
 def test_doctor_says_what_it_found(tmp_path: Path) -> None:

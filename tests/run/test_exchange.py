@@ -192,7 +192,7 @@ def resting(count: int) -> np.ndarray:
     return commands
 
 
-@pytest.mark.parametrize("part", ["matcher", "sequencer", "gateway"])
+@pytest.mark.parametrize("part", ["matcher", "sequencer", "gateway-1"])
 def test_a_part_killed_under_load_comes_back_and_nothing_is_lost(tmp_path: Path, part: str) -> None:
     reports = list[np.ndarray]()
     running = exchange(tmp_path)

@@ -26,7 +26,7 @@ from run.supervisor import Exchange
 from run.topology import MARKET, ORDERS, SNAPSHOTS
 from tests.gateway.pipe import commands, frame, limit, log_on, terms
 from tests.scenarios.checker import Checker
-from wire.constants import MAX_BATCH
+from wire.constants import MAX_BATCH, MAX_REF
 from wire.dtypes import COMMAND, EVENT
 from wire.enums import CommandKind, EventKind, OrderType, Reason, Side, TimeInForce
 from wire.frames import BROKER_FRAME, GATEWAY_FRAME, REPORT_FRAME, Batch
@@ -311,11 +311,13 @@ def test_the_edges_of_every_field_of_every_kind(talker: Talker) -> None:
 def test_the_last_ref_there_is(talker: Talker) -> None:
     """A session may use up its refs; that is its own affair, and it can still be answered."""
     talker.log_on(WORN)
-    order = limit(INT64[-1], price=PRICE // 2, account=WORN)
+    beyond = limit(MAX_REF + 1, price=PRICE // 2, account=WORN)
+    assert talker.ask(frame(WORN, beyond))["reason"].tolist() == [Reason.INVALID_REF]
+    order = limit(MAX_REF, price=PRICE // 2, account=WORN)
     for _ in range(2):
         assert talker.ask(frame(WORN, order))["kind"].tolist() == [EventKind.ACCEPTED]
     assert talker.ask(frame(WORN, order | {"client_ref": 5}))["reason"].tolist() == [Reason.STALE_REF]
-    assert talker.ask(log_on(WORN))["client_ref"].tolist() == [INT64[-1]]
+    assert talker.ask(log_on(WORN))["client_ref"].tolist() == [MAX_REF]
 
 
 # ------------------------------------------------------------------------------------------------ by chance
