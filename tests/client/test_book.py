@@ -137,6 +137,10 @@ def refusal(first: int, epoch: int = 1, symbol: int = 1) -> Batch:
 
 @pytest.fixture
 def book() -> Book:
+    return standing()
+
+
+def standing() -> Book:
     """It stands at 10: bid 99, ask 101."""
     book = Book("l2.AAPL")
     assert book.on_frame(snapshot(10, (BUY, 99, 5), (SELL, 101, 7)))

@@ -161,7 +161,7 @@ def refusals_that_are_overheard(patch: pytest.MonkeyPatch) -> None:
         ),
         (
             snapshots_that_take_the_book_back,
-            lambda: [client.test_a_book_ends_true_whatever_the_channel_did(seed, 0.3, False) for seed in range(6)],
+            lambda: client.test_an_old_snapshot_does_not_take_the_book_back(client.standing()),
         ),
         (
             refusals_that_are_overheard,
