@@ -28,9 +28,7 @@ def private(config: Config, name: str, *, keep: bool = False) -> Iterator[Config
             gateway=tuple(dataclasses.replace(each, tcp="") for each in config.gateway),
             sequencer=dataclasses.replace(config.sequencer, segment_mib=_SEGMENT_MIB),
             publisher=dataclasses.replace(config.publisher, tcp="", snapshots_tcp=""),
-            supervisor=dataclasses.replace(
-                config.supervisor, spares=False
-            ),  # short-lived: nothing is to load beside it
+            supervisor=dataclasses.replace(config.supervisor, spares=False),  # short-lived: nothing loads beside it
         )
     finally:
         shutil.rmtree(runtime_dir, ignore_errors=True)
