@@ -1,12 +1,13 @@
-"""What a part asks of the machine it runs on: sockets, clocks, files, locks, another thread, an ear for its status.
+"""What a part asks of the machine it runs on: sockets, clocks, files, locks, another thread, ears for what it says.
 
-The one door between a part and everything outside it. In production it opens on ZeroMQ, the system's clocks and the
-disk; the simulation (tests/simulation) hands in doubles of all six, and the same parts run in one thread by seed.
+The one door between a part and everything outside it. In production it opens on ZeroMQ, the system's clocks, the
+disk and shared memory; the simulation (tests/simulation) hands in doubles of all seven, and the same parts run in one
+thread by seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Protocol
 import zmq
 
 from run.clock import Clock, SystemClock
+from run.latency import Recorder, SharedRecorder
 from run.notify import notify
 from run.sockets import RuntimeLock
 from run.storage import FileStorage, Storage
@@ -34,7 +36,10 @@ def one_thread(name: str) -> Executor:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """See the module. `storage` gives the files of a directory, `lock` a role of it or RuntimeDirInUse."""
+    """See the module. `storage` gives the files of a directory, `lock` a role of it or RuntimeDirInUse.
+
+    `recorder` gives the histograms of a part by runtime directory, the part's name and its stages (run/latency.py).
+    """
 
     context: zmq.Context[zmq.Socket[bytes]]
     clock: Clock = field(default_factory=SystemClock)
@@ -42,3 +47,4 @@ class Host:
     lock: Callable[[Path, str], Lock] = RuntimeLock
     background: Callable[[str], Executor] = one_thread
     notify: Callable[..., None] = notify
+    recorder: Callable[[Path, str, Sequence[str]], Recorder] = SharedRecorder

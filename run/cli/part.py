@@ -17,7 +17,15 @@ from run.supervisor import follow_parent, wait_as_spare
 
 _IDLE_MS = 10  # between looks at the timers; a message ends the wait at once
 # What a part loads when it is made, and a spare before that.
-_KERNELS = dict.fromkeys(("matcher", "follower"), "components.engine.compiled")
+_ENGINE = "components.engine.compiled"
+_HISTOGRAM = "components.kernels.histogram"
+_KERNELS = {
+    "sequencer": (_HISTOGRAM,),
+    "matcher": (_ENGINE, _HISTOGRAM),
+    "gateway": (_HISTOGRAM,),
+    "publisher": (_HISTOGRAM,),
+    "follower": (_ENGINE,),
+}
 
 
 def serve(role: str, config: Config, **which: int | None) -> None:
@@ -27,11 +35,10 @@ def serve(role: str, config: Config, **which: int | None) -> None:
     """
     follow_parent()
     stop = _Stop()
-    if role in ("matcher", "follower"):
-        kernels.warm_in_a_process()
+    kernels.warm_in_a_process()
     part = importlib.import_module(f"run.parts.{role}")
-    if role in _KERNELS:
-        importlib.import_module(_KERNELS[role])
+    for module in _KERNELS[role]:
+        importlib.import_module(module)
     wait_as_spare()
     pinning.pin(role, config)
     with zmq.Context() as context:

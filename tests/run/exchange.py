@@ -16,6 +16,7 @@ from run import topology
 from run.config import Config, Matcher, Place, Sequencer, default
 from run.host import Host
 from run.journalwriter import Inline
+from run.latency import Recorder
 from run.loop import Agent
 from run.parts.matcher import MatcherAgent
 from run.parts.sequencer import SequencerAgent
@@ -195,7 +196,12 @@ class Pair:
         self.clock = TurnedClock()
         self.said: list[str] = []  # every STATUS
         self.host = Host(
-            context, self.clock, disk or FileStorage, background=lambda name: Inline(), notify=self._notified
+            context,
+            self.clock,
+            disk or FileStorage,
+            background=lambda name: Inline(),
+            notify=self._notified,
+            recorder=lambda runtime_dir, part, stages: Recorder(stages),
         )
         self.sequencer: SequencerAgent | None = None
         self.matcher: MatcherAgent | None = None

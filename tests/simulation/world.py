@@ -12,8 +12,9 @@ import dataclasses
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, TextIO
 from unittest.mock import patch
 
@@ -26,6 +27,7 @@ from run.config import Config, Place, default
 from run.eventlog import EventLogError, EventLogFull
 from run.host import Host
 from run.journal import JournalFailed
+from run.latency import Recorder
 from run.loop import Agent
 from run.parts import follower, gateway, matcher, publisher, sequencer
 from run.topology import MARKET, ORDERS, SNAPSHOTS
@@ -330,6 +332,10 @@ class World:
             machine.touch("notify")
             self.say(f"{name} says {fields}")
 
+        def recorder(runtime_dir: Path, part: str, stages: Sequence[str]) -> Recorder:
+            machine.touch("recorder")
+            return Recorder(stages)
+
         return Host(
             context=self.network.context(machine),  # type: ignore[arg-type]
             clock=machine,
@@ -337,6 +343,7 @@ class World:
             lock=lambda place, role: self.locks.take(machine, place, role),
             background=machine.background,
             notify=notify,
+            recorder=recorder,
         )
 
     # ------------------------------------------------------------------------------------------------ those outside
