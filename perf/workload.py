@@ -4,7 +4,8 @@ The mix is the one that later end-to-end benchmarks use: 60 % new orders, 35 % c
 `target_ref`, an order that rested a moment before (an engine plays along to know); takers are IOC, ten ticks deep, and
 sized so that they take what cancels leave: the standing book neither grows nor drains. Prices stand a power law away
 from the mid, exponent 2.23 as in the survey of matching engines (arXiv 2606.01183), at most 200 ticks; quantities are
-1 to 100, of takers 1 to 500.
+1 to 100, of takers 1 to 500. Where it is asked for, some of the cancels are replaces, by price and quantity as of a new
+order on the same side; takers are larger by as much as then stays in the book.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from wire.units import pack_name
 SESSION = ACCOUNT = GATEWAY = FIRM = 1
 MID = 100_000
 TIME_NS = 1_700_000_000_000_000_000
+_NEW, _CANCELS = 0.60, 0.35  # shares of the flow; the rest takes
 CHUNK = 256  # a cancel's order rested when its chunk of the flow began
 
 
@@ -55,13 +57,16 @@ def venue(symbols: int) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(commands, extensions), (log_on, np.zeros(0, EXTENSION))]
 
 
-def mixed(count: int, symbols: int = 1, standing: int = 10_000, seed: int = 1) -> np.ndarray:
-    """COMMAND[standing + count] for the one session of `venue`, refs from 1: `standing` orders, then the mix."""
+def mixed(count: int, symbols: int = 1, standing: int = 10_000, seed: int = 1, replaces: float = 0.0) -> np.ndarray:
+    """COMMAND[standing + count] for the one session of `venue`, refs from 1: `standing` orders, then the mix.
+
+    `replaces` is the share of the cancels that are replaces. Costs about 2 us a command.
+    """
     random = np.random.default_rng(seed)
     total = standing + count
     draw = random.random(total)
     draw[:standing] = 0
-    is_taker = draw >= 0.95
+    is_taker = draw >= _NEW + _CANCELS
     commands = np.zeros(total, COMMAND)
     side = random.integers(Side.BUY, Side.SELL + 1, total)
     away = np.minimum(random.zipf(2.23, total), 200)
@@ -73,14 +78,19 @@ def mixed(count: int, symbols: int = 1, standing: int = 10_000, seed: int = 1) -
     commands["price"] = np.where(side == Side.BUY, MID - away, MID + away)
     commands["qty"] = random.integers(1, 101, total)
     commands["tif"][is_taker] = TimeInForce.IOC
-    commands["qty"][is_taker] = random.integers(1, 501, int(is_taker.sum()))
+    largest = round(500 * (1 + _CANCELS / (_NEW - _CANCELS) * replaces))
+    commands["qty"][is_taker] = random.integers(1, largest + 1, int(is_taker.sum()))
     commands["price"][is_taker] = np.where(side[is_taker] == Side.BUY, MID + 10, MID - 10)
-    _aim_cancels(commands, (draw >= 0.60) & ~is_taker, symbols, random)
+    is_cancel = (draw >= _NEW) & ~is_taker
+    is_replace = is_cancel & (draw < _NEW + _CANCELS * replaces)
+    _aim(commands, is_cancel, is_replace, symbols, random)
     return commands
 
 
-def _aim_cancels(commands: np.ndarray, is_cancel: np.ndarray, symbols: int, random: np.random.Generator) -> None:
-    """Make cancels of orders that rest, in place, chunk by chunk."""
+def _aim(
+    commands: np.ndarray, is_cancel: np.ndarray, is_replace: np.ndarray, symbols: int, random: np.random.Generator
+) -> None:
+    """Make cancels and replaces of orders that rest, in place, chunk by chunk. `is_replace` are some of `is_cancel`."""
     engine = CompiledEngine()
     seq = open_venue(engine, symbols)
     rests = np.zeros(len(commands) + 1, bool)
@@ -88,19 +98,25 @@ def _aim_cancels(commands: np.ndarray, is_cancel: np.ndarray, symbols: int, rand
         chunk = commands[start : start + CHUNK]
         places = np.flatnonzero(is_cancel[start : start + CHUNK])
         targets = random.permutation(np.flatnonzero(rests))[: len(places)]
-        for place, target in zip(places, targets, strict=False):
-            chunk[place : place + 1] = _cancel_of(int(target), int(chunk[place]["client_ref"]))
+        chunk[places[: len(targets)]] = _cancels_of(targets, chunk[places[: len(targets)]], commands, is_replace)
         for events in engine.apply(seq, TIME_NS, chunk):
             rests[events["client_ref"][events["flags"] & RESTS != 0]] = True
             rests[events["client_ref"][events["leaves_qty"] == 0]] = False
         seq += len(chunk)
 
 
-def _cancel_of(target_ref: int, client_ref: int) -> np.ndarray:
-    command = np.zeros(1, COMMAND)
-    command["kind"], command["client_ref"], command["target_ref"] = CommandKind.CANCEL, client_ref, target_ref
-    command["session"], command["gateway"] = SESSION, GATEWAY
-    return command
+def _cancels_of(targets: np.ndarray, drawn: np.ndarray, commands: np.ndarray, is_replace: np.ndarray) -> np.ndarray:
+    """Cancels or replaces of the orders with refs `targets`, in place of the new orders `drawn`."""
+    rows = np.zeros(len(targets), COMMAND)
+    rows["kind"], rows["session"], rows["gateway"] = CommandKind.CANCEL, SESSION, GATEWAY
+    rows["client_ref"], rows["target_ref"] = drawn["client_ref"], targets
+    replaces = is_replace[drawn["client_ref"] - 1]
+    side = commands["side"][targets - 1]
+    away = np.abs(drawn["price"] - MID)
+    rows["kind"][replaces] = CommandKind.REPLACE
+    rows["price"][replaces] = np.where(side == Side.BUY, MID - away, MID + away)[replaces]
+    rows["qty"][replaces] = drawn["qty"][replaces]
+    return rows
 
 
 def open_venue(engine: Engine, symbols: int = 1) -> int:

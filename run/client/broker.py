@@ -11,6 +11,7 @@ give `instruments`, as `MarketData.instruments()` returns them. Floats are refus
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -110,6 +111,11 @@ class _Wire:
         self._session.on_time(self._clock.monotonic_ns())
         self.flush()
         return came
+
+    def wait(self, timeout_s: float) -> None:
+        """Until something may have come, or the timeout, to the microsecond: ZeroMQ's own poll counts milliseconds."""
+        if not int(self.dealer.get(zmq.EVENTS)) & zmq.POLLIN:
+            select.select([int(self.dealer.get(zmq.FD))], (), (), timeout_s)
 
     def flush(self) -> None:
         """Send what the session has to say, if it is to be said here."""
@@ -762,6 +768,16 @@ class BrokerSync(_Desk[LiveOrderSync]):
                 break
             self._wire.dealer.poll(min(left_ms, _TICK_MS))
         return came
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep until something may have come, taking nothing; else for `timeout_s`, which is kept to the microsecond.
+
+        For whoever has something else to do at that time: `poll` counts milliseconds. Raises ValueError in a process
+        with more than a thousand open files, as select(2) does.
+        """
+        if self._wire is None:
+            raise RuntimeError("this broker is closed")
+        self._wire.wait(timeout_s)
 
     # -------------------------------------------------------------------------------------------- waiting
 
