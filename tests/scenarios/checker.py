@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from perf.traders import Heard, Levels
 from run import journal
 from wire.dtypes import EVENT
 from wire.enums import CommandKind, EventKind, Reason, Side
+
+ENGINES: Sequence[Callable[[], Engine]] = (CompiledEngine, ReadableEngine)
 
 
 class Violation(AssertionError):
@@ -46,7 +48,13 @@ class Checker:
         self._journal_dir = journal_dir
         self.events = read_log(events_dir)
 
-    def all(self, heard: Sequence[Heard], several: Sequence[Mapping[int, Levels]], event_hash: int) -> None:
+    def all(
+        self,
+        heard: Sequence[Heard],
+        several: Sequence[Mapping[int, Levels]],
+        event_hash: int,
+        engines: Sequence[Callable[[], Engine]] = ENGINES,
+    ) -> None:
         """Every promise, of an exchange at rest. `event_hash` is the one that the matcher published last."""
         self.log_is_sane()
         for each in heard:
@@ -54,7 +62,7 @@ class Checker:
             self.one_outcome_each(each)
         self.nothing_acted_twice()
         self.journal_is_whole()
-        replayed = [self.replay(CompiledEngine()), self.replay(ReadableEngine())]
+        replayed = [self.replay(make_engine()) for make_engine in engines]
         self.journal_gives_the_log(replayed, event_hash)
         for books in several:
             self.books_are_the_engines(books, replayed[0])

@@ -133,5 +133,8 @@ class _File:
         return self._inner.removed()
 
     def close(self) -> None:
-        self._machine.touch("close")
-        self._inner.close()
+        # A dead process's files are closed by the system. Its generators that stood inside a `with` come here when they
+        # are collected, whenever that is, and an exception would then fly out of whatever happens to run.
+        if not self._machine.dead:
+            self._machine.touch("close")
+            self._inner.close()

@@ -21,9 +21,6 @@ from wire.constants import HEARTBEAT
 from wire.enums import CommandKind
 from wire.frames import Batch
 
-# A generator of a killed part touches its dead process once more when it is collected, and is told so.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 SEEDS = 8
 ONLY_LOSS = dict.fromkeys(("kill", "power", "pause", "link", "disk", "clock"), 0.0)
 Patch = pytest.MonkeyPatch
