@@ -16,7 +16,7 @@ from tests.sabotage.table import TAKEN_OUT
 def verdicts(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[str]]]:
     """Of the rows that were asked for, several at a time."""
     asked = [item for item in request.session.items if item.path == request.path]
-    names = [item.callspec.params["name"] for item in asked if isinstance(item, pytest.Function)]
+    names = [str(item.callspec.params["name"]) for item in asked if isinstance(item, pytest.Function)]
     with processes() as executor:
         yield {name: executor.submit(goes_red, name) for name in names}
 
