@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import psutil
 
 from run.config import Config, ConfigError
@@ -10,18 +12,27 @@ from run.config import Config, ConfigError
 def pin(role: str, config: Config) -> int | None:
     """Pin this process as the settings of `role` say; the processor's number, or None where nothing is pinned.
 
-    The matcher goes to the last processor that it may use (the first one serves most interrupts), unless there is only
-    one: then pinning would gain nothing. Raises ConfigError for a processor that this process may not use.
+    Raises ConfigError for a processor that this process may not use.
+    """
+    wanted = chosen(role, config, psutil.Process().cpu_affinity() or [])
+    if wanted is not None:
+        psutil.Process().cpu_affinity([wanted])
+    return wanted
+
+
+def chosen(role: str, config: Config, allowed: Collection[int]) -> int | None:
+    """The processor, of those that a process may use, to which a part is pinned; None where it is not.
+
+    The matcher goes to the last of them (the first one serves most interrupts), unless there is only one: then pinning
+    would gain nothing. Raises ConfigError for a processor that is not among them.
     """
     wanted = {"sequencer": config.sequencer.cpu, "matcher": config.matcher.cpu}.get(role)
-    allowed = sorted(psutil.Process().cpu_affinity() or [])
     if wanted == -1 and role == "matcher" and len(allowed) > 1:
-        wanted = allowed[-1]
+        wanted = max(allowed)
     if wanted is None or wanted == -1:
         return None
     if wanted not in allowed:
-        raise ConfigError(f"[{role}] cpu: this process may use processors {_listed(allowed)}, not {wanted}")
-    psutil.Process().cpu_affinity([wanted])
+        raise ConfigError(f"[{role}] cpu: this process may use processors {_listed(sorted(allowed))}, not {wanted}")
     return wanted
 
 

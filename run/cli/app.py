@@ -265,16 +265,21 @@ def config_(
     settings.main(load(config), show, as_json)
 
 
-@app.command(rich_help_panel=OPERATE, epilog="Example: zmx doctor")
-def doctor(config: ConfigFile = None, as_json: AsJson = False) -> None:
+@app.command(rich_help_panel=OPERATE, epilog="Example: zmx doctor --quick")
+def doctor(
+    quick: Annotated[bool, typer.Option(help="Only look; do not measure for a second.")] = False,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
     """Look at what slows an exchange down on this machine.
 
-    It says what each thing costs, and the command that mends it; it changes nothing.
+    It says what each thing costs, and the command that mends it; it changes nothing. Exits with 1 when something costs
+    latency, with 2 when the exchange would not start or not keep its promises.
     """
     from run.cli import doctor as verb
     from run.config import load
 
-    verb.main(load(config), as_json)
+    verb.main(load(config), quick, as_json)
 
 
 @app.command(rich_help_panel=OPERATE, epilog="Example: zmx warm")

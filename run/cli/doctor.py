@@ -1,31 +1,58 @@
-"""`zmx doctor`: the findings of run/doctor.py as a table, what needs mending below it."""
+"""`zmx doctor`: the findings of run/doctor as a table, what needs mending below it, and a line that sums it up."""
 
 from __future__ import annotations
 
+import sys
+
+from rich.console import Console
 from rich.markup import escape
 
-from run.cli.screen import out, print_json, table
+from run.cli.screen import err, out, print_json, table
 from run.config import Config
-from run.doctor import Finding, examine
+from run.doctor import Finding, Machine, Report, State, examine
+
+_MARKS = {
+    State.BREAKS: "[red]✗[/red]",
+    State.COSTS: "[yellow]![/yellow]",
+    State.UNSEEN: "[dim]?[/dim]",
+    State.WELL: "[green]✓[/green]",
+}
 
 
-def main(config: Config, as_json: bool) -> None:
-    """Print all findings. Nothing found is a failure: the exchange runs on any machine, only not equally fast."""
+def main(config: Config, quick: bool, as_json: bool) -> None:
+    """Print all findings, the worst first. Exits with 1 when something costs latency, with 2 when something breaks."""
+    if not quick and err().is_terminal:
+        err().print("[dim]measuring for a second[/dim]")
+    report = examine(config, Machine(), quick)
     if as_json:
-        print_json([finding._asdict() for finding in examine(config)])
-        return
-    console = out()
-    findings: list[Finding] = []
-    with console.status("looking at this machine"):
-        findings += examine(config)
-    made = table("", "what", "found")
-    for each in findings:
-        made.add_row("[green]✓[/green]" if each.well else "[yellow]![/yellow]", each.what, each.found)
+        print_json(report.to_json())
+    else:
+        show(out(), report)
+    sys.exit(report.status)
+
+
+def show(console: Console, report: Report) -> None:
+    """The table, what mends each, what the exchange does by itself, the verdict."""
+    made = table("", "what", "found", ">costs")
+    for each in report.findings:
+        made.add_row(_MARKS[each.state], each.what, escape(each.found), _cost(each))
     console.print(made)
-    wanting = [each for each in findings if not each.well]
     console.print()
-    if not wanting:
-        console.print("Nothing to mend.")
-    for each in wanting:
-        console.print(f"[yellow]![/yellow] [bold]{each.what}[/bold]: {each.costs}", soft_wrap=True)
-        console.print(f"    [cyan]{escape(each.mend)}[/cyan]", soft_wrap=True)
+    for each in report.findings:
+        if each.mend:
+            console.print(f"{_MARKS[each.state]} [bold]{each.what}[/bold]: {escape(each.costs)}", soft_wrap=True)
+            console.print(f"    [cyan]{escape(each.mend)}[/cyan]", soft_wrap=True)
+            if each.lasting:
+                console.print(f"    for good: [cyan]{escape(each.lasting)}[/cyan]", soft_wrap=True)
+    console.print("\n[bold]What the exchange does by itself[/bold]")
+    for thing in report.own:
+        console.print(
+            f"  [bold]{thing.what}[/bold]: {escape(thing.does)} [dim]({escape(thing.why)})[/dim]", soft_wrap=True
+        )
+    console.print(f"\n{_MARKS[report.worst]} {report.verdict}", soft_wrap=True)
+
+
+def _cost(finding: Finding) -> str:
+    if not finding.cost_us:
+        return ""
+    return f"{'' if finding.measured else '~'}{finding.cost_us:,.0f} us"

@@ -8,7 +8,7 @@ from types import FrameType
 
 import zmq
 
-from run import kernels, pinning
+from run import kernels, limits, memory, pinning
 from run.config import Config
 from run.host import Host
 from run.loop import Agent, Idle, PollIdle, SpinIdle, run_agent
@@ -41,6 +41,8 @@ def serve(role: str, config: Config, **which: int | None) -> None:
         importlib.import_module(module)
     wait_as_spare()
     pinning.pin(role, config)
+    limits.raise_open_files()
+    memory.keep_in_memory(role)
     with zmq.Context() as context:
         agent: Agent = part.make(config, Host(context), **which)
 
