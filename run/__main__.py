@@ -22,6 +22,7 @@ BENCHES = {
     "wire": "Encode and decode batches, beside pycapnp.",
     "kernel": "Match in one process, without sockets or disk.",
     "chain": "Gateway frames through sequencer, journal and matcher, synced to disk.",
+    "throughput": "Orders a second through the whole exchange over real sockets, as fast as it goes, beside the floor.",
     "resume": "Resume a session at a gateway over an event log of any length, with its indexes on disk.",
     "recover": "kill -9 of each part under load: until orders are accepted again, and that nothing is lost or doubled.",
     "plot": "Draw the pictures of published runs again.",
