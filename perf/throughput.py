@@ -1,6 +1,7 @@
 """Orders a second through the whole exchange, as fast as it goes: real processes, real sockets, synced to disk.
 
-`python -m perf.throughput [--json] [--orders N] [--runs N] [--brokers N] [--window N] [--frame N] [--dir DIR]`
+`python -m perf.throughput [--json] [--out DIR] [--publish] [--orders N] [--runs N] [--brokers N] [--window N]
+[--frame N] [--dir DIR]`
 
     broker (process) <--DEALER/ROUTER--> gateway --> sequencer (journal, fdatasync) --> matcher (event log)
     subscriber (process) <--XPUB/SUB-- publisher <--------------- events ---------------------+--> gateway, follower
@@ -44,6 +45,7 @@ import numpy as np
 import psutil
 
 from components.engine.compiled import CompiledEngine
+from perf import report
 from perf.chain import Refused, describe_disk
 from perf.rush import PATIENCE_S, Void, Wrong
 from perf.traders import Pulse, last_pulse
@@ -345,7 +347,7 @@ def measure(
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """What `--json` prints. Raises Refused on a file system in memory, and what `run_once` raises."""
-    base = directory or Path("/var/tmp")
+    base = directory or report.DISK
     disk = describe_disk(base)
     progress("making the order flow")
     sent = flows(load)
@@ -360,14 +362,14 @@ def measure(
         **middle,
         "orders_per_s": round(statistics.median(rates)),
         "runs": [round(rate) for rate in rates],
-        "load": dataclasses.asdict(load),
+        "config": dataclasses.asdict(load) | {"policy": default().sequencer.policy},
         "disk": disk,
     }
 
 
 def table(found: dict[str, Any]) -> str:
     """The figures for people."""
-    load, disk = found["load"], found["disk"]
+    load, disk = found["config"], found["disk"]
     busy, used, written = found["busy"], found["cpu_s_per_million"], found["bytes_written"]
     lines = [
         f"{load['orders']:,} orders of the mixed flow, {load['brokers']} broker(s), at most {load['window']:,} commands"
@@ -389,7 +391,6 @@ def table(found: dict[str, Any]) -> str:
 def main() -> int:
     """Measure and print; 1 when a run is void or its result is not what the journal gives."""
     parser = argparse.ArgumentParser(prog="throughput", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     parser.add_argument("--orders", type=int, default=ORDERS_TIMED, help="how many are timed, of all brokers together")
     parser.add_argument("--runs", type=int, default=RUNS, help=f"of which the medians are given (default {RUNS})")
     parser.add_argument("--brokers", type=int, default=1, help="processes with a session each (default 1)")
@@ -398,6 +399,7 @@ def main() -> int:
     )
     parser.add_argument("--frame", type=int, default=FRAME, help=f"commands in a broker's frame (default {FRAME})")
     parser.add_argument("--dir", type=Path, help="a folder on the disk to measure (default /var/tmp)")
+    report.options(parser)
     given = parser.parse_args()
     if not 1 <= given.brokers <= MAX_BROKERS:
         parser.error(f"--brokers is from 1 to {MAX_BROKERS}")
@@ -405,12 +407,14 @@ def main() -> int:
     if not 1 <= given.frame <= min(window, MAX_BATCH):
         parser.error(f"--frame is from 1 to {min(window, MAX_BATCH)}: a frame fits a window")
     load = Load(given.orders, given.brokers, window, given.frame)
+    start = report.begin("throughput")
     try:
         found = measure(load, given.runs, given.dir, lambda line: print(line, file=sys.stderr))
     except (Refused, Void, Wrong) as refused:
         print(refused, file=sys.stderr)
         return 1
-    print(json.dumps(found) if given.json else table(found))
+    config, measured = market(Path(), load), report.Measured("throughput", found)
+    report.deliver(given, start, measured, text=table(found), config=config, directory=given.dir or report.DISK)
     return 0
 
 
