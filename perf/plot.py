@@ -1,6 +1,6 @@
 """Pictures of what was measured: percentiles by number of nines, the stages of an order's way, the ladder of rates.
 
-`zmx bench plot [RESULT.json ...] [--out DIR]` draws published runs again, the newest of each bench unless some are
+`zmx bench plot [RESULT.json ...] [--out DIR]` draws published runs again, the newest of each kind unless some are
 named, into perf/results; with --out there instead, and their .hgrm files too.
 
 matplotlib is the extra `plot` and loaded only to draw: where it is missing, NoMatplotlib says how it is installed.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,7 @@ LADDER: Final = 3  # rates or more are drawn as a ladder, fewer percentile by pe
 _BLUE, _VERMILION, _GREEN, _PURPLE, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
 _COLOURS: Final = {EXCHANGE: _BLUE, FLOOR: _VERMILION, "redis": _GREEN, "nats": _PURPLE}
 _GREY: Final = "#555555"
+_RUNGS: Final = ((50.0, "p50", "o", 0.45), (99.0, "p99", "s", 1.0), (99.9, "p99.9", "^", 0.7))
 _STYLE: Final = {
     "font.size": 10.5,
     "axes.spines.top": False,
@@ -69,16 +70,20 @@ def pictures(measured: Measured, directory: Path, stem: str, source: str = "") -
 def kinds(measured: Measured) -> dict[str, Callable[[str], Any]]:
     """The pictures that there are to draw, by the end of their files' names; each takes the line at its foot."""
     found: dict[str, Callable[[str], Any]] = {}
-    rates = measured.rates()
+    rates = sorted({curve.rate_per_s for curve in _full(measured, REPORT)})
     if len(rates) >= LADDER:
         found["ladder"] = partial(ladder, measured)
     else:
         for rate in rates:
             found[f"percentiles-{rate}"] = partial(percentiles, measured, rate)
-    for rate in sorted({curve.rate_per_s for curve in measured.curves if curve.what in WAY}):
-        if len(rates) < LADDER:
+        for rate in sorted({curve.rate_per_s for curve in _full(measured, *WAY)}):
             found[f"stages-{rate}"] = partial(stages, measured, rate)
     return found
+
+
+def _full(measured: Measured, *whats: str) -> list[Curve]:
+    """Curves of these kinds that counted anything: there is nothing to draw of the others."""
+    return [curve for curve in measured.curves if curve.what in whats and curve.counted().total]
 
 
 # ------------------------------------------------------------------------------------------------ percentiles
@@ -86,7 +91,7 @@ def kinds(measured: Measured) -> dict[str, Callable[[str], Any]]:
 
 def percentiles(measured: Measured, rate_per_s: int, source: str = "") -> Any:
     """Latency against percentile, an axis of nines: exchange, floor and whoever else was measured at this rate."""
-    curves = [curve for what in (REPORT, MARKET) for curve in measured.at(rate_per_s, what)]
+    curves = [curve for curve in _full(measured, REPORT, MARKET) if curve.rate_per_s == rate_per_s]
     figure = _figure(source)
     axes = figure.subplots()
     longest = 2.0
@@ -96,33 +101,27 @@ def percentiles(measured: Measured, rate_per_s: int, source: str = "") -> Any:
         axes.plot(nines, us, label=_label(curve), color=_COLOURS.get(curve.who, _ORANGE), **_line(curve))
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlim(1, longest)
+    axes.set_xlim(1, longest * 1.05)
     ticks = [1.0, 2.0, *(10.0**nines for nines in range(1, int(np.log10(longest)) + 1))]
     axes.set_xticks(ticks, [_percent(each) for each in ticks])
     axes.set_xticks([], minor=True)
-    _us_axis(axes.yaxis)
-    axes.set_ylim(*_decent(axes.get_ylim()))
+    _us_axis(axes)
     axes.grid(visible=True, which="major")
     axes.set_xlabel("percentile of orders")
     axes.set_ylabel("latency from the planned time")
     axes.set_title(f"Latency at {_rate(rate_per_s)}")
-    axes.legend(loc="upper left")
+    figure.legend(loc="outside upper right", ncols=2)
     return figure
 
 
 def _by_nines(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
-    """(1 / (1 - percentile), microseconds): 64 points a nine, up to the last one that has an order of its own."""
-    recorded = [(step.value_iterated_to, step.total_count_to_this_value) for step in _recorded(curve)]
-    values, upto = np.array(recorded).T
-    total = int(upto[-1])
-    most = np.log10(max(total, 2))
+    """(1 / (1 - percentile), microseconds): 64 points a nine, and the longest of all where the nines end."""
+    found = curve.counted()
+    most = np.log10(max(found.total, 2))
     nines = np.logspace(0, most, max(int(most * 64), 2))
-    wanted = np.ceil((1 - 1 / nines) * total).clip(1, total)
-    return nines, values[np.searchsorted(upto, wanted)] / 1_000
-
-
-def _recorded(curve: Curve) -> Iterator[Any]:
-    yield from curve.histogram.get_recorded_iterator()
+    wanted = np.ceil((1 - 1 / nines) * found.total).clip(1, found.total)
+    values_ns = found.values_ns[np.searchsorted(found.upto, wanted)]
+    return np.append(nines, nines[-1]), np.append(values_ns, found.max_ns) / 1_000
 
 
 # ------------------------------------------------------------------------------------------------ stages
@@ -130,12 +129,16 @@ def _recorded(curve: Curve) -> Iterator[Any]:
 
 def stages(measured: Measured, rate_per_s: int, source: str = "") -> Any:
     """A bar per stage of an order's way: medians one behind the other, and beside them each stage's p99 by itself."""
-    known = {curve.what: curve for curve in measured.curves if curve.rate_per_s == rate_per_s}
-    way = [known[what] for what in WAY if what in known]
-    beside = [known[what] for what in BESIDE if what in known]
-    whole = [curve for curve in measured.at(rate_per_s, REPORT) if curve.who == EXCHANGE]
-    rows = [*way, *beside, *whole]
+    _style()
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
     names = {**WAY, **BESIDE, REPORT: "whole: planned to received"}
+    known = {
+        curve.what: curve
+        for curve in _full(measured, *names)
+        if curve.rate_per_s == rate_per_s and curve.who == EXCHANGE
+    }
+    rows = [known[what] for what in names if what in known]
     figure = _figure(source)
     left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (3, 2)})
     at_us = 0.0
@@ -145,15 +148,17 @@ def stages(measured: Measured, rate_per_s: int, source: str = "") -> Any:
         begin_us = at_us if stage else 0.0
         colour = _BLUE if stage else _GREY if curve.what == REPORT else _ORANGE
         left.barh(row, p50_us, left=begin_us, color=colour)
-        left.annotate(f"{_us(p50_us)}", (begin_us + p50_us, row), (4, 0), textcoords="offset points", va="center")
+        left.annotate(_us(p50_us), (begin_us + p50_us, row), (4, 0), textcoords="offset points", va="center")
         right.barh(row, p99_us, color=colour, alpha=0.75)
-        right.annotate(f"{_us(p99_us)}", (p99_us, row), (4, 0), textcoords="offset points", va="center")
+        right.annotate(_us(p99_us), (p99_us, row), (4, 0), textcoords="offset points", va="center")
         at_us += p50_us if stage else 0.0
     left.set_yticks(range(len(rows)), [names[curve.what] for curve in rows])
     left.invert_yaxis()
-    for axes, title in ((left, f"Median, {_rate(rate_per_s)}"), (right, "p99, each by itself")):
-        axes.set_xlim(0, axes.get_xlim()[1] * 1.12)
-        axes.set_xlabel("latency (us)")
+    for axes, title, room in ((left, f"Median, {_rate(rate_per_s)}", 1.15), (right, "p99, each by itself", 1.4)):
+        axes.set_xlim(0, axes.dataLim.x1 * room)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda us, _: f"{us:,.0f}"))
+        axes.set_xlabel("latency, us")
         axes.set_title(title)
         axes.grid(visible=True, axis="x")
         axes.tick_params(axis="y", length=0)
@@ -167,34 +172,44 @@ def ladder(measured: Measured, source: str = "") -> Any:
     """Percentiles of an order's way against the rate; the floor dashed, void runs hollow."""
     figure = _figure(source)
     axes = figure.subplots()
-    rates = measured.rates()
-    who = list(dict.fromkeys(curve.who for curve in measured.curves if curve.what == REPORT))
-    shades = ((50.0, "p50", "o", 0.45), (99.0, "p99", "s", 1.0), (99.9, "p99.9", "^", 0.7))
-    for name in who:
-        curves = sorted(
-            (each for each in measured.curves if each.what == REPORT and each.who == name), key=lambda e: e.rate_per_s
-        )
-        for percentile, label, marker, strength in shades:
-            at = [each.rate_per_s for each in curves]
-            us = [each.us(percentile) for each in curves]
-            colour = _COLOURS.get(name, _ORANGE)
-            axes.plot(at, us, _dash(name), color=colour, alpha=strength, lw=1.8, label=f"{name} {label}")
-            for each, value in zip(curves, us, strict=True):
-                face = "white" if each.void else colour
-                axes.plot(each.rate_per_s, value, marker, color=colour, markerfacecolor=face, ms=5.5, alpha=strength)
+    rates = sorted({curve.rate_per_s for curve in _full(measured, REPORT)})
+    rivals: dict[str, list[Curve]] = {}
+    for curve in sorted(_full(measured, REPORT), key=lambda curve: curve.rate_per_s):
+        rivals.setdefault(curve.who, []).append(curve)
+    for percentile, label, marker, strength in _RUNGS:
+        for who, curves in rivals.items():
+            colour = _COLOURS.get(who, _ORANGE)
+            same = {"color": colour, "alpha": strength, "marker": marker, "ms": 6}
+            at, us = [each.rate_per_s for each in curves], [each.us(percentile) for each in curves]
+            axes.plot(at, us, _dash(who), lw=1.8, label=f"{who} {label}", **same)
+            hollow = [(each.rate_per_s, each.us(percentile)) for each in curves if each.void]
+            axes.plot(*zip(*hollow, strict=True), ls="", mfc="white", **same | {"alpha": 1}) if hollow else None
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xticks(rates, [_short(rate) for rate in rates])
+    labelled = _apart(rates)
+    axes.set_xticks(rates, [_short(rate) if rate in labelled else "" for rate in rates])
     axes.set_xticks([], minor=True)
     axes.set_xlim(rates[0] / 1.15, rates[-1] * 1.15)
-    _us_axis(axes.yaxis)
-    axes.set_ylim(*_decent(axes.get_ylim()))
+    _us_axis(axes)
     axes.grid(visible=True, which="major")
     axes.set_xlabel("orders a second")
     axes.set_ylabel("latency from the planned time")
     axes.set_title("Order to report, as the rate rises")
-    axes.legend(ncols=len(who), loc="upper left")
+    void = any(curve.void for curves in rivals.values() for curve in curves)
+    figure.legend(loc="outside upper right", ncols=3, title="hollow: a void run" if void else None)
     return figure
+
+
+def _apart(rates: Sequence[int]) -> set[int]:
+    """Those whose labels don't touch on a logarithmic axis."""
+    least = (rates[-1] / rates[0]) ** 0.055
+    kept = {rates[-1]}
+    last = 0.0
+    for rate in rates:
+        if rate >= last * least and rate * least <= rates[-1]:
+            kept.add(rate)
+            last = rate
+    return kept
 
 
 # ------------------------------------------------------------------------------------------------ what they share
@@ -218,22 +233,16 @@ def _figure(source: str) -> Any:
     return figure
 
 
-def _us_axis(axis: Any) -> None:
-    """A logarithmic axis of latencies, ticks at 1, 2 and 5 of each decade, in us, ms or s."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
-
-    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda us, _: _us(us)))
-    axis.set_minor_locator(NullLocator())
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _decent(limits: tuple[float, float]) -> tuple[float, float]:
-    """Down and up to the next of 1, 2, 5 in their decades, so that the outermost ticks are labelled."""
+def _us_axis(axes: Any) -> None:
+    """A logarithmic y axis of latencies: ticks at 1, 2 and 5 of each decade, in us, ms or s, at both ends too."""
     steps = [step * 10.0**decade for decade in range(-3, 9) for step in (1, 2, 5)]
-    low = max((step for step in steps if step <= limits[0]), default=steps[0])
-    high = min((step for step in steps if step >= limits[1]), default=steps[-1])
-    return low, high
+    low, high = axes.get_ylim()
+    first = max((i for i, step in enumerate(steps) if step <= low), default=0)
+    last = min((i for i, step in enumerate(steps) if step >= high), default=len(steps) - 1)
+    ticks = steps[first : last + 1]
+    axes.set_ylim(ticks[0], ticks[-1])
+    axes.set_yticks(ticks, [_us(tick) for tick in ticks])
+    axes.set_yticks([], minor=True)
 
 
 def _line(curve: Curve) -> dict[str, Any]:
@@ -287,11 +296,11 @@ def source(published: Published) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="zmx bench plot", description="Draw the pictures of published runs again.")
-    parser.add_argument("result", type=Path, nargs="*", help="JSON files of perf/results; the newest of each bench")
+    parser.add_argument("result", type=Path, nargs="*", help="JSON files of perf/results; the newest of each kind")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write there instead, .hgrm files too")
     options = parser.parse_args(arguments)
     try:
-        runs = [report.load(path) for path in options.result] or report.newest()
+        runs = [report.load(path) for path in options.result] or report.newest(report.load_all())
     except (OSError, ValueError) as error:
         print(f"zmx: {error}", file=sys.stderr)
         return 1

@@ -7,6 +7,7 @@ table or JSON always, `.hgrm` files and pictures with `--out DIR`, one JSON in p
     report.options(parser)                  # --json, --out DIR, --publish
     start = report.begin("latency")         # before the load: what else this machine does is counted from here
     ...                                     # run; end and wait for every process that it started
+    curves = [*report.curves(EXCHANGE, result), *report.curves(FLOOR, its_result)]
     report.deliver(options, start, Measured("latency", figures, curves), text=table, config=config, directory=where)
 
 `perf/plot.py` draws, `perf/show.py` compares published runs and writes the section of perf/README.md. Nothing here
@@ -29,17 +30,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import numpy as np
 import psutil
 import zmq
 from hdrh.histogram import HdrHistogram
 
+from perf.histograms import Counted, counted, hgrm
+from perf.load import Result
 from run import config as settings
 from run.config import Config
 from run.doctor import filesystem, sync_us
 from run.kernelcache import CHECKOUT
+from run.latency import (
+    GATEWAY_TO_REPORTED,
+    GATEWAY_TO_SEQUENCED,
+    LEFT_TO_GATEWAY,
+    MATCHED_TO_PUBLISHED,
+    MATCHED_TO_REPORTED,
+    PLANNED_TO_LEFT,
+    SEQUENCED_TO_SYNCED,
+    SYNCED_TO_MATCHED,
+)
 
 SCHEMA: Final = 1  # of a published file; perf/README.md describes it, and `load` refuses another
 RESULTS: Final = Path(__file__).resolve().parent / "results"
@@ -54,18 +67,18 @@ LATENESS: Final = "lateness"  # planned until it left: the generator's own fault
 
 # An order's way, in order; what it takes adds up to REPORT, order by order (percentiles don't add up).
 WAY: Final[Mapping[str, str]] = {
-    "planned_to_left": "planned to left",
-    "left_to_gateway": "left to gateway",
-    "gateway_to_sequenced": "gateway to sequenced",
-    "sequenced_to_synced": "sequenced to synced",
-    "synced_to_matched": "synced to matched",
-    "matched_to_reported": "matched to reported",
+    PLANNED_TO_LEFT: "planned to left",
+    LEFT_TO_GATEWAY: "left to gateway",
+    GATEWAY_TO_SEQUENCED: "gateway to sequenced",
+    SEQUENCED_TO_SYNCED: "sequenced to synced",
+    SYNCED_TO_MATCHED: "synced to matched",
+    MATCHED_TO_REPORTED: "matched to reported",
     "reported_to_received": "reported to received",
 }
 # Beside the way: another branch of it, and the sum of what happens inside the exchange.
 BESIDE: Final[Mapping[str, str]] = {
-    "matched_to_published": "matched to published",
-    "gateway_to_reported": "inside: gateway to reported",
+    MATCHED_TO_PUBLISHED: "matched to published",
+    GATEWAY_TO_REPORTED: "inside: gateway to reported",
 }
 PERCENTILES: Final[Mapping[str, float]] = {"p50_us": 50, "p90_us": 90, "p99_us": 99, "p999_us": 99.9}
 _RECORD: Final = ("began_utc", "seconds", "commit", "command", "machine", "load", "configuration")
@@ -76,8 +89,7 @@ _PACKAGES: Final = ("numpy", "numba", "pyzmq", "pycapnp", "hdrhistogram")
 class Curve:
     """One histogram: whose latency, of what, at which rate. One per (who, what, rate): the median run's, say.
 
-    `histogram` counts nanoseconds; it has a total and a maximum (HdrHistogram.adjust_internal_tacking_values, where
-    counts were filled past it).
+    `histogram` counts nanoseconds.
     """
 
     who: str  # EXCHANGE, FLOOR, "redis", "nats"
@@ -86,15 +98,25 @@ class Curve:
     histogram: HdrHistogram
     void: str = ""  # why it means nothing: drawn hollow, and said
 
+    def counted(self) -> Counted:
+        """The histogram as arrays."""
+        return counted(self.histogram)
+
     def us(self, percentile: float) -> float:
-        """The value at a percentile (0 to 100), in microseconds."""
-        return float(self.histogram.get_value_at_percentile(percentile)) / 1_000
+        """The value at a percentile (above 0, up to 100), in microseconds."""
+        return self.counted().at_ns(percentile) / 1_000
 
     def summary(self) -> dict[str, Any]:
-        """Count, percentiles and maximum, rounded to the histogram's own three digits' worth."""
-        found: dict[str, Any] = {"count": int(self.histogram.get_total_count())}
-        found |= {name: round(self.us(percentile), 1) for name, percentile in PERCENTILES.items()}
-        return found | {"max_us": round(float(self.histogram.get_max_value()) / 1_000, 1)}
+        """Count, percentiles and maximum, in microseconds to a tenth."""
+        found = self.counted()
+        us = {name: round(found.at_ns(percentile) / 1_000, 1) for name, percentile in PERCENTILES.items()}
+        return {"count": found.total, **us, "max_us": round(found.max_ns / 1_000, 1)}
+
+
+def curves(who: str, result: Result) -> list[Curve]:
+    """One curve per histogram and stage of a run of perf/load.py."""
+    found = {**result.histograms, **result.stages}
+    return [Curve(who, what, result.plan.rate_per_s, each, result.void) for what, each in found.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +155,11 @@ class Published:
         return f"{self.began_utc.replace(':', '')}-{self.measured.name}-{self.commit}"
 
     @property
+    def kind(self) -> tuple[str, tuple[int, ...]]:
+        """Bench and rates: what a run is compared with has the same."""
+        return self.measured.name, tuple(self.measured.rates())
+
+    @property
     def on(self) -> tuple[Any, ...]:
         """What makes two runs comparable: the same kind of machine."""
         return tuple(self.machine.get(name) for name in ("processor", "cores", "memory_gib", "filesystem"))
@@ -153,6 +180,13 @@ class Published:
             "curves": [_curve_to_json(curve) for curve in self.measured.curves],
         }
         return placeless(found)  # type: ignore[no-any-return]
+
+    def write(self, results: Path) -> Path:
+        """Write it into the folder of results; returns the path."""
+        results.mkdir(parents=True, exist_ok=True)
+        path = results / f"{self.stem}.json"
+        path.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+        return path
 
 
 # ------------------------------------------------------------------------------------------------ one run
@@ -222,15 +256,15 @@ def deliver(
     `text` is the table; `config` what the exchange ran with; `directory` where its journal was, whose disk the record
     describes. Pictures need matplotlib: without it one line on standard error says how it is installed.
     """
-    load = start.load()
+    beside = start.load()
     print(json.dumps(placeless(measured.figures)) if options.json else text.rstrip("\n"))
-    if load["loaded"]:
-        print(f"zmx: {loaded_sentence(load)}", file=sys.stderr)
+    if beside["loaded"]:
+        print(f"zmx: {loaded_sentence(beside)}", file=sys.stderr)
     if options.out:
         told(write_hgrm(measured, options.out))
         draw(measured, options.out, measured.name)
     if options.publish:
-        path = publish(start, measured, config=config, directory=directory, load=load)
+        path = publish(start, measured, config=config, directory=directory, load=beside)
         told([path])
         draw(measured, path.parent, path.stem)
 
@@ -242,7 +276,7 @@ def publish(
     config: Config | Mapping[str, Any],
     directory: Path = DISK,
     load: Mapping[str, Any] | None = None,
-    results: Path = RESULTS,
+    results: Path | None = None,
 ) -> Path:
     """Write perf/results/<date>-<name>-<commit>.json and return its path. Takes as long as a few hundred syncs."""
     seconds = start.seconds()
@@ -256,10 +290,7 @@ def publish(
         load=load or start.load(),
         configuration=configuration(config) if isinstance(config, Config) else dict(config),
     )
-    results.mkdir(exist_ok=True)
-    path = results / f"{published.stem}.json"
-    path.write_text(json.dumps(published.to_json(), indent=1) + "\n", encoding="utf-8")
-    return path
+    return published.write(results or RESULTS)
 
 
 def loaded_sentence(load: Mapping[str, Any]) -> str:
@@ -303,15 +334,15 @@ def load(path: Path) -> Published:
         raise ValueError(f"{path.name} is not a published run: {error}") from error
 
 
-def load_all(results: Path = RESULTS) -> list[Published]:
-    """All published runs, oldest first."""
-    return [load(path) for path in sorted(results.glob("*.json"))]
+def load_all(results: Path | None = None) -> list[Published]:
+    """All published runs, of perf/results unless another folder is named; oldest first."""
+    return [load(path) for path in sorted((results or RESULTS).glob("*.json"))]
 
 
-def newest(results: Path = RESULTS) -> list[Published]:
-    """The newest published run of each bench, in the benches' order of names."""
-    found = {run.measured.name: run for run in load_all(results)}
-    return [found[name] for name in sorted(found)]
+def newest(runs: Sequence[Published]) -> list[Published]:
+    """The newest run of each kind, by name and rates; `runs` as `load_all` gives them."""
+    found = {run.kind: run for run in runs}
+    return [found[kind] for kind in sorted(found)]
 
 
 def _curve_to_json(curve: Curve) -> dict[str, Any]:
@@ -340,23 +371,6 @@ def write_hgrm(measured: Measured, directory: Path) -> list[Path]:
             hgrm(curve.histogram, file)
         paths.append(path)
     return paths
-
-
-def hgrm(histogram: HdrHistogram, file: TextIO, ticks_per_half_distance: int = 5) -> None:
-    """The percentile distribution that HdrHistogram's plotter reads, in microseconds.
-
-    As Java's outputPercentileDistribution. Not the Python package's own, which leaves the deviation in nanoseconds.
-    """
-    file.write(f"{'Value':>12} {'Percentile':>14} {'TotalCount':>10} {'1/(1-Percentile)':>14}\n\n")
-    for step in histogram.get_percentile_iterator(ticks_per_half_distance):
-        level = step.percentile_level_iterated_to / 100
-        line = f"{step.value_iterated_to / 1_000:12.3f} {level:14.12f} {step.total_count_to_this_value:10d}"
-        file.write(f"{line} {1 / (1 - level):14.2f}\n" if level < 1 else f"{line}\n")
-    mean, deviation = histogram.get_mean_value() / 1_000, histogram.get_stddev() / 1_000
-    file.write(f"#[Mean    = {mean:12.3f}, StdDeviation   = {deviation:12.3f}]\n")
-    most, count = histogram.get_max_value() / 1_000, histogram.get_total_count()
-    file.write(f"#[Max     = {most:12.3f}, Total count    = {count:12d}]\n")
-    file.write(f"#[Buckets = {histogram.bucket_count:12d}, SubBuckets     = {histogram.sub_bucket_count:12d}]\n")
 
 
 # ------------------------------------------------------------------------------------------------ where and with what

@@ -26,6 +26,7 @@ BENCHES = {
     "resume": "Resume a session at a gateway over an event log of any length, with its indexes on disk.",
     "recover": "kill -9 of each part under load: until orders are accepted again, and that nothing is lost or doubled.",
     "plot": "Draw the pictures of published runs again.",
+    "show": "Published runs as a table, against the run before of the same kind and machine.",
 }
 bench = typer.Typer(no_args_is_help=True, help="Measure the wire, the kernels, the chain from gateway frame to events.")
 

@@ -1,10 +1,13 @@
 """Small measurements made by hand: no exchange ran for them."""
 
+import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from hdrh.histogram import HdrHistogram
 
-from perf.report import BESIDE, EXCHANGE, FLOOR, LATENESS, MARKET, REPORT, WAY, Curve, Measured
+from perf.report import BESIDE, EXCHANGE, FLOOR, LATENESS, MARKET, REPORT, WAY, Curve, Measured, Published
 
 
 def histogram(values_ns: Sequence[int]) -> HdrHistogram:
@@ -41,3 +44,24 @@ def ladder(void_at: int = 100_000) -> Measured:
         for who, extra in ((EXCHANGE, 100), (FLOOR, 0))
     ]  # fmt: skip
     return Measured("ladder", {"rows": [{"rate": rate, "p99_us": 900.0} for rate in (10_000, 30_000)]}, curves)
+
+
+def publish(measured: Measured, results: Path, began_s: float = 1_795_000_000, **changed: Any) -> Path:
+    """A run of a made-up machine, in `results`."""
+    machine = {
+        "processor": "Abacus", "cores": 2, "virtual": True, "memory_gib": 24, "kernel": "Linux 6", "governor": "x",
+        "clock_source": "tsc", "filesystem": "ext4", "sync_p50_us": 120.4, "sync_p99_us": 212.0, "python": "3.11.7",
+        "libzmq": "4.3.5",
+    }  # fmt: skip
+    load = {"average_began": 0.1, "average_ended": 2.0, "other_cores": 0.03, "stolen_cores": 0.0, "loaded": False}
+    run = Published(
+        measured=measured,
+        began_utc=time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(began_s)),
+        seconds=30.0,
+        commit=changed.get("commit", "0123abc"),
+        command=f"zmx bench {measured.name} --publish",
+        machine=machine | changed.get("machine", {}),
+        load=load | changed.get("load", {}),
+        configuration={"sequencer.policy": "fsync"},
+    )
+    return run.write(results)
