@@ -266,7 +266,7 @@ def deliver(
     if options.publish:
         path = publish(start, measured, config=config, directory=directory, load=beside)
         told([path])
-        draw(measured, path.parent, path.stem)
+        draw(measured, path.parent, path.stem, load(path))
 
 
 def publish(
@@ -307,12 +307,12 @@ def told(paths: Sequence[Path]) -> None:
         print(f"zmx: wrote {path}", file=sys.stderr)
 
 
-def draw(measured: Measured, directory: Path, stem: str) -> None:
+def draw(measured: Measured, directory: Path, stem: str, published: Published | None = None) -> None:
     """Every picture that these curves give, where matplotlib is installed; else one line that says how it is."""
     from perf import plot
 
     try:
-        told(plot.pictures(measured, directory, stem))
+        told(plot.pictures(measured, directory, stem, plot.source(published) if published else ""))
     except plot.NoMatplotlib as missing:
         print(f"zmx: {missing}", file=sys.stderr)
 

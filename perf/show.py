@@ -166,7 +166,8 @@ def _chapter(run: Published) -> Iterator[str]:
     yield f"    $ {run.command.replace('zmx', './run/zmx', 1)}"
     yield ""
     yield f"{run.began_utc[:10]}, commit {run.commit}. {machine_line(run)}."
-    yield f"{load_line(run)}."
+    told = load_line(run)
+    yield f"{told[0].upper()}{told[1:]}."
     yield ""
     single = [(name, value) for name, value in run.measured.figures.items() if not isinstance(value, Mapping | list)]
     if single:
