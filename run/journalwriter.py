@@ -82,7 +82,7 @@ class JournalWriter:
         self._prepare()
         return position
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes | memoryview) -> None:
         """Write a record behind the last one, in the next segment if it does not fit this one.
 
         Raises JournalFull (definitely not written; try it again later), JournalFailed. About 5 us and the copy.

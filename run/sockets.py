@@ -12,6 +12,7 @@ from pathlib import Path
 
 import zmq
 
+from run.storage import Data
 from run.topology import Link
 
 
@@ -94,12 +95,12 @@ def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, hwm: int) -> zmq
     return socket
 
 
-def try_send(socket: zmq.Socket[bytes], parts: Sequence[bytes]) -> bool:
+def try_send(socket: zmq.Socket[bytes], parts: Sequence[Data]) -> bool:
     """Send without ever blocking; False when the queue is full or the peer is gone."""
     return not why_not_sent(socket, parts)
 
 
-def why_not_sent(socket: zmq.Socket[bytes], parts: Sequence[bytes]) -> int:
+def why_not_sent(socket: zmq.Socket[bytes], parts: Sequence[Data]) -> int:
     """Send without ever blocking. 0, or why not: EAGAIN (the queue is full) or EHOSTUNREACH (the peer is gone)."""
     try:
         socket.send_multipart(parts, zmq.NOBLOCK)

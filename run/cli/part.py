@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import signal
+from collections.abc import Callable
 from types import FrameType
 
 import zmq
@@ -34,17 +35,22 @@ def serve(role: str, config: Config, **which: int | None) -> None:
     `which` goes to its module's `make`: of a role that several may have, the number.
     """
     follow_parent()
-    stop = _Stop()
+    stop = Stop()
     kernels.warm_in_a_process()
     part = importlib.import_module(f"run.parts.{role}")
     for module in _KERNELS[role]:
         importlib.import_module(module)
     wait_as_spare()
+    drive(role, config, lambda host: part.make(config, host, **which), stop)
+
+
+def drive(role: str, config: Config, make: Callable[[Host], Agent], stop: Stop) -> None:
+    """Run the agent that `make` gives, pinned as the settings of `role` say, until `stop`."""
     pinning.pin(role, config)
     limits.raise_open_files()
     memory.keep_in_memory(role)
     with zmq.Context() as context:
-        agent: Agent = part.make(config, Host(context), **which)
+        agent = make(Host(context))
 
         if (confirm := getattr(agent, "confirm", None)) is not None:
             signal.signal(signal.SIGUSR1, lambda number, frame: confirm())
@@ -60,7 +66,7 @@ def serve(role: str, config: Config, **which: int | None) -> None:
     notify(STOPPING=1)
 
 
-class _Stop:
+class Stop:
     """SIGTERM and SIGINT end the loop after a duty cycle; before there is a loop (a replay may be long), at once."""
 
     def __init__(self) -> None:
