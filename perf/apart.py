@@ -59,6 +59,10 @@ class Apart(Generic[R]):
         """Send it something, which it receives over its connection."""
         self._connection.send(what)
 
+    def said(self, timeout_s: float = 0.0) -> bool:
+        """Whether it sent something, or has ended, or does within that time: then `hear` does not wait."""
+        return self._connection.poll(timeout_s)
+
     def hear(self) -> Any:
         """The next thing that it sent. Raises Failed, TimeoutError."""
         if not self._connection.poll(self._timeout_s):

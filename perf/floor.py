@@ -30,66 +30,67 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import zmq
 
-from perf.load import Plan, Result, Void, exact_timers, generate, result_of
-from perf.relays import COMMAND_WORDS, HEARD, MARKET_FILE, ORDERS_HEAD, REF_WORD, REPORTS_HEAD, SUBSCRIBED
+from perf.apart import Apart, Told
+from perf.load import Plan, Result, Trace, Void, exact_timers, generate, result_of
+from perf.relays import COMMAND_WORDS, MARKET_HEAD, MARKET_TOPIC, MARKET_WORDS, ORDERS_HEAD, REF_WORD, REPORTS_HEAD
 from run.clock import SystemClock
 from run.config import Config, Place, default
 from run.sockets import connect
 from run.supervisor import Exchange, ExchangeFailed
-from run.topology import ORDERS
+from run.topology import MARKET, ORDERS
 from wire.dtypes import EVENT
 
 WINDOW: Final = 16_384  # orders that may be unanswered in a throughput run
 FRAME: Final = 1_024  # orders in a message of one
 _QUEUE: Final = 10_000  # messages, as run/client/broker.py has
 _PATIENCE_S: Final = 10.0
+_LOOK_S: Final = 0.2  # between looks whether a relay has died
 _EVENT_WORDS: Final = EVENT.itemsize // 8
 _LONGEST_NS: Final = 10_000_000
+_NONE: Final = np.zeros(0, np.int64)
+
+R = TypeVar("R")
+
+
+# ------------------------------------------------------------------------------------------------ the ends
 
 
 class Dealer:
-    """A generator's end: orders out, the refs of their reports in. Refs are indexes of orders, from 1."""
+    """A generator's end: orders out, their reports in. An order's ref is its index, from 1."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], config: Config, orders: int, floor: Exchange) -> None:
-        self._floor = floor
-        gateway = config.gateway_of()
-        door = ORDERS.at(gateway.id)
-        self._socket = connect(context, door, door.endpoint(config.runtime_dir), _QUEUE)
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, orders: int) -> None:
+        self._socket = connect(context, ORDERS, endpoint, _QUEUE)
         self._fd = int(self._socket.get(zmq.FD))
         self._rows = np.zeros((orders, COMMAND_WORDS), np.int64)
         self._rows[:, REF_WORD] = np.arange(1, orders + 1)
         self._next = 0  # the order whose report comes next
 
     def send(self, first: int, count: int, planned_ns: int) -> None:
-        """Orders from index `first` on, in one message."""
+        """See Transport."""
         self._socket.send(b"".join((ORDERS_HEAD, self._rows[first : first + count].data)), zmq.NOBLOCK)
 
     def receive(self) -> tuple[np.ndarray, int]:
-        """The orders whose reports wait, and when they were here. Raises Void where they are not the next ones."""
-        messages: list[np.ndarray] = []
+        """See Transport. Raises Void where reports are not the next ones."""
+        taken: list[np.ndarray] = []
         with contextlib.suppress(zmq.Again):
             while True:
-                message = self._socket.recv(zmq.NOBLOCK)
-                rows = np.frombuffer(message, np.int64, offset=len(REPORTS_HEAD)).reshape(-1, _EVENT_WORDS)
-                messages.append(rows[:, REF_WORD])
-        if not messages:
+                taken.append(_refs(self._socket.recv(zmq.NOBLOCK), REPORTS_HEAD, _EVENT_WORDS))
+        if not taken:
             return _NONE, 0
-        orders = (messages[0] if len(messages) == 1 else np.concatenate(messages)) - 1
+        orders = (taken[0] if len(taken) == 1 else np.concatenate(taken)) - 1
         here_ns = time.monotonic_ns()
         if not np.array_equal(orders, np.arange(self._next, self._next + orders.size)):
-            raise Void(f"a relay lost, doubled or reordered something: report {self._next} was to come next")
+            raise Void(f"something was lost, doubled or reordered: the report of order {self._next} was to come next")
         self._next += orders.size
         return orders, here_ns
 
     def wait(self, timeout_ns: int) -> None:
-        """Until a report waits, or the timeout. Raises ExchangeFailed when a relay has died."""
-        if self._floor.failure:
-            raise ExchangeFailed(self._floor.failure)
+        """See Transport."""
         if not int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN:
             select.select((self._fd,), (), (), timeout_ns / 1e9)
 
@@ -98,7 +99,62 @@ class Dealer:
         self._socket.close()
 
 
-_NONE: Final = np.zeros(0, np.int64)
+def _refs(message: bytes, head: bytes, words: int) -> np.ndarray:
+    return np.frombuffer(message, np.int64, offset=len(head)).reshape(-1, words)[:, REF_WORD]
+
+
+def send_plan(told: Told, endpoint: str, plan: Plan) -> Trace:
+    """The generator's process of a latency run."""
+    exact_timers()
+    with zmq.Context() as context, contextlib.closing(Dealer(context, endpoint, plan.orders)) as dealer:
+        return generate(plan, dealer, SystemClock())
+
+
+def send_all(told: Told, endpoint: str, orders: int, window: int, frame: int) -> int:
+    """The generator's process of a throughput run: nanoseconds from the first order to the last report."""
+    with zmq.Context() as context, contextlib.closing(Dealer(context, endpoint, orders)) as dealer:
+        sent = answered = 0
+        began_ns = heard_ns = time.monotonic_ns()
+        while answered < orders:
+            while sent < orders and (count := min(frame, orders - sent)) <= window - (sent - answered):
+                dealer.send(sent, count, 0)
+                sent += count
+            reports, here_ns = dealer.receive()
+            if reports.size:
+                answered, heard_ns = answered + reports.size, here_ns
+                continue
+            dealer.wait(_LONGEST_NS)
+            if time.monotonic_ns() - heard_ns > _PATIENCE_S * 1e9:
+                raise Void(f"{orders - answered:,} of {orders:,} orders were not answered")
+        return heard_ns - began_ns
+
+
+def watch(told: Told, endpoint: str, orders: int) -> np.ndarray:
+    """The subscriber's process: when market data of each order was here, int64[orders], 0 for never.
+
+    Once told to, it waits no more than `_PATIENCE_S` for the rest.
+    """
+    shown_ns, shown, end_ns = np.zeros(orders, np.int64), 0, 0
+    shown_ns[:] = 0  # every page is there before the start
+    with zmq.Context() as context, connect(context, MARKET, endpoint, _QUEUE, [MARKET_TOPIC]) as socket:
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        poller.register(told.fileno(), zmq.POLLIN)
+        greeted = False
+        while not end_ns or (shown < orders and time.monotonic_ns() < end_ns):
+            poller.poll(100)
+            with contextlib.suppress(zmq.Again):
+                while True:
+                    refs = _refs(socket.recv(zmq.NOBLOCK), MARKET_HEAD, MARKET_WORDS)
+                    shown_ns[refs - 1] = time.monotonic_ns()
+                    shown += refs.size
+                    if not greeted:
+                        greeted = True
+                        told.say("ready")
+            if not end_ns and told.told():
+                told.hear()
+                end_ns = time.monotonic_ns() + int(_PATIENCE_S * 1e9)
+    return shown_ns
 
 
 # ------------------------------------------------------------------------------------------------ running it
@@ -106,9 +162,9 @@ _NONE: Final = np.zeros(0, np.int64)
 
 @contextlib.contextmanager
 def running(config: Config) -> Iterator[Exchange]:
-    """All relays and the subscriber, with the settings of `config`, in folders of their own below its places.
+    """All relays, with the settings of `config`, in folders of their own below its places, which are removed again.
 
-    Raises ExchangeFailed where one does not start; its `failure` says later when one has died.
+    Raises ExchangeFailed where one does not start; `failure` says later when one has died.
     """
     for place in (config.runtime_dir, config.data_dir):
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -121,10 +177,7 @@ def running(config: Config) -> Iterator[Exchange]:
             place=Place(runtime_dir, data_dir),
             supervisor=dataclasses.replace(config.supervisor, max_restarts=0, spares=False),
         )
-        floor = Exchange(own, command=_command)
-        floor.parts = (*floor.parts, "subscriber")
-        with floor:
-            _until(floor, lambda: floor.counts("subscriber").get(SUBSCRIBED, 0), "market data does not come")
+        with Exchange(own, command=_command) as floor:
             yield floor
 
 
@@ -132,14 +185,26 @@ def _command(part: str, config_file: Path) -> list[str]:
     return [sys.executable, "-P", "-m", "perf.relays", part.partition("-")[0], "--config", str(config_file)]
 
 
-def _until(floor: Exchange, done: Callable[[], object], otherwise: str) -> None:
-    deadline_s = time.monotonic() + _PATIENCE_S
-    while not done():
+def _result(floor: Exchange, process: Apart[R]) -> R:
+    """What the process returns. Raises ExchangeFailed as soon as a relay has died, Failed when the process has."""
+    while not process.said(_LOOK_S):
         if floor.failure:
-            raise ExchangeFailed(floor.failure)
-        if time.monotonic() > deadline_s:
-            raise Void(otherwise)
-        time.sleep(0.005)
+            raise ExchangeFailed(f"the floor: {floor.failure}")
+    return process.result()
+
+
+def _loaded(config: Config, orders: int, load: Callable[..., R], *args: Any) -> tuple[R, np.ndarray, str]:
+    """What `load` returns, run beside the floor; when market data showed each order; and what was lost of that."""
+    with running(config) as floor:
+        where = floor.config.runtime_dir
+        with Apart(watch, MARKET.endpoint(where), orders) as watcher:
+            _result(floor, watcher)  # it is greeted
+            with Apart(load, ORDERS.at(config.gateway_of().id).endpoint(where), *args) as generator:
+                found = _result(floor, generator)
+            watcher.tell("end")
+            shown_ns = _result(floor, watcher)
+    missing = np.count_nonzero(shown_ns == 0)
+    return found, shown_ns, f"market data of {missing:,} orders was lost" if missing else ""
 
 
 def run_floor(plan: Plan, config: Config) -> Result:
@@ -147,55 +212,19 @@ def run_floor(plan: Plan, config: Config) -> Result:
 
     Raises ExchangeFailed when a relay dies; what is lost on the way makes the result void.
     """
-    exact_timers()
-    with running(config) as floor, zmq.Context() as context:
-        dealer = Dealer(context, floor.config, plan.orders, floor)
-        try:
-            trace = generate(plan, dealer, SystemClock())
-        finally:
-            dealer.close()
-        void = ""
-        try:
-            _until(floor, lambda: floor.counts("subscriber").get(HEARD, 0) >= plan.orders, "market data was lost")
-        except Void as lost:
-            void = str(lost)
-        floor.stop()
-        market = np.load(floor.config.data_dir / MARKET_FILE)
-    market_ns = np.zeros(plan.orders, np.int64)
-    market_ns[market[0] - 1] = market[1]
-    return result_of(plan, trace, market_ns, void)
+    trace, shown_ns, void = _loaded(config, plan.orders, send_plan, plan)
+    return result_of(plan, trace, shown_ns, void)
 
 
 def floor_throughput(orders: int, config: Config, window: int = WINDOW, frame: int = FRAME) -> float:
     """Orders a second, as fast as it goes: `frame` in a message, at most `window` unanswered; to the last report.
 
-    Raises Void where something was lost, ExchangeFailed when a relay dies.
+    Raises Void where market data was lost, Failed where a report was, ExchangeFailed when a relay dies.
     """
-    with running(config) as floor, zmq.Context() as context:
-        dealer = Dealer(context, floor.config, orders, floor)
-        try:
-            return orders / (_rush(dealer, orders, window, frame) / 1e9)
-        finally:
-            dealer.close()
-
-
-def _rush(dealer: Dealer, orders: int, window: int, frame: int) -> int:
-    """Nanoseconds from the first order to the last report."""
-    sent = answered = 0
-    began_ns = heard_ns = time.monotonic_ns()
-    while answered < orders:
-        while sent < orders and (count := min(frame, orders - sent)) <= window - (sent - answered):
-            dealer.send(sent, count, 0)
-            sent += count
-        reports, here_ns = dealer.receive()
-        answered += reports.size
-        if reports.size:
-            heard_ns = here_ns
-        else:
-            dealer.wait(_LONGEST_NS)
-            if time.monotonic_ns() - heard_ns > _PATIENCE_S * 1e9:
-                raise Void(f"{orders - answered:,} of {orders:,} orders were not answered")
-    return heard_ns - began_ns
+    took_ns, _, void = _loaded(config, orders, send_all, orders, window, frame)
+    if void:
+        raise Void(void)
+    return orders / (took_ns / 1e9)
 
 
 # ------------------------------------------------------------------------------------------------ the command

@@ -26,7 +26,7 @@ import argparse
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -58,11 +58,6 @@ MARKS_DUE: Final = 512  # groups between two pulses, at most
 COMMANDS_QUEUE: Final = 256
 PULSE_QUEUE: Final = 1_000
 
-MARKET_FILE: Final = "market.npy"
-SUBSCRIBED: Final = "X_SUBSCRIBED"  # what the subscriber tells whoever started it
-HEARD: Final = "X_HEARD"
-_QUEUE: Final = 10_000  # messages of market data that wait for the subscriber
-
 _MIB: Final = 1 << 20
 _MS: Final = 1_000_000
 _NUMBER: Final = struct.Struct("<q")
@@ -73,8 +68,8 @@ _WORD: Final = 8
 REF_WORD: Final = COMMAND.fields["client_ref"][1] // _WORD  # type: ignore[index] # of a row, on its whole way
 MARKET_ROW: Final = LEVEL_DELTA.itemsize  # about one level changes for each order
 COMMAND_WORDS: Final = COMMAND.itemsize // _WORD
-_MARKET_WORDS: Final = MARKET_ROW // _WORD
-assert REF_WORD < _MARKET_WORDS
+MARKET_WORDS: Final = MARKET_ROW // _WORD
+assert REF_WORD < MARKET_WORDS
 
 
 def _head(frame: bytes, topic: bytes = b"") -> bytes:
@@ -475,7 +470,7 @@ class PublisherRelay(_Relay):
         more = frames == EVENT_FRAMES or coming.rows >= EVENTS_TAKEN
         self._hears_matcher |= frames > 0
         if coming.rows:
-            self._going.words[: coming.rows] = coming.words[: coming.rows, :_MARKET_WORDS]
+            self._going.words[: coming.rows] = coming.words[: coming.rows, :MARKET_WORDS]
             _sent(self._market, self._going.message(MARKET_HEAD, 0, coming.rows))
             coming.clear()
         self._to_greet |= bool(_last(self._market, ACKS_TAKEN))
@@ -509,55 +504,12 @@ class FollowerRelay(_Relay):
         return 0
 
 
-class Subscriber(_Relay):
-    """Notes when market data of each ref came; at its end it writes `MARKET_FILE`: int64[2, rows], refs and times."""
-
-    role_name = "subscriber"
-
-    def on_start(self) -> None:
-        """Subscribe."""
-        keep_freed_memory()
-        config = self._config
-        self._market = self._keep(
-            connect(self._host.context, MARKET, MARKET.endpoint(config.runtime_dir), _QUEUE, [MARKET_TOPIC])
-        )
-        self._came: list[tuple[np.ndarray, int]] = []
-        self._heard = self._told = -1  # rows; -1: not yet greeted
-        self._opened.callback(self._write)
-
-    def inputs(self) -> Sequence[zmq.Socket[bytes]]:
-        """The one socket."""
-        return (self._market,)
-
-    def do_work(self) -> int:
-        """Note what came; when nothing did, tell how much it was so far."""
-        frames = 0
-        with suppress(zmq.Again):
-            while frames < EVENT_FRAMES:
-                message = self._market.recv(zmq.NOBLOCK)
-                frames += 1
-                rows = np.frombuffer(message, np.int64, offset=len(MARKET_HEAD)).reshape(-1, _MARKET_WORDS)
-                self._came.append((rows[:, REF_WORD], self._host.clock.monotonic_ns()))
-                self._heard = max(self._heard, 0) + len(rows)
-        if not frames and self._told != self._heard:
-            self._told = self._heard
-            self._host.notify(**{SUBSCRIBED: 1, HEARD: self._heard})
-        return int(frames == EVENT_FRAMES)
-
-    def _write(self) -> None:
-        refs = [refs for refs, _ in self._came]
-        times = [np.full(refs.size, at_ns, np.int64) for refs, at_ns in self._came]
-        if refs:
-            np.save(self._config.data_dir / MARKET_FILE, np.stack([np.concatenate(refs), np.concatenate(times)]))
-
-
 RELAYS: Final[dict[str, Callable[[Config, Host], Agent]]] = {
     "sequencer": SequencerRelay,
     "matcher": MatcherRelay,
     "gateway": GatewayRelay,
     "publisher": PublisherRelay,
     "follower": FollowerRelay,
-    "subscriber": Subscriber,
 }
 
 
