@@ -32,11 +32,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import psutil
 import zmq
 
 from components.engine.compiled import CompiledEngine
 from components.sequencer.sequencer import ack_topic
+from perf.disk import Refused, describe_disk
 from perf.workload import GATEWAY, mixed, venue
 from run import topology
 from run.config import Config, Place, default, to_toml
@@ -53,11 +53,6 @@ FRAMES: Final = (64,)  # commands per gateway frame
 _MAKING_MS: Final = 600_000  # frames are made while nobody speaks for the gateway
 _NO_EXTENSIONS: Final = np.zeros(0, EXTENSION)
 _DEADLINE_S: Final = 120.0
-_SYNCS: Final = 300
-
-
-class Refused(RuntimeError):
-    """The measurement would not mean anything here; the message says why."""
 
 
 class _Gateway:
@@ -239,35 +234,6 @@ def _parts(config: Config, folder: Path) -> Iterator[None]:
 
 def _market_free(toml: str) -> str:
     return "instrument = []\naccount = []\nsession = []\n" + toml
-
-
-# ---------------------------------------------------------------------------------------------- the disk
-
-
-def describe_disk(path: Path) -> dict[str, Any]:
-    """The file system at `path` and its sync time: a 4 KiB overwrite and fdatasync, median and p99. Raises Refused."""
-    path = path.resolve()
-    mounts = [each for each in psutil.disk_partitions(all=True) if path.is_relative_to(each.mountpoint)]
-    mount = max(mounts, key=lambda each: len(each.mountpoint))
-    if mount.fstype in ("tmpfs", "ramfs"):
-        raise Refused(f"{path} is on {mount.fstype}: a sync there is free. Name a folder on a disk with --dir.")
-    block, took = os.urandom(4_096), []
-    with tempfile.NamedTemporaryFile(prefix="zmx-sync-", dir=path) as file:
-        fd = file.fileno()
-        os.pwrite(fd, bytes(len(block) * _SYNCS), 0)
-        os.fsync(fd)
-        for i in range(_SYNCS):
-            began = time.perf_counter_ns()
-            os.pwrite(fd, block, i * len(block))
-            os.fdatasync(fd)
-            took.append((time.perf_counter_ns() - began) / 1_000)
-    took.sort()
-    return {
-        "filesystem": mount.fstype,
-        "device": mount.device,
-        "sync_p50_us": round(took[len(took) // 2], 1),
-        "sync_p99_us": round(took[len(took) * 99 // 100], 1),
-    }
 
 
 def _processor() -> str:

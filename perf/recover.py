@@ -39,7 +39,7 @@ from typing import Any, Final
 import numpy as np
 
 from components.engine.compiled import CompiledEngine
-from perf.chain import Refused, describe_disk
+from perf.disk import Refused, describe_disk
 from perf.traders import Heard, Load, Pulse, configured, last_pulse
 from run import journal
 from run.config import Config

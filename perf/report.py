@@ -37,11 +37,11 @@ import psutil
 import zmq
 from hdrh.histogram import HdrHistogram
 
+from perf.disk import describe_disk
 from perf.histograms import Counted, counted, hgrm
 from perf.load import Result
 from run import config as settings
 from run.config import Config
-from run.doctor import filesystem, sync_us
 from run.kernelcache import CHECKOUT
 from run.latency import (
     GATEWAY_TO_REPORTED,
@@ -378,7 +378,7 @@ def write_hgrm(measured: Measured, directory: Path) -> list[Path]:
 
 def machine(directory: Path = DISK) -> dict[str, Any]:
     """What this was measured on. The disk is that of `directory`: 200 writes of 4 KiB, each synced."""
-    p50_us, p99_us = sync_us(directory)
+    disk = describe_disk(directory)
     return {
         "processor": _of_cpuinfo("model name") or platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
@@ -387,9 +387,9 @@ def machine(directory: Path = DISK) -> dict[str, Any]:
         "kernel": f"{platform.system()} {platform.release()}",
         "governor": _of_sys("cpu/cpu0/cpufreq/scaling_governor") or "not visible",
         "clock_source": _of_sys("clocksource/clocksource0/current_clocksource") or "not visible",
-        "filesystem": filesystem(directory),
-        "sync_p50_us": round(p50_us, 1),
-        "sync_p99_us": round(p99_us, 1),
+        "filesystem": disk["filesystem"],
+        "sync_p50_us": disk["sync_p50_us"],
+        "sync_p99_us": disk["sync_p99_us"],
         "python": platform.python_version(),
         "libzmq": zmq.zmq_version(),
         **{package: version(package) for package in _PACKAGES},

@@ -1,13 +1,12 @@
 """A broker and a subscriber that take all they can get, each a process of its own: the ends of perf/throughput.
 
-`python -m perf.rush broker|subscriber JSON`. They are told what to do on standard input, a word a line, and answer on
-standard output, a JSON value a line:
+Both are functions for perf/apart.py, and what they say and are told is, in order:
 
-    broker      -> "ready"        logged on, the standing book entered and answered
-       go       -> "done"         everything sent and answered, at most `window` commands under way meanwhile
-       settle   -> what it heard  behind one more command, which does nothing: all that was on its way has come then
-    subscriber  -> "ready"        the publisher has spoken to it
-       SEQ      -> what it heard  once market data has everything up to that event
+    broker      says "ready"        it is logged on, the standing book entered and answered
+       "go"     says "done"         everything is sent and answered, at most `window` commands under way meanwhile
+       "settle" returns its Heard   behind one more command, which does nothing: all that was on its way has come then
+    subscriber  says "ready"        the publisher has spoken to it
+       a seq    returns its Seen    once market data has everything up to that event
 
 A broker keeps every report until the clock stands still, and judges and hashes them then. The subscriber reads the
 head of each frame and counts what is missing; it builds no book. Neither loads an engine.
@@ -17,17 +16,17 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import json
-import sys
 import time
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import zmq
 
+from perf.apart import Told
+from perf.load import Void
 from run.client.sync import Broker
-from run.sockets import connect
-from run.supervisor import follow_parent
+from run.sockets import connect, try_receive
 from run.topology import MARKET
 from wire.dtypes import COMMAND, EVENT
 from wire.enums import CommandKind, EventKind, MarketKind, Reason
@@ -38,12 +37,31 @@ _QUEUE: Final = 10_000  # messages of market data that wait here
 _HEARTBEAT: Final = b"heartbeat"
 
 
-class Void(RuntimeError):
-    """The run says nothing about speed: part of the load was turned away. The message says how much, and why."""
-
-
 class Wrong(RuntimeError):
     """What was told is not one outcome for each command, or not what the journal gives; the message says in what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What one broker heard, and when; CLOCK_MONOTONIC."""
+
+    first_ns: int  # before its first timed command was sent
+    last_ns: int  # behind its last report
+    cpu_s: float  # from then until everything was answered
+    resumed: int  # how often it had to log on again
+    reports: dict[str, int]  # by kind
+    digest: str  # of all reports
+    problem: Exception | None = None  # Void or Wrong: why there are no reports by kind
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the subscriber saw."""
+
+    messages: int
+    size: int  # bytes
+    missed: int  # entries
+    cpu_s: float
 
 
 # ------------------------------------------------------------------------------------------------ what was heard
@@ -131,59 +149,52 @@ class Rush:
         return last_ns
 
 
-def run_broker(told: dict[str, Any]) -> None:
-    """The process: `told` has endpoint, session, flow (a file of COMMAND rows), standing, window, frame."""
-    flow = np.fromfile(told["flow"], COMMAND)
-    with Broker(told["endpoint"], session=told["session"], account=told["session"], timeout_s=PATIENCE_S) as broker:
-        rush = Rush(broker, told["window"], told["frame"])
-        if told["standing"]:
-            rush.send_all(flow[: told["standing"]])
+def trade(told: Told, endpoint: str, session: int, flow: str, standing: int, window: int, frame: int) -> Heard:
+    """A broker's process; `flow` is a file of COMMAND rows, refs from 1, of which `standing` rest before the start."""
+    rows = np.fromfile(flow, COMMAND)
+    with Broker(endpoint, session=session, account=session, timeout_s=PATIENCE_S) as broker:
+        rush = Rush(broker, window, frame)
+        rush.send_all(rows[:standing])
         gc.collect()
         gc.freeze()
-        say("ready")
-        assert next_word() == "go"
+        told.say("ready")
+        told.hear()
         cpu_s = time.process_time()
-        rush.send_all(flow[told["standing"] :])
-        cpu_s = time.process_time() - cpu_s
-        first_ns = rush.first_ns
-        say("done")
-        assert next_word() == "settle"
+        rush.send_all(rows[standing:])
+        cpu_s, first_ns = time.process_time() - cpu_s, rush.first_ns
+        told.say("done")
+        told.hear()
         last_ns = rush.settle()
         resumed = broker.core.resumed
     reports = np.frombuffer(b"".join(part.tobytes() for part in rush.told), EVENT)
-    found: dict[str, Any] = {"first_ns": first_ns, "last_ns": last_ns, "cpu_s": cpu_s, "resumed": resumed}
+    counts, problem = dict[str, int](), None
     try:
-        say(found | {"digest": digest(reports), "reports": outcomes(len(flow) + 1, reports)})
-    except (Void, Wrong) as problem:
-        say({"problem": type(problem).__name__, "text": f"session {told['session']}: {problem}"})
+        counts = outcomes(len(rows) + 1, reports)
+    except (Void, Wrong) as found:
+        problem = found
+    return Heard(first_ns, last_ns, cpu_s, resumed, counts, digest(reports), problem)
 
 
 # ------------------------------------------------------------------------------------------------ the subscriber
 
 
-def run_subscriber(told: dict[str, Any]) -> None:
-    """The process: `told` has endpoint and names (of the instruments)."""
-    topics = [prefix + name.encode() for name in told["names"] for prefix in (b"l1.", b"l2.", b"trades.")]
+def watch(told: Told, endpoint: str, names: list[str]) -> Seen:
+    """The subscriber's process, on every topic of the instruments."""
+    topics = [prefix + name.encode() for name in names for prefix in (b"l1.", b"l2.", b"trades.")]
     next_seq: dict[bytes, int] = {}
     messages = size = missed = event_seq = 0
-    until, ready, began_s = None, False, 0.0
-    with zmq.Context() as context:
-        market = connect(context, MARKET, told["endpoint"], _QUEUE, [*topics, _HEARTBEAT])
+    until, began_s = None, 0.0
+    with zmq.Context() as context, connect(context, MARKET, endpoint, _QUEUE, [*topics, _HEARTBEAT]) as market:
         poller = zmq.Poller()
         poller.register(market, zmq.POLLIN)
-        poller.register(sys.stdin.fileno(), zmq.POLLIN)
+        poller.register(told.fileno(), zmq.POLLIN)
         while until is None or event_seq < until:
-            readable = dict(poller.poll(1_000 * PATIENCE_S))
-            if sys.stdin.fileno() in readable:
-                until = int(next_word())
-                poller.unregister(sys.stdin.fileno())
-            if market not in readable:
-                continue
-            for _ in range(_QUEUE):
-                try:
-                    topic, frame = market.recv_multipart(zmq.NOBLOCK)
-                except zmq.Again:
-                    break
+            poller.poll(1_000 * PATIENCE_S)
+            if until is None and told.told():
+                until = told.hear()
+                poller.unregister(told.fileno())
+            while (parts := try_receive(market)) is not None:
+                topic, frame = parts
                 messages, size = messages + 1, size + len(frame)
                 batch = MARKET_FRAME.decode(frame)
                 _, kind, _, _, first_seq, event_seq, _ = batch.head.item()
@@ -191,36 +202,7 @@ def run_subscriber(told: dict[str, Any]) -> None:
                     missed += first_seq - next_seq.get(topic, first_seq)
                     entries = 0 if kind == MarketKind.HEARTBEAT else sum(map(len, batch.lists.values()))
                     next_seq[topic] = first_seq + entries
-            if not ready:
-                ready, began_s = True, time.process_time()
-                say("ready")
-        market.close()
-    say({"messages": messages, "bytes": size, "missed": missed, "cpu_s": time.process_time() - began_s})
-
-
-# ------------------------------------------------------------------------------------------------ in and out
-
-
-def say(value: Any) -> None:
-    """To whoever started this process."""
-    print(json.dumps(value), flush=True)
-
-
-def next_word() -> str:
-    """From whoever started this process; ends it when that is gone."""
-    line = sys.stdin.readline()
-    if not line:
-        raise SystemExit("whoever started this process is gone")
-    return line.strip()
-
-
-def main() -> int:
-    """One end of the exchange, as the command line says."""
-    follow_parent()
-    role, told = sys.argv[1:]
-    {"broker": run_broker, "subscriber": run_subscriber}[role](json.loads(told))
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+            if messages and not began_s:
+                began_s = time.process_time()
+                told.say("ready")
+    return Seen(messages, size, missed, time.process_time() - began_s)

@@ -26,11 +26,7 @@ import argparse
 import contextlib
 import dataclasses
 import hashlib
-import json
-import os
-import selectors
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -38,21 +34,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import psutil
 
 from components.engine.compiled import CompiledEngine
 from perf import report
-from perf.chain import Refused, describe_disk
-from perf.rush import PATIENCE_S, Void, Wrong
+from perf.apart import Apart, Failed
+from perf.disk import Refused, describe_disk
+from perf.exchange import configured
+from perf.load import Void
+from perf.rush import PATIENCE_S, Heard, Seen, Wrong, trade, watch
 from perf.traders import Pulse, last_pulse
 from perf.workload import mixed
-from run.config import Config, Gateway, Instrument, Party, Place, default
+from run.config import Config, Gateway, Party, default
 from run.journal import JournalReader
-from run.supervisor import Exchange, parent_environment
+from run.supervisor import Exchange, ExchangeFailed
 from run.topology import MARKET, ORDERS
 from wire.constants import MAX_BATCH
 from wire.dtypes import COMMAND
@@ -79,7 +77,6 @@ class Load:
     window: int = MAX_WINDOW
     frame: int = FRAME
     standing: int = STANDING
-    symbols: int = 1
 
 
 def widest_window(brokers: int, gateway: Gateway) -> int:
@@ -92,19 +89,12 @@ def widest_window(brokers: int, gateway: Gateway) -> int:
 
 
 def market(folder: Path, load: Load) -> Config:
-    """The exchange as it ships, with the workload's instruments and brokers, its places in `folder`; no spares."""
-    ready = default()
-    terms: dict[str, Any] = {"price_scale": 0, "qty_scale": 0, "quote_scale": 0, "min_qty": "1", "protection": "1000"}
-    terms |= {"max_price": "1073741824", "max_qty": "1000000", "bands": [{"from": "0", "tick": "1", "lot": "1"}]}
+    """The exchange of perf/exchange.py in `folder`, with an account and a session for each broker."""
+    numbers = range(1, load.brokers + 1)
     return dataclasses.replace(
-        ready,
-        place=Place(str(folder / "run"), str(folder / "data")),
-        gateway=(Gateway(tcp=""),),
-        publisher=dataclasses.replace(ready.publisher, tcp="", snapshots_tcp=""),
-        supervisor=dataclasses.replace(ready.supervisor, max_restarts=0, spares=False),
-        instrument=tuple(Instrument(symbol=each, name=f"S{each}", **terms) for each in range(1, load.symbols + 1)),
-        account=tuple(Party(each, 1, f"ACCOUNT-{each}") for each in range(1, load.brokers + 1)),
-        session=tuple(Party(each, 1, f"SESSION-{each}") for each in range(1, load.brokers + 1)),
+        configured(folder),
+        account=tuple(Party(each, 1, f"ACCOUNT-{each}") for each in numbers),
+        session=tuple(Party(each, 1, f"SESSION-{each}") for each in numbers),
     )
 
 
@@ -113,7 +103,7 @@ def flows(load: Load) -> list[np.ndarray]:
     found = []
     for session in range(1, load.brokers + 1):
         share = load.orders // load.brokers + (session <= load.orders % load.brokers)
-        rows = mixed(share, load.symbols, load.standing // load.brokers, seed=session)
+        rows = mixed(share, standing=load.standing // load.brokers, seed=session)
         rows["session"] = session
         rows["account"][rows["kind"] == CommandKind.NEW_ORDER] = session
         rows["gateway"] = 0
@@ -138,9 +128,8 @@ class Verdict:
 def judged(played: Played) -> Verdict:
     """Replay the journal in a fresh engine and compare. Raises Void, Wrong, and what run/journal.py raises."""
     config, pulse, sent, told = played.config, played.pulse, played.sent, played.told
-    for each in told:
-        if "problem" in each:
-            raise {"Void": Void, "Wrong": Wrong}[each["problem"]](each["text"])
+    for problem in [each.problem for each in told if each.problem]:
+        raise problem
     engine = CompiledEngine(expected_orders=config.matcher.expected_orders)
     reports = [hashlib.sha256() for _ in sent]
     journalled: list[list[bytes]] = [[] for _ in sent]
@@ -172,52 +161,12 @@ def judged(played: Played) -> Verdict:
         found["gateway"] = 0
         if found.tobytes() != rows.tobytes():
             raise Wrong(f"the journal's commands of session {session} are not those that were sent")
-        if seen.hexdigest() != heard["digest"]:
+        if seen.hexdigest() != heard.digest:
             raise Wrong(f"session {session} was told other reports than the journal gives")
     return Verdict(engine.event_hash, len(sizes), statistics.mean(sizes), journal_bytes, engine.event_seq)
 
 
 # ------------------------------------------------------------------------------------------------ processes
-
-
-class End:
-    """One process of perf/rush.py, and the lines between it and us."""
-
-    def __init__(self, role: str, **told: Any) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "perf.rush", role, json.dumps(told)],
-            cwd=Path(__file__).resolve().parent.parent,
-            env={**os.environ, **parent_environment()},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._name = role
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self._process.kill()
-        self._process.communicate()
-
-    def tell(self, word: str) -> None:
-        """Say what to do next."""
-        assert self._process.stdin is not None
-        print(word, file=self._process.stdin, flush=True)
-
-    def answer(self, timeout_s: float = 10 * PATIENCE_S) -> Any:
-        """What it says next. Raises RuntimeError when it has ended, or says nothing."""
-        assert self._process.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            line = self._process.stdout.readline() if selector.select(timeout_s) else ""
-        if not line:
-            raise RuntimeError(f"the {self._name} is gone, or silent for {timeout_s:.0f} s; see above")
-        return json.loads(line)
 
 
 class Parts:
@@ -246,21 +195,20 @@ class Parts:
 
 
 @contextlib.contextmanager
-def _ends(config: Config, load: Load, files: Sequence[Path]) -> Iterator[tuple[list[End], End]]:
+def _ends(config: Config, load: Load, files: Sequence[Path]) -> Iterator[tuple[list[Apart[Heard]], Apart[Seen]]]:
     """Brokers and a subscriber, ready: all standing orders rest."""
+    names = [each.name for each in config.instrument]
+    door = ORDERS.at(config.gateway[0].id).endpoint(config.runtime_dir)
+    how = (load.standing // load.brokers, load.window, load.frame)
     with contextlib.ExitStack() as running:
-        names = [each.name for each in config.instrument]
-        endpoint = MARKET.endpoint(config.runtime_dir)
-        subscriber = running.enter_context(End("subscriber", endpoint=endpoint, names=names))
-        door = ORDERS.at(config.gateway[0].id).endpoint(config.runtime_dir)
-        standing = load.standing // load.brokers
-        common: dict[str, Any] = {"endpoint": door, "standing": standing, "window": load.window, "frame": load.frame}
+        subscriber = running.enter_context(Apart(watch, MARKET.endpoint(config.runtime_dir), names))
         brokers = [
-            running.enter_context(End("broker", session=session, flow=str(file), **common))
+            running.enter_context(Apart(trade, door, session, str(file), *how))
             for session, file in enumerate(files, start=1)
         ]
-        for end in (subscriber, *brokers):
-            assert end.answer() == "ready"
+        subscriber.hear()
+        for broker in brokers:
+            broker.hear()
         yield brokers, subscriber
 
 
@@ -273,9 +221,9 @@ class Played:
 
     config: Config
     sent: Sequence[np.ndarray]  # COMMAND rows of sessions 1, 2, ...
-    told: Sequence[dict[str, Any]]  # what each one's broker heard (perf/rush.py)
+    told: Sequence[Heard]  # what each one's broker heard
     pulse: Pulse
-    watched: dict[str, Any]  # what the subscriber heard
+    seen: Seen  # by the subscriber
     cpu_s: dict[str, float]  # of each part, until all work was done
     busy_s: dict[str, float]  # ... until the last order was answered
     written: dict[str, int]  # bytes that each part had written to the disk
@@ -283,7 +231,7 @@ class Played:
 
 
 def play(load: Load, sent: Sequence[np.ndarray], folder: Path) -> Played:
-    """Send it all through an exchange in `folder`. Raises ExchangeFailed, RuntimeError when someone falls silent."""
+    """Send it all through an exchange in `folder`. Raises ExchangeFailed, Failed, TimeoutError."""
     config = market(folder, load)
     files = [folder / f"flow-{session}" for session in range(1, len(sent) + 1)]
     for file, rows in zip(files, sent, strict=True):
@@ -297,18 +245,18 @@ def play(load: Load, sent: Sequence[np.ndarray], folder: Path) -> Played:
             for broker in brokers:
                 broker.tell("go")
             for broker in brokers:
-                assert broker.answer() == "done"
+                broker.hear()
             busy_s = _more(parts.cpu_s(), cpu_s)
             for broker in brokers:
                 broker.tell("settle")
-            told = [broker.answer() for broker in brokers]
+            told = [broker.result() for broker in brokers]
             pulse = last_pulse(config)
-            subscriber.tell(str(pulse.event_seq))
-            watched = subscriber.answer()
+            subscriber.tell(pulse.event_seq)
+            seen = subscriber.result()
             parts.rest()
             used_s, wrote = _more(parts.cpu_s(), cpu_s), _more(parts.written(), written)
             mended = sum((Counter(exchange.counts(part)) for part in exchange.parts), Counter[str]())
-    return Played(config, sent, told, pulse, watched, used_s, busy_s, wrote, dict(mended))
+    return Played(config, sent, told, pulse, seen, used_s, busy_s, wrote, dict(mended))
 
 
 def _more(now: Mapping[str, Number], before: Mapping[str, Number]) -> dict[str, Number]:
@@ -318,19 +266,18 @@ def _more(now: Mapping[str, Number], before: Mapping[str, Number]) -> dict[str, 
 def figures(load: Load, played: Played) -> dict[str, Any]:
     """What a run came to, once it is judged. Raises Void, Wrong, and what run/journal.py raises."""
     verdict, told = judged(played), played.told
-    seconds = (max(each["last_ns"] for each in told) - min(each["first_ns"] for each in told)) / 1e9
-    broker_s = sum(each["cpu_s"] for each in told)
-    used = played.cpu_s | {"brokers": broker_s, "subscriber": played.watched["cpu_s"]}
+    seconds = (max(each.last_ns for each in told) - min(each.first_ns for each in told)) / 1e9
+    broker_s = sum(each.cpu_s for each in told)
+    used = played.cpu_s | {"brokers": broker_s, "subscriber": played.seen.cpu_s}
     return {
         "orders_per_s": load.orders / seconds,
         "seconds": seconds,
         **dataclasses.asdict(verdict),
-        "reports": dict(sum((Counter(each["reports"]) for each in told), Counter[str]())),
+        "reports": dict(sum((Counter(each.reports) for each in told), Counter[str]())),
         "cpu_s_per_million": {part: round(spent * 1e6 / load.orders, 3) for part, spent in used.items()},
         "busy": {part: round(s / seconds, 3) for part, s in (played.busy_s | {"brokers": broker_s}).items()},
         "bytes_written": played.written,
-        "mended": played.mended
-        | {"resumed": sum(each["resumed"] for each in told), "market_missed": played.watched["missed"]},
+        "mended": played.mended | {"resumed": sum(each.resumed for each in told), "market_missed": played.seen.missed},
     }
 
 
@@ -410,7 +357,7 @@ def main() -> int:
     start = report.begin("throughput")
     try:
         found = measure(load, given.runs, given.dir, lambda line: print(line, file=sys.stderr))
-    except (Refused, Void, Wrong) as refused:
+    except (ExchangeFailed, Failed, Refused, TimeoutError, Void, Wrong) as refused:
         print(refused, file=sys.stderr)
         return 1
     config, measured = market(Path(), load), report.Measured("throughput", found)

@@ -18,7 +18,8 @@ import pytest
 
 from components.engine.compiled import CompiledEngine
 from perf import rush, throughput
-from perf.rush import Void, Wrong, outcomes
+from perf.load import Void
+from perf.rush import Wrong, outcomes
 from perf.throughput import Load, Played, figures, flows, judged, play, widest_window
 from perf.workload import TIME_NS, mixed, open_venue
 from run.config import Gateway, check
@@ -121,13 +122,13 @@ def _command(played: Played) -> Played:
 
 
 def _report(played: Played) -> Played:
-    told = {**played.told[0], "digest": played.told[1]["digest"]}
+    told = dataclasses.replace(played.told[0], digest=played.told[1].digest)
     return dataclasses.replace(played, told=[told, played.told[1]])
 
 
-def _said(kind: str) -> Callable[[Played], Played]:
+def _found(problem: Exception) -> Callable[[Played], Played]:
     def change(played: Played) -> Played:
-        return dataclasses.replace(played, told=[played.told[0], {"problem": kind, "text": "as its broker found"}])
+        return dataclasses.replace(played, told=[played.told[0], dataclasses.replace(played.told[1], problem=problem)])
 
     return change
 
@@ -137,8 +138,8 @@ BREAKAGES = [
     (_ahead, Wrong, "the journal ends at"),
     (_command, Wrong, "commands of session 2 are not those"),
     (_report, Wrong, "session 1 was told other reports"),
-    (_said("Wrong"), Wrong, "as its broker found"),
-    (_said("Void"), Void, "as its broker found"),
+    (_found(Wrong("ref 5 has 2 outcomes")), Wrong, "ref 5 has 2 outcomes"),
+    (_found(Void("the gateway refused")), Void, "the gateway refused"),
 ]
 
 
