@@ -179,6 +179,18 @@ class Supervisor:
 
 
 @dataclass(frozen=True, slots=True)
+class Latency:
+    """[latency]: the log of latency histograms that `zmx up` keeps."""
+
+    log: bool = setting(True, "bool", "write what each part counts as HdrHistogram logs into <data_dir>/latency")
+    interval_ms: int = setting(1_000, "ms", "that one histogram of a stage covers; one without a value is left out")
+    file_mib: int = setting(
+        64, "MiB", "per file; some 30 MiB an hour come of a busy exchange with one gateway", most=4_096
+    )
+    files: int = setting(8, "files", "kept; the oldest is removed when one more is begun", most=10_000)
+
+
+@dataclass(frozen=True, slots=True)
 class Instrument:
     """[[instrument]]: sequenced once, when the journal is empty. Prices and quantities as decimal text."""
 
@@ -216,6 +228,7 @@ class Config:
     publisher: Publisher = field(default_factory=Publisher)
     follower: Follower = field(default_factory=Follower)
     supervisor: Supervisor = field(default_factory=Supervisor)
+    latency: Latency = field(default_factory=Latency)
     instrument: tuple[Instrument, ...] = ()
     account: tuple[Party, ...] = ()
     session: tuple[Party, ...] = ()
@@ -253,6 +266,11 @@ class Config:
     def events_dir(self) -> Path:
         """Where event log segments are."""
         return self.data_dir / "events"
+
+    @property
+    def latency_dir(self) -> Path:
+        """Where latency histograms are logged."""
+        return self.data_dir / "latency"
 
     @property
     def index_dir(self) -> Path:

@@ -13,10 +13,14 @@ as clamped.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import mmap
 import os
+import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
@@ -26,7 +30,7 @@ from hdrh.histogram import HdrHistogram
 LONGEST_NS: Final = 60_000_000_000
 DIGITS: Final = 3
 
-# What the parts count, by role, in the way of an order. The gateway has an order's first and last stages.
+# What the parts count: role and stage, in the way of an order, whose first and last stages are the gateway's.
 PLANNED_TO_LEFT: Final = "planned_to_left"  # the broker's own lateness
 LEFT_TO_GATEWAY: Final = "left_to_gateway"
 GATEWAY_TO_SEQUENCED: Final = "gateway_to_sequenced"
@@ -35,14 +39,24 @@ SYNCED_TO_MATCHED: Final = "synced_to_matched"
 MATCHED_TO_PUBLISHED: Final = "matched_to_published"
 MATCHED_TO_REPORTED: Final = "matched_to_reported"
 GATEWAY_TO_REPORTED: Final = "gateway_to_reported"  # the whole time inside the exchange
+WAY: Final = (
+    ("gateway", PLANNED_TO_LEFT),
+    ("gateway", LEFT_TO_GATEWAY),
+    ("sequencer", GATEWAY_TO_SEQUENCED),
+    ("sequencer", SEQUENCED_TO_SYNCED),
+    ("matcher", SYNCED_TO_MATCHED),
+    ("publisher", MATCHED_TO_PUBLISHED),
+    ("gateway", MATCHED_TO_REPORTED),
+    ("gateway", GATEWAY_TO_REPORTED),
+)
+# The stages that a part of each role records, by number: the place in the tuple is what `record` takes.
 STAGES: Final[dict[str, tuple[str, ...]]] = {
-    "gateway": (PLANNED_TO_LEFT, LEFT_TO_GATEWAY, MATCHED_TO_REPORTED, GATEWAY_TO_REPORTED),
-    "sequencer": (GATEWAY_TO_SEQUENCED, SEQUENCED_TO_SYNCED),
-    "matcher": (SYNCED_TO_MATCHED,),
-    "publisher": (MATCHED_TO_PUBLISHED,),
+    role: tuple(stage for each, stage in WAY if each == role) for role in dict.fromkeys(role for role, _ in WAY)
 }
 
-_BUCKETS: Final[int] = HdrHistogram(1, LONGEST_NS, DIGITS).counts_len
+_GEOMETRY: Final = HdrHistogram(1, LONGEST_NS, DIGITS)
+_BUCKETS: Final[int] = _GEOMETRY.counts_len
+_HALF: Final[int] = _GEOMETRY.sub_bucket_half_count  # a bucket's width doubles each so many buckets
 _OUTSIDE: Final = 2  # words behind a stage's counts: values below zero, values above LONGEST_NS
 _MAGIC: Final = b"zmxhdr"
 _VERSION: Final = 1
@@ -72,6 +86,11 @@ class NotALatencyFile(ValueError):
 def path_of(runtime_dir: Path, part: str) -> Path:
     """Where a part's counts are found while it runs."""
     return runtime_dir / f"{part}.latency"
+
+
+def who_records(parts: Iterable[str]) -> list[str]:
+    """Those of the parts that record latencies."""
+    return [part for part in parts if part.partition("-")[0] in STAGES]
 
 
 # ---------------------------------------------------------------------------------------------- the part's side
@@ -170,17 +189,13 @@ class Counts:
     """
 
     def __init__(self, path: Path) -> None:
-        with path.open("rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
-            if status.st_size < _COUNTS_AT:
-                raise NotALatencyFile(f"{path} holds no latency counts")
-            self._memory = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        status, self._memory = _map(path)
         self.identity = status.st_dev, status.st_ino  # each process of a part has its own
-        header = np.frombuffer(self._memory, _HEADER, 1)[0]
+        header = np.frombuffer(self._memory, _HEADER, 1)[0].copy()
         if (header["magic"], header["version"], header["digits"], header["buckets"], header["longest_ns"]) != (
             _MAGIC, _VERSION, DIGITS, _BUCKETS, LONGEST_NS,
         ):  # fmt: skip
-            raise NotALatencyFile(f"{path} holds no latency counts of this version of zmx")
+            raise NotALatencyFile(f"{path} holds no latency counts of this version of zmx: use the one that runs there")
         self.pid = int(header["pid"])
         self.started_ns = int(header["started_ns"])
         self.stages = tuple(name.decode() for name in header["names"][: header["stages"]])
@@ -188,7 +203,7 @@ class Counts:
         self._rows = np.frombuffer(self._memory, np.int64, rows * words, _COUNTS_AT).reshape(rows, words)
 
     def look(self) -> np.ndarray:
-        """int64[stages, buckets + 2]: a copy of all that has been counted so far."""
+        """int64[stages, buckets + 2]: a copy of all that has been counted so far. About 50 us a stage."""
         return self._rows.copy()
 
     def __enter__(self) -> Self:
@@ -201,6 +216,23 @@ class Counts:
         """Give back the memory."""
         del self._rows
         self._memory.close()
+
+
+def _map(path: Path) -> tuple[os.stat_result, mmap.mmap]:
+    """What the link leads to. A process that took the number of a dead one may have anything there: nobody waits."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise NotALatencyFile(f"{path} leads to a socket") from None
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size < _COUNTS_AT:
+            raise NotALatencyFile(f"{path} holds no latency counts")
+        return status, mmap.mmap(fd, 0, prot=mmap.PROT_READ)
+    finally:
+        os.close(fd)
 
 
 def read(path: Path) -> dict[str, HdrHistogram]:
@@ -217,3 +249,111 @@ def histogram(counts: np.ndarray) -> HdrHistogram:
     if filled.size:
         made.set_internal_tacking_values(int(filled[0]), int(filled[-1]), int(counts.sum()))
     return made
+
+
+PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9, 100.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a stage counted: values by bucket, and how many of them lay outside of the range and were clamped."""
+
+    counts: np.ndarray  # int64[buckets]
+    clamped: int
+
+    @property
+    def count(self) -> int:
+        """How many values."""
+        return int(self.counts.sum())
+
+    def percentiles_ns(self) -> tuple[int, ...]:
+        """The values at PERCENTILES, as hdrhistogram gives them; zeros where nothing was counted. About 50 us."""
+        upto = np.cumsum(self.counts)
+        total = int(upto[-1])
+        if not total:
+            return (0,) * len(PERCENTILES)
+        wanted = [max(1, int(each * total / 100 + 0.5)) for each in PERCENTILES]
+        return tuple(_longest_in(int(index)) for index in np.searchsorted(upto, wanted))
+
+
+def _longest_in(index: int) -> int:
+    """The largest value of a bucket: what hdrhistogram calls the highest equivalent value."""
+    doublings = max(0, index // _HALF - 1)
+    return ((index - doublings * _HALF + 1) << doublings) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A part at a moment. `counted` is since the look before, by whichever of its processes; `total` by this one."""
+
+    part: str
+    pid: int  # 0: it does not run
+    started_ns: int
+    counted: dict[str, Stage]
+    total: dict[str, Stage]
+
+
+class Watch:
+    """The counts of several parts through their restarts, also what one counted last before it died.
+
+    Only a process that came and went between two looks is not seen. The first look begins with what each part has
+    counted since it started.
+    """
+
+    def __init__(self, runtime_dir: Path, parts: Sequence[str]) -> None:
+        self._watched = [_Watched(part, path_of(runtime_dir, part)) for part in parts]
+
+    def look(self) -> list[Look]:
+        """All parts. Raises NotALatencyFile, and PermissionError where they are another user's."""
+        return [each.look() for each in self._watched]
+
+    def close(self) -> None:
+        """Let go of what is held."""
+        for each in self._watched:
+            each.let_go()
+
+
+class _Watched:
+    def __init__(self, part: str, path: Path) -> None:
+        self._part, self._path = part, path
+        self._held: Counts | None = None
+        self._seen: np.ndarray = np.zeros(0, np.int64)
+
+    def look(self) -> Look:
+        counted: dict[str, np.ndarray] = {}
+        total: dict[str, np.ndarray] = {}
+        before = self._held
+        if before is not None:
+            total = self._count(before, counted)
+        if before is None or not self._is_there(before):  # its last counts are taken: on to the next process
+            self.let_go()
+            total = {}
+            with contextlib.suppress(FileNotFoundError):
+                self._held = Counts(self._path)
+                self._seen = np.zeros(_shape(self._held.stages), np.int64)
+                total = self._count(self._held, counted)
+        pid, started_ns = (self._held.pid, self._held.started_ns) if self._held else (0, 0)
+        return Look(self._part, pid, started_ns, _stages(counted), _stages(total))
+
+    def _count(self, counts: Counts, counted: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Add what is new to `counted`; returns all of it."""
+        seen, self._seen = self._seen, counts.look()
+        for stage, row in zip(counts.stages, self._seen - seen, strict=True):
+            counted[stage] = counted[stage] + row if stage in counted else row
+        return dict(zip(counts.stages, self._seen, strict=True))
+
+    def _is_there(self, counts: Counts) -> bool:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return False
+        return counts.identity == (status.st_dev, status.st_ino)
+
+    def let_go(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+
+def _stages(rows: dict[str, np.ndarray]) -> dict[str, Stage]:
+    return {stage: Stage(row[:_BUCKETS], int(row[_BUCKETS:].sum())) for stage, row in rows.items()}

@@ -4,7 +4,8 @@ Parts are processes of their own (`python -m run PART`), and say how they are by
 One thread watches those sockets and the children's pidfds; it sleeps in the kernel until one of them has news or a
 deadline is due, so nothing is polled for. All of what a part may be is in `State`; everything that happens to it is one
 function. A part that exits with `CANNOT` has said what a person must do: starting it again would not help, so the
-exchange stops. The parts die with whoever started them (`follow_parent`), also when that is killed.
+exchange stops. The parts die with whoever started them (`follow_parent`), also when that is killed. Another thread logs
+what the parts count of latencies (run/hlog.py); a slow disk keeps only that one waiting.
 
 Beside each part stands a spare: a process that has loaded all its code, which is most of what a start takes, and waits
 to be told that it is the part now. They are loaded one after the other, while everything has been well for a moment.
@@ -20,6 +21,7 @@ import ctypes
 import dataclasses
 import enum
 import os
+import queue
 import selectors
 import signal
 import socket
@@ -32,12 +34,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from run import kernels
+from run.clock import SystemClock
 from run.config import Config, check, to_toml
 from run.notify import notify
 from run.sockets import RuntimeLock
+from run.storage import FileStorage
+
+if TYPE_CHECKING:
+    from run.hlog import LatencyLog
 
 CANNOT = 3  # exit status of a part that says what must be mended first (run/cli/failure.py); it is not started again
 
@@ -133,6 +140,8 @@ class Exchange:
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._lock: RuntimeLock | None = None
+        self._latency_log: LatencyLog | None = None
+        self._notes: queue.SimpleQueue[str] = queue.SimpleQueue()  # what the latency log's thread says
         self._selector: selectors.BaseSelector
         self._asleep: socket.socket
         self._wake: socket.socket
@@ -172,6 +181,8 @@ class Exchange:
                 self._changed.wait_for(lambda: self.failure or self._serving())
             if self.failure:
                 raise ExchangeFailed(self.failure)
+            if self.config.latency.log:
+                self._log_latencies()
         except BaseException:
             self.stop()
             raise
@@ -184,6 +195,10 @@ class Exchange:
             self._wake.send(b"\0")
             self._thread.join()
             self._thread = None
+            if self._latency_log is not None:  # after the parts: with what they counted last
+                self._latency_log.stop()
+                self._latency_log = None
+            self._tell_notes()
             self._wake.close()
             self._asleep.close()
         if self._lock is not None:
@@ -237,6 +252,24 @@ class Exchange:
         with self._changed:
             return dict(self._parts[part].counts)
 
+    def _log_latencies(self) -> None:
+        from run.hlog import LatencyLog
+        from run.latency import Watch, who_records
+
+        watch = Watch(self.config.runtime_dir, who_records(self.parts))
+        storage = FileStorage(self.config.latency_dir)
+        self._latency_log = LatencyLog(self.config.latency, storage, watch, SystemClock(), self._note)
+        self._latency_log.start()
+
+    def _note(self, text: str) -> None:
+        """In the latency log's thread: have the supervisor's tell it."""
+        self._notes.put(text)
+        self._wake.send(b"\0")
+
+    def _tell_notes(self) -> None:
+        while not self._notes.empty():
+            self._tell(News("latency log", State.READY, self._notes.get(), said=True))
+
     def _serving(self) -> bool:
         return all(each.state is State.READY for each in self._parts.values() if each.name != NOBODY_WAITS)
 
@@ -253,7 +286,8 @@ class Exchange:
                 for key, _ in self._selector.select(self._timeout_s()):
                     match key.data:
                         case None:
-                            self._asleep.recv(64)  # `stop` woke us
+                            self._asleep.recv(64)  # `stop` woke us, or the latency log
+                            self._tell_notes()
                         case (_Part() as part, "notices"):
                             self._hear(part)
                         case (_Part() as part, "exit"):

@@ -282,6 +282,28 @@ def doctor(
     verb.main(load(config), quick, as_json)
 
 
+@app.command(rich_help_panel=OPERATE, epilog="Example: zmx top --interval 5")
+def top(
+    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.01, metavar="SECONDS")] = 1.0,
+    total: Annotated[bool, typer.Option("--total", help="Since each part started, not the last interval.")] = False,
+    once: Annotated[bool, typer.Option(help="Show it once, then end.")] = False,
+    hlog: Annotated[
+        Path | None,
+        typer.Option(help="Log each interval there, in HdrHistogram's format; a new file.", metavar="FILE"),
+    ] = None,
+    config: ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: a line of JSON for each interval.")] = False,
+) -> None:
+    """Show how long orders take in each stage, live.
+
+    It reads what the parts count of themselves, and asks them nothing.
+    """
+    from run.cli import top as verb
+    from run.config import load
+
+    verb.main(load(config), interval, total, once, hlog, as_json)
+
+
 @app.command(rich_help_panel=OPERATE, epilog="Example: zmx warm")
 def warm() -> None:
     """Compile all kernels now, once per version.

@@ -27,6 +27,7 @@ EXPECTED: dict[str, int] = {
     "run.journal.JournalWentBack": FAILED,
     "run.journal.NoLongerKept": CANNOT,
     "run.kernels.KernelsFailed": FAILED,
+    "run.latency.NotALatencyFile": CANNOT,
     "run.parts.gateway.HistoryChanged": FAILED,
     "run.sockets.CannotListen": CANNOT,
     "run.sockets.RuntimeDirInUse": CANNOT,

@@ -29,6 +29,7 @@ def private(config: Config, name: str, *, keep: bool = False) -> Iterator[Config
             sequencer=dataclasses.replace(config.sequencer, segment_mib=_SEGMENT_MIB),
             publisher=dataclasses.replace(config.publisher, tcp="", snapshots_tcp=""),
             supervisor=dataclasses.replace(config.supervisor, spares=False),  # short-lived: nothing loads beside it
+            latency=dataclasses.replace(config.latency, log=keep),
         )
     finally:
         shutil.rmtree(runtime_dir, ignore_errors=True)

@@ -30,11 +30,16 @@ def _answering(config: Config, links: list[Link]) -> list[str]:
     """The endpoints of those links at which somebody listens."""
     found = [address for link in links if _listens(address := link.endpoint(config.runtime_dir))]
     if not found:
-        raise Failure(
-            f"no exchange is running in {config.runtime_dir}: start one with ./run/zmx up,"
-            " or name its configuration with --config"
-        )
+        raise nothing_runs(config)
     return found
+
+
+def nothing_runs(config: Config) -> Failure:
+    """What to say when no exchange is found where it should be."""
+    return Failure(
+        f"no exchange is running in {config.runtime_dir}: start one with ./run/zmx up,"
+        " or name its configuration with --config"
+    )
 
 
 def _listens(address: str) -> bool:

@@ -14,7 +14,8 @@ from run.cli.failure import CANNOT, EXPECTED
 from tests.exchange import zmx
 
 VERBS = [
-    "demo", "up", "config", "doctor", "warm", "journal", "order", "cancel", "book", "trades", "replay", "bench",
+    "demo", "up", "config", "doctor", "warm", "journal", "order", "cancel", "book", "trades", "top", "replay",
+    "bench",
     "sequencer", "matcher", "gateway", "publisher",
 ]  # fmt: skip
 
@@ -57,6 +58,7 @@ def test_help_is_quick_because_it_loads_nothing_heavy() -> None:
         (["cancel"], "name one order"),
         (["cancel", "1", "--all"], "name one order"),
         (["cancel", "1", "--symbol", "AAPL"], "--symbol goes with --all"),
+        (["top", "--interval", "0"], "greater than or equal to"),
         (["replay", "flow.csv", "--batch", "0"], "greater than or equal to 1"),
     ],
 )

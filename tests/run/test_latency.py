@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,14 @@ from hdrh.histogram import HdrHistogram
 from run.latency import (
     DIGITS,
     LONGEST_NS,
+    PERCENTILES,
     STAGES,
     Counts,
     NotALatencyFile,
     Recorder,
     SharedRecorder,
+    Stage,
+    Watch,
     histogram,
     path_of,
     read,
@@ -96,6 +100,64 @@ input()
             with pytest.raises(FileNotFoundError):
                 read(path)
             assert counts.look()[0, 5] == 1, "who held the counts still has them"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_percentiles_are_those_of_hdrhistogram(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    recorder = Recorder(["one"])
+    values = np.minimum(random.lognormal(random.uniform(0, 22), random.uniform(0, 3), 1 + 200 * seed), LONGEST_NS)
+    recorder.record(0, values.astype(np.int64), random.integers(1, 100, values.size))
+    made = recorder.histograms()["one"]
+    stage = Stage(recorder.rows[0, :-2], 0)
+    assert stage.count == made.total_count
+    assert stage.percentiles_ns() == tuple(made.get_value_at_percentile(each) for each in PERCENTILES)
+    assert stage.percentiles_ns()[-1] == made.get_max_value()
+    assert Stage(np.zeros_like(stage.counts), 0).percentiles_ns() == (0,) * len(PERCENTILES)
+
+
+def test_a_watch_sees_every_count_once_through_a_restart(tmp_path: Path) -> None:
+    watch = Watch(tmp_path, ["matcher", "publisher"])
+    assert [(look.part, look.pid, look.counted) for look in watch.look()] == [("matcher", 0, {}), ("publisher", 0, {})]
+
+    def seen() -> tuple[int, int, int]:
+        matcher, publisher = watch.look()
+        assert not publisher.pid
+        counted = matcher.counted["synced_to_matched"]
+        total = matcher.total.get("synced_to_matched")
+        return counted.count, counted.clamped, total.count if total else -1
+
+    first = SharedRecorder(tmp_path, "matcher", STAGES["matcher"])
+    first.record(0, np.array([1, 2, 3]))
+    assert seen() == (3, 0, 3)
+    first.record(0, np.array([-1, 4]), 10)
+    assert seen() == (20, 10, 23)
+    assert seen() == (0, 0, 23)
+    first.record(0, np.array([5]))  # its last one, before it dies
+    second = SharedRecorder(tmp_path, "matcher", STAGES["matcher"])
+    second.record(0, np.array([6, 7]))
+    assert seen() == (3, 0, 2)
+    second.record(0, np.array([8]))
+    second.close()
+    assert seen() == (1, 0, -1)
+    assert watch.look()[0].counted == {}
+    watch.close()
+
+
+def test_what_another_process_has_at_that_place_is_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(path_of(tmp_path, "matcher"))
+    with pytest.raises(NotALatencyFile):
+        Watch(tmp_path, ["matcher"]).look()
+    reading, writing = os.pipe()
+    path_of(tmp_path, "publisher").symlink_to(f"/proc/self/fd/{reading}")
+    with pytest.raises(NotALatencyFile):
+        Watch(tmp_path, ["publisher"]).look()
+    os.close(reading)
+    os.close(writing)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        path_of(tmp_path, "sequencer").symlink_to(f"/proc/self/fd/{other.fileno()}")
+        with pytest.raises(NotALatencyFile, match="socket"):
+            Watch(tmp_path, ["sequencer"]).look()
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 5_000])

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from run import config, supervisor
 from run.config import Config
 from run.sockets import RuntimeDirInUse
 from run.supervisor import Exchange, ExchangeFailed, News, State, parts_of
+from tests.run.test_hlog import lines
 
 # A part that serves until SIGTERM: blocked in the kernel, as a real one is when idle.
 SERVES = """
@@ -257,3 +259,44 @@ def ended(program: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+# A part that counts an order before it is ready, and two when it is asked to stop.
+COUNTS = """
+    import os, signal, sys
+    from pathlib import Path
+    from run import kernelcache
+    kernelcache.activate()
+    import numpy as np
+    from run.latency import STAGES, SharedRecorder
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    recorder = SharedRecorder(Path(os.environ["NOTIFY_SOCKET"]).parent, "sequencer", STAGES["sequencer"])
+    recorder.record(0, np.array([1_000]))
+    notify(READY=1)
+    signal.sigwait([signal.SIGTERM])
+    recorder.record(0, np.array([2_000, 2_000]))
+    recorder.close()
+"""
+
+
+def test_what_parts_count_is_logged_to_the_end(small: Config) -> None:
+    settings = dataclasses.replace(small, latency=config.Latency(interval_ms=3_600_000))
+    with Watched(settings, sequencer=COUNTS):
+        pass
+    found = [(tag, each.total_count) for tag, _, _, each in lines(small.latency_dir / "latency-0000000001.hlog")]
+    assert found == [("sequencer.gateway_to_sequenced", 1), ("sequencer.gateway_to_sequenced", 2)]
+
+
+def test_no_latency_is_logged_unless_wanted(small: Config) -> None:
+    settings = dataclasses.replace(small, latency=config.Latency(log=False, interval_ms=3_600_000))
+    with Watched(settings) as exchange:
+        assert exchange._latency_log is None
+        assert "latency log" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_latency_log_without_a_place_is_said_and_stops_nothing(small: Config) -> None:
+    settings = dataclasses.replace(small, latency=config.Latency(interval_ms=3_600_000))
+    small.latency_dir.parent.mkdir(parents=True)
+    small.latency_dir.write_text("in the way")
+    with Watched(settings, sequencer=COUNTS) as exchange:
+        assert "latencies are not logged" in exchange.next("latency log", State.READY)
