@@ -65,7 +65,7 @@ def test_stages_stand_in_the_way_of_an_order_with_their_rates_and_percentiles(
     (sequenced,) = (line.split() for line in text if "gateway_to_sequenced" in line)
     assert sequenced == ["sequencer", "gateway_to_sequenced", "500", "500.2", "900.1", "990.2", "999.4", "1,000"]
     (reported,) = (line.split() for line in text if "gateway-2" in line and "gateway_to_reported" in line)
-    assert reported == ["gateway-2", "gateway_to_reported", "4", *["12,353"] * 5]
+    assert reported == ["gateway-2", "gateway_to_reported", "4", *["12,354"] * 5]
     (synced,) = (line.split() for line in text if "sequenced_to_synced" in line)
     assert synced == ["sequencer", "sequenced_to_synced", "0", *["-"] * 5]
     assert text[-1].strip() == "publisher: not running"
