@@ -17,6 +17,8 @@ matcher said it had applied, with the matcher's event hash; the journal's comman
 broker was told, byte for byte, the reports that the replay gives its session; and each command has exactly one
 outcome. A run in which a gateway refused anything (BUSY, when the window is too large) is void.
 
+The floor has one generator, and one event and one row of market data for each order; the mix has more of both.
+
 Not in it: what a broker does with its reports (they are kept), a subscriber's books, more than one gateway.
 """
 
@@ -44,6 +46,7 @@ from perf import report
 from perf.apart import Apart, Failed
 from perf.disk import Refused, describe_disk
 from perf.exchange import configured
+from perf.floor import floor_throughput
 from perf.load import Void
 from perf.rush import PATIENCE_S, Heard, Seen, Wrong, trade, watch
 from perf.traders import Pulse, last_pulse
@@ -59,7 +62,7 @@ from wire.enums import CommandKind, EventKind
 ORDERS_TIMED: Final = 1_000_000
 RUNS: Final = 5
 STANDING: Final = 10_000  # orders of all brokers together that rest before the clock starts
-FRAME: Final = 512  # commands in a broker's frame
+FRAME: Final = 1_024  # commands in a broker's frame
 MAX_WINDOW: Final = 16_384  # commands of all brokers together under way, unless the gateway's room asks for fewer
 MAX_BROKERS: Final = 16
 _REST_S: Final = 0.1  # a part that used no more than a tick of CPU in so long has nothing left to do
@@ -287,28 +290,38 @@ def run_once(load: Load, sent: Sequence[np.ndarray], base: Path) -> dict[str, An
         return figures(load, play(load, sent, Path(folder)))
 
 
+def floor_once(load: Load, base: Path) -> float:
+    """Orders a second of the floor: one generator, with the frames and the window of all brokers together."""
+    with tempfile.TemporaryDirectory(prefix="zmx-floor-", dir=base) as folder:
+        return floor_throughput(load.orders, market(Path(folder), load), load.window * load.brokers, load.frame)
+
+
 def measure(
     load: Load,
     runs: int = RUNS,
     directory: Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """What `--json` prints. Raises Refused on a file system in memory, and what `run_once` raises."""
+    """What `--json` prints. Raises Refused on a file system in memory, and what `run_once` and `floor_once` raise."""
     base = directory or report.DISK
     disk = describe_disk(base)
     progress("making the order flow")
     sent = flows(load)
-    found = []
+    found, floors = list[dict[str, Any]](), list[float]()
     for number in range(1, runs + 1):
-        progress(f"run {number} of {runs}")
         found.append(run_once(load, sent, base))
-        progress(f"{found[-1]['orders_per_s']:,.0f} orders/s")
+        floors.append(floor_once(load, base))
+        progress(f"run {number} of {runs}: {found[-1]['orders_per_s']:,.0f} orders/s, the floor {floors[-1]:,.0f}")
     rates = [each["orders_per_s"] for each in found]
     middle = found[rates.index(statistics.median_low(rates))]
+    rate, floor = statistics.median(rates), statistics.median(floors)
     return {
         **middle,
-        "orders_per_s": round(statistics.median(rates)),
-        "runs": [round(rate) for rate in rates],
+        "orders_per_s": round(rate),
+        "floor_orders_per_s": round(floor),
+        "ratio": round(rate / floor, 4),
+        "runs": [round(each) for each in rates],
+        "floor_runs": [round(each) for each in floors],
         "config": dataclasses.asdict(load) | {"policy": default().sequencer.policy},
         "disk": disk,
     }
@@ -320,8 +333,10 @@ def table(found: dict[str, Any]) -> str:
     busy, used, written = found["busy"], found["cpu_s_per_million"], found["bytes_written"]
     lines = [
         f"{load['orders']:,} orders of the mixed flow, {load['brokers']} broker(s), at most {load['window']:,} commands"
-        f" of each under way, frames of {load['frame']}; median of {len(found['runs'])}",
-        f"exchange  {found['orders_per_s']:>11,} orders/s   (runs {', '.join(f'{rate:,}' for rate in found['runs'])})",
+        f" of each under way, frames of {load['frame']:,}; medians of {len(found['runs'])}",
+        f"exchange  {found['orders_per_s']:>11,} orders/s   (runs {_listed(found['runs'])})",
+        f"floor     {found['floor_orders_per_s']:>11,} orders/s   (runs {_listed(found['floor_runs'])})",
+        f"the exchange has {found['ratio']:.1%} of the floor; what follows is of its median run:",
         f"result hash {found['result_hash']}: the journal gives it again, and each report; each order has one outcome",
         f"reports: {', '.join(f'{count:,} {name}' for name, count in found['reports'].items())}",
         f"{found['groups']:,} groups of {found['mean_group']:,.0f} commands, {found['journal_bytes'] / 1e6:,.1f} MB of"
@@ -333,6 +348,10 @@ def table(found: dict[str, Any]) -> str:
         size = f"{written[part] / 1e6:,.1f}" if part in written else ""
         lines.append(f"{part:<12}{share:>10}{spent:>26.2f}{size:>12}")
     return "\n".join([*lines, f"{'all':<12}{'':>10}{sum(used.values()):>26.2f}"])
+
+
+def _listed(rates: Sequence[int]) -> str:
+    return ", ".join(f"{rate:,}" for rate in rates)
 
 
 def main() -> int:

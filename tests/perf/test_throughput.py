@@ -60,13 +60,16 @@ def test_a_run_is_judged_and_counted(played: Played) -> None:
 def test_it_prints_what_programs_and_people_read(
     played: Played, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    floors = iter([3e6, 1e6, 2e6] * 2)
     monkeypatch.setattr(throughput, "play", lambda load, sent, folder: played)
+    monkeypatch.setattr(throughput, "floor_throughput", lambda orders, config, window, frame: next(floors))
     monkeypatch.setattr(throughput, "describe_disk", _no_disk)
     line = ["--orders", "2001", "--brokers", "2", "--runs", "3", "--dir", str(tmp_path)]
     assert _main(monkeypatch, *line, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["result_hash"] == played.pulse.event_hash
-    assert len(found["runs"]) == 3
+    assert (found["floor_orders_per_s"], len(found["runs"]), len(found["floor_runs"])) == (2_000_000, 3, 3)
+    assert found["ratio"] == round(found["orders_per_s"] / 2e6, 4)
     assert _main(monkeypatch, *line) == 0
     assert f"result hash {played.pulse.event_hash}" in capsys.readouterr().out
 
@@ -157,6 +160,7 @@ def test_no_number_is_printed_for_a_run_with_something_wrong(
     with pytest.raises(error, match=words):
         judged(broken)
     monkeypatch.setattr(throughput, "play", lambda load, sent, folder: broken)
+    monkeypatch.setattr(throughput, "floor_throughput", lambda *given: 1e6)
     monkeypatch.setattr(throughput, "describe_disk", _no_disk)
     assert _main(monkeypatch, "--orders", "100", "--runs", "1", "--dir", str(tmp_path), "--json") == 1
     printed = capsys.readouterr()
