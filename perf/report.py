@@ -377,7 +377,10 @@ def write_hgrm(measured: Measured, directory: Path) -> list[Path]:
 
 
 def machine(directory: Path = DISK) -> dict[str, Any]:
-    """What this was measured on. The disk is that of `directory`: 200 writes of 4 KiB, each synced."""
+    """What this was measured on. The disk is that of `directory`: writes of 4 KiB, each synced.
+
+    Raises Refused (perf/disk.py) where syncs are free.
+    """
     disk = describe_disk(directory)
     return {
         "processor": _of_cpuinfo("model name") or platform.processor() or platform.machine(),
@@ -387,9 +390,7 @@ def machine(directory: Path = DISK) -> dict[str, Any]:
         "kernel": f"{platform.system()} {platform.release()}",
         "governor": _of_sys("cpu/cpu0/cpufreq/scaling_governor") or "not visible",
         "clock_source": _of_sys("clocksource/clocksource0/current_clocksource") or "not visible",
-        "filesystem": disk["filesystem"],
-        "sync_p50_us": disk["sync_p50_us"],
-        "sync_p99_us": disk["sync_p99_us"],
+        **{name: disk[name] for name in ("filesystem", "sync_p50_us", "sync_p99_us")},
         "python": platform.python_version(),
         "libzmq": zmq.zmq_version(),
         **{package: version(package) for package in _PACKAGES},
