@@ -52,6 +52,18 @@ class EventLogError(RuntimeError):
         )
 
 
+class EventLogHole(RuntimeError):
+    """The log does not give an event that was published: it was archived, or the disk has lost it."""
+
+    def __init__(self, path: str, seq: int) -> None:
+        super().__init__(
+            f"{path}: event {seq} was published and is not there. If its segment was archived, bring it back. If the"
+            " disk has lost it: stop the exchange, move the folder of the snapshots away and start again; nothing is"
+            " lost, the log is completed from the journal."
+        )
+        self.seq = seq
+
+
 class EventLogFull(RuntimeError):
     """No room on the disk. Append the same events again later: those that were written are compared then."""
 

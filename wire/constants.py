@@ -17,6 +17,7 @@ RESENT = 2  # ReportFrame: from the event log
 LOG_FULL = 2  # EventFrame, of a heartbeat: the event log has no room, so nothing is applied and no command is wanted
 NOT_ACCEPTING = 1  # Ack: the sequencer takes no commands at the moment
 FENCED = 2  # Ack: this incarnation counts as lost; none of its frames was taken since, or will be
+NO_ORDERS = 4  # Ack: the sequencer takes no orders at the moment, but what ends some, and log-ons
 
 # Origin.frame of a gatewayLost command: the incarnation that it names is lost. (0: the one before it.)
 LOST = -1

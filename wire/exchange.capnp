@@ -135,6 +135,7 @@ enum Reason {
   timedOut @54 $sentence("No answer came in time: the outcome is not known, ask for the order's status.") $indefinite;
   partyMissing @55 $sentence("An account and a session need a firm.");
   disconnected @56 $sentence("The session was not open for as long as its log-on allows, so its orders were cancelled.");
+  reportsNotKept @57 $sentence("The event log does not hold the reports that come next: resume from a later one, or ask the venue.");
 }
 
 # ---------------------------------------------------------------------------------------------- commands
@@ -352,7 +353,7 @@ struct GatewayFrame {     # gateway -> sequencer
 
 struct Ack {              # sequencer -> gateways
   version @0 :Int16;
-  flags @1 :Int16;        # bit 0: not accepting commands; bit 1: this incarnation is lost, none of its frames is taken
+  flags @1 :Int16;        # bit 0: takes no commands; bit 1: this incarnation is lost, none of its frames is taken; bit 2: takes no orders
   gateway @2 :Int16;
   reserved0 @3 :Int16;
   incarnation @4 :Int64;

@@ -780,6 +780,9 @@ class Session(Generic[AnyOrder]):
             self._lose(Reason(int(reasons[about_log_on][0])))
             return
         away = (reasons == Reason.NOT_LOGGED_ON) | (reasons == Reason.SESSION_MOVED) & (events["request_ref"] == 0)
+        if ((reasons == Reason.REPORTS_NOT_KEPT) & (events["request_ref"] == 0)).any():
+            self._lose(Reason.REPORTS_NOT_KEPT)
+            return
         if away.any():
             if (reasons == Reason.SESSION_MOVED).any() and not self._was_a_stray():
                 self._lose(Reason.SESSION_MOVED)

@@ -39,7 +39,7 @@ class Follower:
     def __init__(self, engine: Engine, last_hash: tuple[int, ...] = (0, 0, 0, 0)) -> None:
         self.engine = engine
         self.last_hash = last_hash
-        self.goal = 0  # the last command that the matcher has applied
+        self.goal = engine.command_seq  # the last command that the matcher has applied
         self.compared = 0  # groups judged by a mark of their own, or several by one
         self.divergence: Divergence | None = None  # the first one found
         self._marks: deque[tuple[int, int, int]] = deque(maxlen=_MAX_MARKS)  # what is still ahead, in order
@@ -62,7 +62,7 @@ class Follower:
     def on_restart(self) -> None:
         """The exchange began a new epoch: what the matcher said before is not what it will say."""
         self._marks.clear()
-        self.goal = 0
+        self.goal = self.engine.command_seq
 
     def _expect(self, command_seq: int, event_seq: int, event_hash: int) -> None:
         if command_seq == self.engine.command_seq:

@@ -40,6 +40,7 @@ _PER_CALL: Final = 32  # connections served with resent reports or heartbeats in
 
 _NO_COMMANDS: Final = np.empty(0, COMMAND)
 _NO_EXTENSIONS: Final = np.empty(0, EXTENSION)
+_NO_EVENTS: Final = np.empty(0, EVENT)
 
 
 class Outgoing(NamedTuple):
@@ -79,7 +80,8 @@ class Connection:
 class Gateway:
     """One gateway's thinking. Hand it frames and time, then collect what `reports` and `uplink` hold.
 
-    `read_events` gives the EVENT rows with the numbers in an int64 array, in that order, from the event log.
+    `read_events` gives the EVENT rows with the numbers in an int64 array, in that order, from the event log: up to the
+    first that is not there (archived, or damaged).
 
     >>> gateway.on_broker(identity, frame, now_ns)
     >>> while (frame := gateway.uplink.next_frame()) is not None and push(frame): gateway.uplink.sent()
@@ -98,6 +100,7 @@ class Gateway:
         self.index = index or SessionIndex()
         self.uplink = Uplink(gateway, incarnation, limits, now_ns)
         self.refused: Counter[Reason] = Counter()  # for the status line
+        self.not_kept = self.not_kept_seq = 0  # brokers who wanted reports that the log does not give; the last event
         self._gateway = gateway
         self._limits = limits
         self._read_events = read_events
@@ -186,7 +189,7 @@ class Gateway:
         connection.heard_ref = max(connection.heard_ref, int(commands["client_ref"].max()))
         if (
             checks.plain(commands, extensions, session, connection.last_ref)
-            and self.uplink.accepting
+            and self.uplink.takes_orders
             and self.uplink.room_for_orders(session, commands.size)
         ):
             self._forward(connection, commands, extensions)
@@ -200,20 +203,15 @@ class Gateway:
         cancels = (commands["kind"] == CommandKind.CANCEL) | (commands["kind"] == CommandKind.MASS_CANCEL)
         fresh = good & checks.fresh(refs, good, connection.last_ref)
         reserved = False
-        if not self.uplink.accepting:
-            fresh = good & (refs > connection.last_ref)
-            reasons[fresh] = Reason.UNAVAILABLE
-            good &= ~fresh
-            fresh[:] = False
-        elif not self.uplink.room_for_orders(session, int(fresh.sum())):
+        if not self.uplink.takes_orders or not self.uplink.room_for_orders(session, int(fresh.sum())):
             # None of the frame's orders rather than the first few: simple to say, and soon there is room for all.
             fresh = good & checks.fresh(refs, good & cancels, connection.last_ref)
             refused = fresh & ~cancels
             fresh &= cancels
-            if not self.uplink.room_for_cancels(session, int(fresh.sum())):
+            if not self.uplink.takes_cancels or not self.uplink.room_for_cancels(session, int(fresh.sum())):
                 refused |= fresh
                 fresh[:] = False
-            reasons[refused] = Reason.BUSY
+            reasons[refused] = Reason.BUSY if self.uplink.takes_orders else Reason.UNAVAILABLE
             good &= ~refused
             reserved = True
         if fresh.any():
@@ -289,10 +287,13 @@ class Gateway:
             self._refuse(identity, commands, Reason.QTY_OUT_OF_RANGE)
         elif _says_more(commands, opening):
             self._refuse(identity, commands, Reason.RESERVED_NOT_ZERO)  # sequenced, its token would stand among refs
-        elif not self.uplink.accepting:
+        elif not self.uplink.takes_cancels:
             self._refuse(identity, commands, Reason.UNAVAILABLE)
         elif not self.uplink.room_for_cancels(session, 1):
             self._refuse(identity, commands, Reason.BUSY)
+        elif opening and connection is not None and connection.token and connection.session == session:
+            # Its log-on is on its way: another one behind it would only make the broker wait for longer.
+            connection.resume_from = int(commands["qty"][0])
         else:
             self._token += 1
             if opening:
@@ -487,7 +488,7 @@ class Gateway:
         if self._watched.get(session) is not connection:
             return
         due_ns = connection.heard_ns + self._limits.broker_timeout_ns
-        if due_ns > self._now_ns or not self.uplink.accepting or not self.uplink.room_for_cancels(session, 1):
+        if due_ns > self._now_ns or not self.uplink.takes_cancels or not self.uplink.room_for_cancels(session, 1):
             due_ns = max(due_ns, self._now_ns + self._limits.resend_ns)
             heapq.heappush(self._silences, (due_ns, token, connection))
             return
@@ -503,7 +504,7 @@ class Gateway:
         self.uplink.put(session, command, _NO_EXTENSIONS)
 
     def _resend_slice(self, connection: Connection) -> bool:
-        """Old reports to a connection that resumes or fell behind. Returns whether there are more."""
+        """Old reports to a connection that resumes or fell behind. Returns whether there are more for it."""
         if (waiting := connection.waiting) is not None:
             connection.waiting = None
             connection.next_report += waiting.reports
@@ -513,8 +514,19 @@ class Gateway:
         ends = np.flatnonzero(np.diff(seqs) > NEAR) + 1  # of places in the log
         most = FIRST_PLACES if connection.next_report == connection.resume_from else PLACES
         seqs = seqs[: ends[most - 1]] if ends.size >= most else seqs
-        connection.next_report += self._resend(connection, seqs, numbered=True)
+        count = self._resend(connection, seqs, numbered=True)
+        connection.next_report += count
+        if not count:
+            self._give_up(connection, int(seqs[0]))
+            return False
         return connection.next_report <= self.index.last_report(connection.session)
+
+    def _give_up(self, connection: Connection, seq: int) -> None:
+        """The log does not give an event that was reported: nothing that follows it can be reported to this broker."""
+        self.not_kept += 1
+        self.not_kept_seq = seq
+        self._drop(connection)
+        self.refuse(connection.identity, Reason.REPORTS_NOT_KEPT, connection.session)
 
     def _heartbeat(self, connection: Connection) -> None:
         if connection.identity not in self._behind:
@@ -523,10 +535,10 @@ class Gateway:
     # ------------------------------------------------------------------------------------------------ out
 
     def _resend(self, connection: Connection, seqs: np.ndarray, numbered: bool = False) -> int:
-        """Events with these numbers, from the log. Returns how many there were."""
-        if not seqs.size:
+        """Events with these numbers, from the log, as far as it gives them. Returns how many there were."""
+        events = self._read_events(seqs) if seqs.size else _NO_EVENTS
+        if not events.size:
             return 0
-        events = self._read_events(seqs)
         next_report = self.index.last_report(connection.session) + 1
         self._send(connection.identity, events, connection.session, next_report, RESENT, numbered)
         return events.size

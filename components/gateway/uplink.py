@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wire.constants import FENCED, HEARTBEAT, MAX_BATCH, NOT_ACCEPTING
+from wire.constants import FENCED, HEARTBEAT, MAX_BATCH, NO_ORDERS, NOT_ACCEPTING
 from wire.dtypes import COMMAND, EXTENSION
 from wire.frames import GATEWAY_FRAME, Batch
 
@@ -71,7 +71,7 @@ class Uplink:
         self._progress_ns = now_ns  # last time that frames were sent again or acknowledged
         self._sent_ns = now_ns - limits.resend_ns  # so that a heartbeat says at once that this incarnation is there
         self._beat = False
-        self._not_accepting = False
+        self._refusing = 0  # flags of the last acknowledgement
         self.fenced = 0  # how often an incarnation was, for the status line
         self.unacked = 0  # commands
         self.resent = 0  # frames, for the status line
@@ -80,9 +80,14 @@ class Uplink:
     # ------------------------------------------------------------------------------------------------ room
 
     @property
-    def accepting(self) -> bool:
-        """Whether the sequencer takes commands, as far as is known."""
-        return not self._not_accepting and not self._silent
+    def takes_orders(self) -> bool:
+        """Whether the sequencer takes any command, as far as is known."""
+        return not self._refusing and not self._silent
+
+    @property
+    def takes_cancels(self) -> bool:
+        """Whether it takes what ends orders, and log-ons: it does while the matcher is only behind."""
+        return not self._refusing & NOT_ACCEPTING and not self._silent
 
     @property
     def _silent(self) -> bool:
@@ -159,7 +164,7 @@ class Uplink:
         if gateway != self._gateway or epoch < self.epoch:
             return False
         self._heard_ns = now_ns
-        self._not_accepting = bool(flags & NOT_ACCEPTING)
+        self._refusing = flags & (NOT_ACCEPTING | NO_ORDERS)
         if epoch > self.epoch:
             if self.epoch:
                 self._send_again()

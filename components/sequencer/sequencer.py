@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from components.sequencer import record
-from wire.constants import FENCED, HEARTBEAT, LOST, MAX_BATCH, MAX_GATEWAY, NOT_ACCEPTING
+from wire.constants import FENCED, HEARTBEAT, LOST, MAX_BATCH, MAX_GATEWAY, NO_ORDERS, NOT_ACCEPTING
 from wire.dtypes import COMMAND, EXTENSION, ORIGIN
 from wire.enums import CommandKind
 from wire.frames import ACK, GROUP, Batch
@@ -251,9 +251,20 @@ class Sequencer:
 
     @property
     def accepting(self) -> bool:
-        """Whether gateways may send on. False: journal or event log full, clock leapt, the matcher too far behind."""
+        """Whether gateways may send on whatever they have."""
+        return not self.refusing
+
+    @property
+    def refusing(self) -> int:
+        """What gateways must refuse, as a flag of Acks; 0 for nothing.
+
+        While journal or event log are full, or the clock leapt, all commands. While the matcher is too far behind,
+        orders: cancels have as much lag again.
+        """
         behind = self.next_seq - 1 - self.matched_seq
-        return not self.journal_full and not self.log_full and self.steady and behind <= self._max_lag
+        if self.journal_full or self.log_full or not self.steady or behind > 2 * self._max_lag:
+            return NOT_ACCEPTING
+        return NO_ORDERS if behind > self._max_lag else 0
 
     def mark(self, now_ns: int, synced_seq: int) -> bytes:
         """A record without commands. The first of an epoch: it brings the epoch to disk before it is used.
@@ -313,14 +324,13 @@ class Sequencer:
 
     def acks(self, *, everyone: bool) -> list[tuple[bytes, bytes]]:
         """(topic, Ack) for gateways that have not been told yet how far they are; as a heartbeat for everyone."""
-        accepting = 0 if self.accepting else NOT_ACCEPTING
         found: list[tuple[bytes, bytes]] = []
         for number, gateway in self._gateways.items():
             if not everyone and gateway.acked == gateway.committed:
                 continue
             gateway.acked = gateway.committed
             head = {
-                "flags": accepting | (FENCED if gateway.committed == LOST else 0),
+                "flags": self.refusing | (FENCED if gateway.committed == LOST else 0),
                 "gateway": number,
                 "incarnation": gateway.incarnation,
                 "frame": max(gateway.committed, 0),

@@ -20,6 +20,7 @@ EXPECTED: dict[str, int] = {
     "run.config.ConfigError": CANNOT,
     "run.eventlog.EventLogDiffers": CANNOT,
     "run.eventlog.EventLogError": FAILED,
+    "run.eventlog.EventLogHole": FAILED,
     "run.flow.actions.FlowError": CANNOT,
     "run.journal.JournalCorrupt": CANNOT,
     "run.journal.JournalFailed": FAILED,

@@ -22,7 +22,7 @@ from components.follower.replay import Request, read_request, refused, served
 from components.sequencer import Position
 from run import snapshots, topology
 from run.config import Config
-from run.eventlog import EventLogError, EventLogReader, sync_events
+from run.eventlog import EventLogError, EventLogHole, EventLogReader, sync_events
 from run.host import Host, Lock
 from run.journal import (
     JournalCorrupt,
@@ -355,6 +355,9 @@ class FollowerAgent:
         except LookupError:
             oldest, newest = self._log.first_seq, self._log.last_seq
             return [refused(request, ReplayRefusal.NO_LONGER_KEPT, self._epoch, oldest, newest)]
+        if not events.size and request.first <= self._engine.event_seq:
+            self._host.notify(STATUS=f"asked for events: {EventLogHole(str(self._config.events_dir), request.first)}")
+            return [refused(request, ReplayRefusal.DAMAGED, self._epoch)]
         if not events.size:
             return [refused(request, ReplayRefusal.NOT_YET_THERE, self._epoch, last=self._log.last_seq)]
         first, last = int(events["seq"][0]), int(events["seq"][-1])

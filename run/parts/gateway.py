@@ -23,7 +23,7 @@ import zmq
 from components.gateway import Gateway, Limits, SessionIndex
 from components.gateway.gateway import MAX_FRAME_BYTES, NEAR
 from run.config import Config
-from run.eventlog import MAX_READ, EventLogReader
+from run.eventlog import MAX_READ, EventLogHole, EventLogReader
 from run.host import Host
 from run.reportindex import Indexes
 from run.sockets import bind, connect, see_all_peers, try_receive, try_send, why_not_sent
@@ -38,6 +38,7 @@ _ACKS: Final = 256  # messages taken per cycle
 _FRAMES: Final = 64
 _EVENTS: Final = 8_192
 _LOOK_NS: Final = 1_000_000_000  # between two looks for an index that was built
+_NO_EVENTS: Final = np.empty(0, EVENT)
 
 
 class HistoryChanged(RuntimeError):
@@ -62,6 +63,7 @@ class GatewayAgent:
         self._from_log = 0  # events that the stream lost
         self._no_room = 0  # how often a broker's queue was full: it reads slowly
         self._told = (0, 0, 0)  # what was counted, as it was told last
+        self._told_not_kept = 0
         self._closing = ExitStack()
 
     def on_start(self) -> None:
@@ -112,6 +114,10 @@ class GatewayAgent:
         if (counts := (self.gateway.uplink.resent, self._from_log, self._no_room)) != self._told:
             self._told = counts
             self._host.notify(X_RESENT=counts[0], X_FROM_LOG=counts[1], X_NO_ROOM=counts[2])
+        if self.gateway.not_kept != self._told_not_kept:
+            self._told_not_kept = self.gateway.not_kept
+            hole = EventLogHole(str(self._config.events_dir), self.gateway.not_kept_seq)
+            self._host.notify(STATUS=f"{self._told_not_kept} brokers could not be told what they had missed. {hole}")
         return work
 
     def inputs(self) -> Sequence[zmq.Socket[bytes]]:
@@ -158,6 +164,8 @@ class GatewayAgent:
         self._on_events(taken)
         if self._next_seq <= self._heard:
             missing = self._log.read(self._next_seq, min(self._heard, self._next_seq + _EVENTS))
+            if not missing.size:
+                raise EventLogHole(str(self._config.events_dir), self._next_seq)
             self._on_events([missing])
             self._from_log += missing.size
             work += missing.size
@@ -202,13 +210,19 @@ class GatewayAgent:
     # ------------------------------------------------------------------------------------------------ events
 
     def read_events(self, seqs: np.ndarray) -> np.ndarray:
-        """The EVENT rows with these numbers, which rise, from the log: one read per run of near ones."""
+        """The EVENT rows with these numbers, which rise, from the log, up to the first that it does not give.
+
+        One read per run of near ones.
+        """
         rows: list[bytes] = []
         runs = np.split(seqs, np.flatnonzero(np.diff(seqs) > NEAR) + 1)
         for run in runs:
             while run.size:
                 first = int(run[0])
-                events = self._log.read(first, min(int(run[-1]), first + MAX_READ - 1))
+                try:
+                    events = self._log.read(first, min(int(run[-1]), first + MAX_READ - 1))
+                except LookupError:  # archived
+                    events = _NO_EVENTS
                 if not events.size:
                     return np.frombuffer(b"".join(rows), EVENT)
                 inside = int(np.searchsorted(run, first + events.size))

@@ -16,7 +16,7 @@ import zmq
 
 from components.publisher import Publisher
 from run.config import Config
-from run.eventlog import EventLogReader
+from run.eventlog import EventLogHole, EventLogReader
 from run.host import Host
 from run.sockets import bind, connect, try_receive, try_send
 from run.topology import EVENTS, EVENTS_TOPIC, MARKET, PULSE_TOPIC, SNAPSHOTS
@@ -122,6 +122,8 @@ class PublisherAgent:
     def _repair(self) -> int:
         """Read the next events from the log instead of from the stream. What came meanwhile is in the log as well."""
         events = self._log.read(self.publisher.event_seq + 1, min(self._heard, self.publisher.event_seq + _EVENTS))
+        if not events.size:
+            raise EventLogHole(str(self._config.events_dir), self.publisher.event_seq + 1)
         self._publish_events([events])
         self._from_log += len(events)
         self._host.notify(X_FROM_LOG=self._from_log)

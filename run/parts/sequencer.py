@@ -53,7 +53,7 @@ class SequencerAgent:
         self._under_way: bytes | None = None  # a record that the journal had no room for
         self._retry_ns = 0  # when it is tried again
         self._heartbeat_ns = 0  # when the next one is due
-        self._accepting = True  # as the gateways were told
+        self._refusing = 0  # as the gateways were told
         self._heard_all = False  # every gateway that had something to say, in this cycle
         self.malformed = 0  # messages that were no frames
         self._told_malformed = 0  # of them in the status
@@ -71,7 +71,7 @@ class SequencerAgent:
             for loss in self._sequencer.take_losses():
                 self._host.notify(STATUS=loss)
         written = self._write_group(now_ns) if self._under_way is None or monotonic_ns >= self._retry_ns else 0
-        if monotonic_ns >= self._heartbeat_ns or self._accepting != self._sequencer.accepting:
+        if monotonic_ns >= self._heartbeat_ns or self._refusing != self._sequencer.refusing:
             self._heartbeat_ns = monotonic_ns + self._settings.heartbeat_ms * 1_000_000
             self._heartbeat()
         return taken + written
@@ -132,9 +132,9 @@ class SequencerAgent:
         self._sequencer.committed()
 
     def _heartbeat(self) -> None:
-        if self._accepting != self._sequencer.accepting:
-            self._accepting = self._sequencer.accepting
-            self._host.notify(STATUS="serving" if self._accepting else self._why_not())
+        if self._refusing != self._sequencer.refusing:
+            self._refusing = self._sequencer.refusing
+            self._host.notify(STATUS=self._why_not() if self._refusing else "serving")
         if self._told_malformed != self.malformed:
             self._told_malformed = self.malformed
             self._host.notify(STATUS=f"messages that are no frames: {self.malformed} so far, of a part that is broken")

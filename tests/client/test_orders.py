@@ -385,6 +385,22 @@ def test_who_does_not_want_it_sent_again_is_told_that_it_never_was(x: Exchange) 
     assert trader.session.in_flight == 0
 
 
+def test_a_session_whose_missed_reports_are_not_kept_is_lost_and_may_resume_behind_them(x: Exchange) -> None:
+    trader = Trader(x, session=1)
+    trader.run()
+    for _ in range(4):
+        trader.session.new_order(SYMBOL, Side.BUY, 10, price=100)
+    trader.run()
+    whole, x.read_events = x.read_events, lambda seqs: whole(seqs)[:0]  # type: ignore[method-assign]
+    x.start_gateway()
+    late = Trader(x, session=1, resume_from=2)
+    late.run()
+    assert (late.session.link, late.session.lost) == (Link.LOST, Reason.REPORTS_NOT_KEPT)
+    late = Trader(x, session=1)
+    late.run()
+    assert late.session.link is Link.OPEN
+
+
 def test_a_session_that_was_taken_over_is_lost(x: Exchange, trader: Trader) -> None:
     x.say(b"\0thief", log_on(1))
     trader.run()

@@ -130,6 +130,37 @@ def test_an_index_that_somebody_builds_takes_over_while_the_gateway_runs(
     stage.close()
 
 
+@pytest.mark.parametrize("how", ["zeros", "archived"])
+def test_what_the_log_does_not_hold_any_more_is_refused_to_who_wants_it_and_disturbs_nobody(
+    tmp_path: Path, how: str
+) -> None:
+    stage = Stage(tmp_path, segment_bytes=128 * 100)
+    broker = stage.dealer()
+    broker.ask(log_on(1))
+    for first in range(1, 301, 50):
+        broker.ask(frame(1, *(limit(ref, price=5 * ref) for ref in range(first, first + 50))))
+    stage.kill()
+    stage.clock.now_ns += 1
+    stage.start()
+    first_segment = min(stage.config.events_dir.iterdir())
+    if how == "archived":
+        first_segment.unlink()
+    else:
+        with first_segment.open("r+b") as file:
+            file.seek(50 * 128)
+            file.write(bytes(128))
+    other = stage.dealer()
+    opened = other.ask(log_on(1, 1))
+    assert opened["kind"].tolist() == [EventKind.SESSION_OPENED]
+    told = other.receive()["events"]
+    if how == "zeros":  # what stands before it is given
+        assert told["report_seq"].tolist() == list(range(1, int(told["report_seq"][-1]) + 1))
+        told = other.receive()["events"]
+    assert (told["reason"].tolist(), told["report_seq"].tolist()) == ([Reason.REPORTS_NOT_KEPT], [0])
+    assert resumed(stage, 1, 200) == list(range(200, 301))
+    stage.close()
+
+
 def test_scattered_reports_are_found_in_the_log(stage: Stage) -> None:
     a, b = stage.dealer(), stage.dealer()
     a.ask(log_on(1))

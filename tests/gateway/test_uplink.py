@@ -165,6 +165,26 @@ def test_busy_beyond_the_room_and_cancels_have_some_of_their_own() -> None:
     assert joined(x.say(A, frame(1, limit(11))))["kind"].tolist()[-1] == EventKind.ACCEPTED
 
 
+def test_while_the_matcher_is_far_behind_orders_are_refused_and_cancels_and_log_ons_are_not() -> None:
+    x = Exchange()
+    x.say(A, log_on(1))
+    x.matching = False
+    x.sequencer._max_lag = 5
+    x.say(A, frame(1, *(limit(ref) for ref in range(1, 7))))
+    events = joined(x.say(A, frame(1, limit(7), cancel(8, 1), limit(9), cancel(10, 2))))
+    answered = list(zip(events["request_ref"], events["reason"], strict=True))
+    assert answered == [(7, Reason.UNAVAILABLE), (9, Reason.UNAVAILABLE)]
+    assert x.say(B, log_on(2)) == []
+    assert [ref for _, ref in x.sequenced] == [1, 2, 3, 4, 5, 6, 8, 10]
+    x.say(A, frame(1, cancel(11, 3), cancel(12, 4), cancel(13, 5)))  # twice as far behind as orders may be
+    assert joined(x.say(A, frame(1, cancel(14, 6))))["reason"].tolist() == [Reason.UNAVAILABLE]
+    assert joined(x.say(C, log_on(3)))["reason"].tolist() == [Reason.UNAVAILABLE]
+    x.matching = True
+    x.run()
+    assert x.events(B)["kind"].tolist() == [EventKind.SESSION_OPENED]
+    assert joined(x.say(A, frame(1, limit(14))))["kind"].tolist()[-1] == EventKind.ACCEPTED
+
+
 def test_one_that_floods_leaves_room_for_the_others() -> None:
     x = Exchange(Limits(max_unacked=100))
     for identity, session in ((A, 1), (B, 2), (C, 3)):
@@ -256,7 +276,7 @@ def test_unavailable_when_acknowledgements_stop() -> None:
 def test_not_accepting_is_the_flag_of_any_acknowledgement() -> None:
     uplink = Uplink(1, 5, Limits(), START_NS)
     uplink.on_ack(ACK.decode(ACK.encode({"gateway": 1, "flags": NOT_ACCEPTING, "epoch": 1})), START_NS)
-    assert not uplink.accepting
+    assert not uplink.takes_cancels
 
 
 def test_a_fenced_incarnation_drops_everything_and_begins_anew() -> None:

@@ -13,10 +13,12 @@ import zmq
 from components.client.feed import Need
 from components.client.market import instruments_request, request
 from components.publisher import BrokenInvariant
+from run.eventlog import EventLogHole
 from run.host import Host
 from run.sockets import RuntimeDirInUse
 from tests.publisher.flow import Entries, Market, collect, publish, published_levels
 from tests.publisher.stage import Stage, stage
+from wire.dtypes import EVENT
 from wire.enums import MarketKind
 from wire.frames import MARKET_FRAME
 from wire.schema import schema
@@ -78,6 +80,22 @@ def test_events_become_entries_whatever_way_they_come(set_up: Stage) -> None:
     assert entries == {number: expected[b"l2.AAPL"][number] for number in range(start + 1, last + 1)}
     assert set_up.agent.dropped
     subscriber.close()
+
+
+def test_events_that_were_published_and_are_not_in_the_log_stop_it_by_name(set_up: Stage) -> None:
+    batches = list(Market(2).events(30))
+    set_up.start()
+    set_up.said(np.concatenate(batches[:10]))
+    set_up.caught_up()
+    lost = int(batches[10]["seq"][0])
+    set_up.kept(np.concatenate(batches[10:]))
+    set_up.pulse()
+    segment = min(set_up.config.events_dir.iterdir())
+    with segment.open("r+b") as file:
+        file.seek((lost - 1) * EVENT.itemsize)
+        file.write(bytes(EVENT.itemsize))
+    with pytest.raises(EventLogHole, match=f"event {lost} was published and is not there"):
+        set_up.caught_up()
 
 
 def test_a_lost_tail_is_found_by_the_streams_heartbeat(set_up: Stage) -> None:

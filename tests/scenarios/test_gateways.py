@@ -45,8 +45,9 @@ def test_brokers_go_on_at_the_other_gateway_and_nothing_acts_twice(config: Confi
             await load.more(AFTER)
             assert resumed(load) == [1, 0, 1, 0], "those of gateway 1, and no other"
             await load.under_way()
+            struck_ns = load.strike()
             exchange.kill("gateway-2", signal.SIGSTOP)
-            await load.more(AFTER)  # all of them are at gateway 2 now; they find gateway 1
+            await load.accepted_again(struck_ns)  # all of them are at gateway 2 now; they find gateway 1
             assert all(resumed(load))
             exchange.kill("gateway-2", signal.SIGCONT)
             await load.more(AFTER)

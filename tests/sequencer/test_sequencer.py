@@ -10,7 +10,7 @@ import pytest
 from components.sequencer import Position, Sequencer, Verdict, record
 from components.sequencer.sequencer import ack_topic
 from tests.run.journals import NOW, decoded, frame, rows
-from wire.constants import FENCED, HEARTBEAT, LOST, MAX_BATCH, NOT_ACCEPTING
+from wire.constants import FENCED, HEARTBEAT, LOST, MAX_BATCH, NO_ORDERS, NOT_ACCEPTING
 from wire.dtypes import COMMAND, EXTENSION
 from wire.enums import CommandKind
 from wire.frames import ACK, GATEWAY_FRAME, GROUP, Batch
@@ -65,6 +65,11 @@ def said(group: Batch, *names: str) -> list[int]:
 
 def accepts(sequencer: Sequencer) -> bool:
     return sequencer.accepting
+
+
+def flags(sequencer: Sequencer) -> int:
+    """What the next acknowledgement tells every gateway."""
+    return int(ACK.decode(sequencer.acks(everyone=True)[0][1]).head["flags"][0])
 
 
 def refs(group: Batch) -> list[int]:
@@ -449,11 +454,16 @@ def test_gateways_are_told_to_refuse_and_to_go_on() -> None:
     sequencer.offer(decoded(2, rows(1, 1)[0]))
     take(sequencer)
     assert not accepts(sequencer)
-    assert ACK.decode(sequencer.acks(everyone=True)[0][1]).head["flags"] == NOT_ACCEPTING
-    sequencer.matcher_at(1, 0)
+    assert flags(sequencer) == NO_ORDERS
+    sequencer.offer(decoded(3, rows(1, 10)[0]))
+    take(sequencer)
+    assert flags(sequencer) == NOT_ACCEPTING, "twice as far behind: nothing at all"
+    sequencer.matcher_at(11, 0)
+    assert flags(sequencer) == 0
     assert accepts(sequencer)
     sequencer.journal_full = True
     assert not accepts(sequencer)
+    assert flags(sequencer) == NOT_ACCEPTING
 
 
 # ---------------------------------------------------------------------------------------------- time
