@@ -124,6 +124,7 @@ class Reason(IntEnum):
     TIMED_OUT = 54
     PARTY_MISSING = 55
     DISCONNECTED = 56
+    REPORTS_NOT_KEPT = 57
 
 class ReplayKind(IntEnum):
     NONE = 0
