@@ -119,7 +119,7 @@ def test_the_ladder_has_the_floor_dashed_and_void_runs_hollow() -> None:
 
 
 @pytest.mark.usefixtures("drawn")
-@pytest.mark.parametrize("measured", [latency(), ladder()], ids=["latency", "ladder"])
+@pytest.mark.parametrize("measured", [latency(), ladder(), ladder(30_500)], ids=["latency", "ladder", "close rates"])
 def test_every_text_of_a_picture_lies_within_it_and_on_no_other(measured: Measured) -> None:
     for draw in plot.kinds(measured).values():
         figure = draw("a machine of ours, a date, a commit")

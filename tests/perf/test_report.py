@@ -42,6 +42,7 @@ def test_a_published_run_is_read_as_it_was_written(tmp_path: Path) -> None:
         (each.who, each.what, each.rate_per_s) for each in written.curves
     ]
     assert read.configuration["sequencer.policy"] == "fsync"
+    assert not [name for name in read.configuration if name.endswith(("_dir", "tcp"))], "places are no settings"
 
 
 def test_a_published_run_names_no_place_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
