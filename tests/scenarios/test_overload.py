@@ -287,6 +287,29 @@ def test_the_follower_stands_still(venue: Venue) -> None:
 # ------------------------------------------------------------------------------------------------ who does not read
 
 
+def test_a_broker_that_never_reads(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its queue fills and nobody else notices; when it reads it hears everything, from the log, at its own pace."""
+    with contextlib.ExitStack() as closing:
+        with monkeypatch.context() as small:
+            small.setattr("run.client.broker._QUEUE", 1)
+            deaf = closing.enter_context(Party(venue, 8))
+        neighbour = closing.enter_context(Party(venue, 7))
+        before, sent = venue.count("gateway-1", "X_NO_ROOM"), 0
+        deadline = time.monotonic() + 2 * PATIENCE_S
+        while venue.count("gateway-1", "X_NO_ROOM") == before:
+            assert time.monotonic() < deadline, f"there is still room after {sent} orders"
+            for _ in range(20):
+                sent += deaf.send(resting(50)).size
+                neighbour.trade()  # so that what the other one is told next is a message of its own
+        sent += deaf.send(resting(MAX_BATCH)).size
+        neighbour.trade()
+        assert not neighbour.reasons, "somebody else was refused something"
+        deaf.settle()
+        assert not deaf.reasons
+        assert deaf.broker.core.resumed == 0, "it had to log on again"
+        assert deaf.kinds[EventKind.ACCEPTED] == sent
+
+
 def test_a_subscriber_that_never_reads(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
     """Most of what is published is lost to it, the end as well; when it reads on it has everything in moments."""
     config, asked = venue.config, list[bytes]()
