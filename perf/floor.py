@@ -193,16 +193,15 @@ def _result(floor: Exchange, process: Apart[R]) -> R:
     return process.result()
 
 
-def _loaded(config: Config, orders: int, load: Callable[..., R], *args: Any) -> tuple[R, np.ndarray, str]:
+def loaded(floor: Exchange, orders: int, load: Callable[..., R], *args: Any) -> tuple[R, np.ndarray, str]:
     """What `load` returns, run beside the floor; when market data showed each order; and what was lost of that."""
-    with running(config) as floor:
-        where = floor.config.runtime_dir
-        with Apart(watch, MARKET.endpoint(where), orders) as watcher:
-            _result(floor, watcher)  # it is greeted
-            with Apart(load, ORDERS.at(config.gateway_of().id).endpoint(where), *args) as generator:
-                found = _result(floor, generator)
-            watcher.tell("end")
-            shown_ns = _result(floor, watcher)
+    where = floor.config.runtime_dir
+    with Apart(watch, MARKET.endpoint(where), orders) as watcher:
+        _result(floor, watcher)  # it is greeted
+        with Apart(load, ORDERS.at(floor.config.gateway_of().id).endpoint(where), *args) as generator:
+            found = _result(floor, generator)
+        watcher.tell("end")
+        shown_ns = _result(floor, watcher)
     missing = np.count_nonzero(shown_ns == 0)
     return found, shown_ns, f"market data of {missing:,} orders was lost" if missing else ""
 
@@ -212,7 +211,8 @@ def run_floor(plan: Plan, config: Config) -> Result:
 
     Raises ExchangeFailed when a relay dies; what is lost on the way makes the result void.
     """
-    trace, shown_ns, void = _loaded(config, plan.orders, send_plan, plan)
+    with running(config) as floor:
+        trace, shown_ns, void = loaded(floor, plan.orders, send_plan, plan)
     return result_of(plan, trace, shown_ns, void)
 
 
@@ -221,7 +221,8 @@ def floor_throughput(orders: int, config: Config, window: int = WINDOW, frame: i
 
     Raises Void where market data was lost, Failed where a report was, ExchangeFailed when a relay dies.
     """
-    took_ns, _, void = _loaded(config, orders, send_all, orders, window, frame)
+    with running(config) as floor:
+        took_ns, _, void = loaded(floor, orders, send_all, orders, window, frame)
     if void:
         raise Void(void)
     return orders / (took_ns / 1e9)
