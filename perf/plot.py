@@ -154,11 +154,14 @@ def stages(measured: Measured, rate_per_s: int, source: str = "") -> Any:
         at_us += p50_us if stage else 0.0
     left.set_yticks(range(len(rows)), [names[curve.what] for curve in rows])
     left.invert_yaxis()
-    for axes, title, room in ((left, f"Median, {_rate(rate_per_s)}", 1.15), (right, "p99, each by itself", 1.4)):
-        axes.set_xlim(0, axes.dataLim.x1 * room)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda us, _: f"{us:,.0f}"))
-        axes.set_xlabel("latency, us")
+    titles = (f"Median, {_rate(rate_per_s)}", "p99, each by itself")
+    for axes, title, room, ticks in zip((left, right), titles, (1.15, 1.4), (5, 3), strict=True):
+        most_us = axes.dataLim.x1 * room
+        unit, size = ("ms", 1_000) if most_us > 10_000 else ("us", 1)
+        axes.set_xlim(0, most_us)
+        axes.xaxis.set_major_locator(MaxNLocator(ticks))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda us, _, size=size: f"{us / size:,.10g}"))
+        axes.set_xlabel(f"latency, {unit}")
         axes.set_title(title)
         axes.grid(visible=True, axis="x")
         axes.tick_params(axis="y", length=0)

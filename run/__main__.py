@@ -29,7 +29,7 @@ BENCHES = {
     "plot": "Draw the pictures of published runs again.",
     "show": "Published runs as a table, against the run before of the same kind and machine.",
 }
-bench = typer.Typer(no_args_is_help=True, help="Measure the wire, the kernels, the chain from gateway frame to events.")
+bench = typer.Typer(no_args_is_help=True, help="Measure the exchange and its parts, and show what was measured.")
 
 
 def _bench(name: str) -> Callable[[list[str] | None], None]:

@@ -62,6 +62,10 @@ def drawn() -> Iterator[None]:
         yield
 
 
+SLOW = Measured("latency", {}, [Curve(EXCHANGE, what, 10_000, spread(120_000)) for what in (REPORT, *report.WAY)])
+SAMPLES = [latency(), ladder(), ladder(30_500), SLOW]
+
+
 def labels(axes: Any) -> tuple[str, str, str]:
     return axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()
 
@@ -100,6 +104,7 @@ def test_medians_of_stages_stand_one_behind_the_other() -> None:
     for bar, following in itertools.pairwise(way):
         assert following.get_x() == pytest.approx(bar.get_x() + bar.get_width())
     assert {bar.get_x() for bar in [*left.patches[len(report.WAY) :], *right.patches]} == {0}
+    assert plot.stages(SLOW, 10_000).axes[1].get_xlabel() == "latency, ms"
     for axes in (left, right):
         assert axes.get_xlim()[1] > max(bar.get_x() + bar.get_width() for bar in axes.patches)
 
@@ -119,7 +124,7 @@ def test_the_ladder_has_the_floor_dashed_and_void_runs_hollow() -> None:
 
 
 @pytest.mark.usefixtures("drawn")
-@pytest.mark.parametrize("measured", [latency(), ladder(), ladder(30_500)], ids=["latency", "ladder", "close rates"])
+@pytest.mark.parametrize("measured", SAMPLES, ids=["latency", "ladder", "close rates", "slow"])
 def test_every_text_of_a_picture_lies_within_it_and_on_no_other(measured: Measured) -> None:
     for draw in plot.kinds(measured).values():
         figure = draw("a machine of ours, a date, a commit")
