@@ -153,7 +153,7 @@ class Terms:
 def _rows(words: list[int], dtype: np.dtype[np.void]) -> np.ndarray:
     """Flat words as rows. Three orders of the largest quantity do not fit a word together: such a sum is cut to it."""
     try:
-        return np.array(words, np.int64).view(dtype)
+        return np.fromiter(words, np.int64, len(words)).view(dtype)
     except OverflowError:
         return np.array([min(word, _MOST) for word in words], np.int64).view(dtype)
 
@@ -174,7 +174,7 @@ class Books:
         kinds, flags = events["kind"], events["flags"]
         matters = (kinds == ACCEPTED) | (kinds == REPLACED) | (kinds == INSTRUMENT_ADDED) | (kinds == BAND_ADDED)
         matters |= ((kinds == EXECUTED) | (kinds == CANCELLED)) & ((flags & (FROM_BOOK | RESTS)) != 0)
-        events = events[matters]
+        events = events.take(np.flatnonzero(matters))  # a mask copies structured rows field by field
         touched: set[int] = set()
         seq = 0
         try:

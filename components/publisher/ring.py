@@ -33,8 +33,8 @@ class Ring:
             end = len(kept) + len(rows)
             room = max(min(2 * end, 2 * self._capacity), end, _FIRST_ROWS)
             self._rows, old = np.empty(room, self._rows.dtype), kept
-            self._rows[: len(old)] = old
-        self._rows[end - len(rows) : end] = rows
+            _copy(old, self._rows[: len(old)])
+        _copy(rows, self._rows[end - len(rows) : end])
         self._end = end
         self.last += len(rows)
 
@@ -42,3 +42,8 @@ class Ring:
         """The entries `first` to `last`, which must be there; valid until the next append."""
         start = self._end - (self.last - first + 1)
         return self._rows[start : start + last - first + 1]
+
+
+def _copy(rows: np.ndarray, to: np.ndarray) -> None:
+    """As bytes: NumPy copies structured rows field by field, which takes 16 times as long."""
+    to.view(np.uint8)[:] = rows.view(np.uint8)

@@ -21,6 +21,7 @@ from run.host import Host
 from run.sockets import bind, connect, try_receive, try_send
 from run.topology import EVENTS, EVENTS_TOPIC, MARKET, PULSE_TOPIC, SNAPSHOTS
 from wire.constants import HEARTBEAT
+from wire.dtypes import EVENT
 from wire.frames import EVENT_FRAME, Batch
 from wire.reasons import WireError
 
@@ -130,7 +131,8 @@ class PublisherAgent:
         return len(events)
 
     def _publish_events(self, taken: list[np.ndarray]) -> None:
-        if taken and len(events := taken[0] if len(taken) == 1 else np.concatenate(taken)):
+        events = taken[0] if len(taken) == 1 else np.frombuffer(b"".join(part.data for part in taken), EVENT)
+        if events.size:
             self._said.append(events[-_REMEMBERED:].copy())
             self._publish(self.publisher.on_events(events, self.publisher.epoch))
 
