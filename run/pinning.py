@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
-
-import psutil
 
 from run.config import Config, ConfigError
 
@@ -14,27 +13,30 @@ def pin(role: str, config: Config) -> int | None:
 
     Raises ConfigError for a processor that this process may not use.
     """
-    wanted = chosen(role, config, psutil.Process().cpu_affinity() or [])
+    allowed = os.sched_getaffinity(0)
+    wanted = chosen(role, config, allowed)
     if wanted is not None:
-        psutil.Process().cpu_affinity([wanted])
+        try:
+            os.sched_setaffinity(0, {wanted})
+        except (OSError, OverflowError) as error:
+            raise ConfigError(
+                f"[{role}] cpu: this process may use processors {listed(allowed)}, not {wanted}"
+            ) from error
     return wanted
 
 
 def chosen(role: str, config: Config, allowed: Collection[int]) -> int | None:
-    """The processor, of those that a process may use, to which a part is pinned; None where it is not.
+    """The processor to which a part is pinned, of a process that was started on those `allowed`; None where it is not.
 
     The matcher goes to the last of them (the first one serves most interrupts), unless there is only one: then pinning
-    would gain nothing. Raises ConfigError for a processor that is not among them.
+    would gain nothing. One that the settings name may be another: nothing is started on an isolated one.
     """
     wanted = {"sequencer": config.sequencer.cpu, "matcher": config.matcher.cpu}.get(role)
     if wanted == -1 and role == "matcher" and len(allowed) > 1:
         wanted = max(allowed)
-    if wanted is None or wanted == -1:
-        return None
-    if wanted not in allowed:
-        raise ConfigError(f"[{role}] cpu: this process may use processors {_listed(sorted(allowed))}, not {wanted}")
-    return wanted
+    return None if wanted == -1 else wanted
 
 
-def _listed(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers))
+def listed(numbers: Collection[int]) -> str:
+    """Processors, for a message."""
+    return ", ".join(map(str, sorted(numbers)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from run import pinning
-from run.config import Config, ConfigError
+from run.config import Config
 from run.doctor.machine import Machine, Unseen, asked, number
 from run.doctor.measure import Measured
 
@@ -109,10 +109,7 @@ def look(config: Config, machine: Machine, quick: bool) -> Look:
         cores = tuple(sorted(asked(machine.cores)))
     except Unseen:
         cores = ()
-    try:
-        core = pinning.chosen("matcher", config, cores)
-    except ConfigError:  # the check of pinning says so
-        core = None
+    core = pinning.chosen("matcher", config, cores)
     measured, before = None, None
     if not quick:
         before = _window(machine)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -101,8 +101,13 @@ def _build() -> Build:
     )
 
 
-def _pin(cores: set[int]) -> None:
-    os.sched_setaffinity(0, cores)
+def _pin(there: Collection[int], back: Collection[int]) -> None:
+    """Move to some processors, and back; raises OSError where the system refuses."""
+    try:
+        os.sched_setaffinity(0, there)
+    except OverflowError as error:
+        raise OSError(22, "there is no such processor") from error
+    os.sched_setaffinity(0, back)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ class Machine:
 
     root: Path = Path("/")
     cores: Callable[[], set[int]] = lambda: os.sched_getaffinity(0)
-    pin: Callable[[set[int]], None] = _pin
+    pin: Callable[[Collection[int], Collection[int]], None] = _pin
     limit: Callable[[int], tuple[int, int]] = resource.getrlimit
     space: Callable[[Path], Space] = _space
     kept_clock: Callable[[], Kept] = _kept_clock
@@ -119,6 +124,7 @@ class Machine:
     build: Callable[[], Build] = _build
     kernels_are_warm: Callable[[], bool] = kernels.are_warm
     pid: Callable[[], int] = os.getpid
+    uid: Callable[[], int] = os.getuid
     now_ns: Callable[[], int] = time.monotonic_ns
     measure: Callable[[Path | None, int | None], Measured] = measure
     is_dir: Callable[[Path], bool] = Path.is_dir

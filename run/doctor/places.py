@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from shlex import quote
 from typing import Final, NamedTuple
 
 from run.doctor.finding import Answer, broken, costly, well
@@ -54,7 +55,7 @@ def journal(look: Look) -> Answer:
     if kind in _MEMORY:
         return broken(f"{kind} at {place}", "nothing survives a restart of the machine", elsewhere)
     if not space.writable:
-        mend = f"install -d -o $USER -m 700 {look.config.data_dir.absolute()}"
+        mend = _made(look, look.config.data_dir)
         return broken(f"{kind} at {place}, not writable", "the exchange cannot start", mend)
     sync = look.measured.sync_us if look.measured is not None else None
     found = kind if sync is None else f"{kind}, sync p50 {sync.p50:,.0f} us, p99 {sync.p99:,.0f} us"
@@ -76,7 +77,7 @@ def room(look: Look) -> Answer:
     orders = space.free_bytes // (COMMAND.itemsize + _EVENTS_PER_ORDER * EVENT.itemsize)
     found = f"{space.free_bytes / _GIB:,.1f} GiB of {space.total_bytes / _GIB:,.1f}: {orders / 1e6:,.0f} million orders"
     least = 2 * (look.config.sequencer.segment_mib + look.config.matcher.segment_mib) * _MIB
-    mend = f"du -xh {place} | sort -h | tail   shows what takes it"
+    mend = f"du -xh {quote(str(place))} | sort -h | tail   shows what takes it"
     if space.free_bytes < least:
         return broken(
             found, f"two segments of journal and event log take {least // _MIB:,} MiB: orders are refused", mend
@@ -92,12 +93,13 @@ def sockets(look: Look) -> Answer:
     kind = mount(look, place).kind
     space = asked(lambda: look.machine.space(place))
     if not space.writable:
-        mend = f"install -d -o $USER -m 700 {look.config.runtime_dir.absolute()}"
+        mend = _made(look, look.config.runtime_dir)
         return broken(f"{kind} at {place}, not writable", "the exchange cannot start", mend)
     if kind in _MEMORY:
         return well(f"{kind} at {place}")
-    mend = 'install -d -o $USER -m 700 /run/zmx   and runtime_dir = "/run/zmx" in [place]'
-    lasting = 'echo "d /run/zmx 0700 $USER - -" > /etc/tmpfiles.d/zmx.conf   (in the unit: RuntimeDirectory=zmx)'
+    mend = f'{_made(look, Path("/run/zmx"))}   and runtime_dir = "/run/zmx" in [place]'
+    line = f"d /run/zmx 0700 {look.machine.uid()} - -"
+    lasting = f"echo '{line}' > /etc/tmpfiles.d/zmx.conf   (in the unit: RuntimeDirectory=zmx)"
     if kind in _REMOTE:
         return broken(f"{kind} at {place}", "sockets may not work there", mend, lasting)
     what = "live histograms there are mapped pages: each is a fault again whenever the disk has written it back"
@@ -131,3 +133,8 @@ def network(look: Look) -> Answer:
     mend = f"sysctl -w {words}"
     lines = r"\n".join(f"{name} = {value}" for name, value in small.items())
     return costly(found, 200, what, mend, rf"printf '{lines}\n' > /etc/sysctl.d/90-zmx.conf")
+
+
+def _made(look: Look, place: Path) -> str:
+    """The command that makes a directory of this user's."""
+    return f"install -d -m 700 -o {look.machine.uid()} {quote(str(place.absolute()))}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Final
 
 from run import pinning
-from run.config import ConfigError
 from run.doctor.finding import Answer, broken, costly, well
 from run.doctor.look import CPU, SLICE_US, Look
 from run.doctor.machine import Unseen, asked, number, shown
@@ -32,8 +32,9 @@ def at_start(name: str, path: str, value: object) -> str:
 
 def cores(look: Look) -> Answer:
     """One for each part, and one for everything else."""
-    count, parts = len(look.cores), len(parts_of(look.config))
-    if not count:
+    parts = len(parts_of(look.config))
+    count = len({*look.cores, *(() if look.core is None else (look.core,))})  # an isolated one is not among the others
+    if not look.cores:
         raise Unseen("the system does not say which this process may use")
     found = f"{count} for {parts} parts"
     if look.config.matcher.spin and count <= 2:
@@ -87,22 +88,18 @@ def _maybe(look: Look, path: str) -> str:
 
 
 def pinned(look: Look) -> Answer:
-    """Whether the matcher can have a processor of its own choosing."""
-    config, machine = look.config, look.machine
-    for role in ("sequencer", "matcher"):
-        try:
-            pinning.chosen(role, config, look.cores)
-        except ConfigError as error:
-            return broken(str(error), "the part does not start", f"set cpu = -1 in [{role}], or one of these")
+    """Whether parts can have the processors that the settings give them."""
     if not look.cores:
         raise Unseen("the system does not say which processors this process may use")
-    try:
-        asked(lambda: machine.pin(set(look.cores)))
-    except Unseen as error:
-        mend = (
-            "start the exchange where sched_setaffinity(2) is allowed, or set cpu in neither [matcher] nor [sequencer]"
-        )
-        return broken(f"refused: {error}", "the matcher does not start", mend)
+    for role in ("sequencer", "matcher"):
+        core = pinning.chosen(role, look.config, look.cores)
+        try:
+            asked(partial(look.machine.pin, look.cores if core is None else {core}, look.cores))
+        except Unseen as refusal:
+            found = f"the {role} to processor {core}: {refusal}"
+            return broken(
+                found, "the part does not start", f"set cpu in [{role}] to one of {pinning.listed(look.cores)}"
+            )
     if look.core is None:
         return well("not done: there is one processor")
     return well(f"possible; the matcher goes to processor {look.core}")
@@ -110,19 +107,20 @@ def pinned(look: Look) -> Answer:
 
 def isolated(look: Look) -> Answer:
     """Whether the scheduler and the timer tick keep away from the matcher's processor."""
-    found = look.machine.cpus(f"{CPU}/isolated")
+    alone = look.machine.cpus(f"{CPU}/isolated")
+    found = _listed(alone)
     if look.core is None:
         return well("none is needed: the matcher is not pinned")
-    if look.core in found:
-        return well(f"{', '.join(map(str, found))}: the matcher's is among them")
-    last = look.core
-    what = f"other programs and the timer land on the matcher's processor {last}{_gaps(look)}"
-    options = f"isolcpus=managed_irq,domain,{last} nohz_full={last} rcu_nocbs={last}"
+    if look.core in alone:
+        return well(f"{found}: the matcher's is among them")
+    what = f"other programs and the timer land on the matcher's processor {look.core}{_gaps(look)}"
+    if alone:
+        return costly(found, 50, what, f"set cpu = {alone[-1]} in [matcher]")
     if len(look.cores) <= 2:
         mend = "no command: with two processors the other parts need both; on more, isolcpus for the matcher's"
-        return costly(_listed(found), 50, what, mend)
-    mend = f"set cpu = {last} in [matcher], and " + on_boot(options)
-    return costly(_listed(found), 50, what, mend)
+        return costly(found, 50, what, mend)
+    options = f"isolcpus=managed_irq,domain,{look.core} nohz_full={look.core} rcu_nocbs={look.core}"
+    return costly(found, 50, what, f"set cpu = {look.core} in [matcher], and {on_boot(options)}")
 
 
 def _gaps(look: Look) -> str:
