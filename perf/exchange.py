@@ -13,6 +13,7 @@ give the events that the matcher gave.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -73,8 +74,9 @@ def configured(folder: Path) -> Config:
     )
 
 
+@functools.lru_cache(maxsize=1)
 def flow(plan: Plan) -> np.ndarray:
-    """COMMAND[standing + orders]: the standing book, then the plan's orders; refs from 1."""
+    """COMMAND[standing + orders]: the standing book, then the plan's orders; refs from 1. Kept for the next run."""
     return mixed(plan.orders, standing=plan.standing, seed=plan.seed, replaces=REPLACES)
 
 

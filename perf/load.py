@@ -27,6 +27,7 @@ import numpy as np
 from hdrh.histogram import HdrHistogram
 
 from run.clock import Clock
+from run.latency import Recorder
 from wire.constants import MAX_BATCH
 
 MAX_LATENESS_NS: Final = 1_000_000  # of the 99th percentile: see above
@@ -35,8 +36,7 @@ _LEAD_NS: Final = 10_000_000  # from the loop's start until the first order is d
 _DRAIN_NS: Final = 10_000_000_000  # behind the last order: what is not answered then counts as lost
 _LONGEST_NS: Final = 10_000_000  # the loop sleeps no longer, so that a transport can say that it is here
 
-LARGEST_NS: Final = 60_000_000_000  # what a histogram holds; larger values count as this
-_DIGITS: Final = 3
+_PR_SET_TIMERSLACK: Final = 29  # prctl(2)
 
 
 class Void(RuntimeError):
@@ -127,13 +127,15 @@ class Result:
 
     `histograms` has "report" (planned until the answer was here), "lateness" (planned until left) and, where somebody
     watched, "market" (planned until the first market data that shows it); `stages` has one for each hop. All in
-    nanoseconds, an order counting once, warm-up left out.
+    nanoseconds, an order counting once, warm-up left out. `answered_per_s` is how many orders a second were answered,
+    from when the first measured one was due until the last one was answered.
     """
 
     plan: Plan
     histograms: dict[str, HdrHistogram]
     stages: dict[str, HdrHistogram]
     counts: dict[str, int]
+    answered_per_s: float
     void: str = ""
 
     def percentile_us(self, name: str, percentile: float) -> float:
@@ -194,8 +196,6 @@ def exact_timers() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_TIMERSLACK)")
 
 
-_PR_SET_TIMERSLACK: Final = 29  # prctl(2)
-
 # ------------------------------------------------------------------------------------------------ what came of it
 
 
@@ -224,11 +224,13 @@ def result_of(plan: Plan, trace: Trace, market_ns: np.ndarray | None = None, voi
             f"the generator was late by {lateness_ns / 1_000:,.0f} us at its p99; at most"
             f" {MAX_LATENESS_NS // 1_000:,} us are allowed"
         )
+    took_ns = max(int(trace.received_ns.max()) - int(planned_ns[plan.warm]), 1)
     return Result(
         plan,
         histograms,
         {name: histogram(*each) for name, each in trace.stages.items()},
         counts | trace.counts,
+        counts["answered"] * 1e9 / took_ns,
         "; ".join(filter(None, reasons)),
     )
 
@@ -250,19 +252,7 @@ def first_shown(trace: Trace, market: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def histogram(values_ns: np.ndarray, weights: np.ndarray | int = 1) -> HdrHistogram:
-    """An HDR histogram of nanoseconds, 3 digits up to LARGEST_NS; values outside count as the nearest one inside."""
-    made = HdrHistogram(1, LARGEST_NS, _DIGITS)
-    weights = np.broadcast_to(np.asarray(weights, np.int64), values_ns.shape)
-    counted = weights > 0
-    values = np.clip(values_ns[counted], 0, LARGEST_NS)
-    if not values.size:
-        return made
-    # Where HdrHistogram itself would count each: the power of two by the float's exponent, exact below 2^53.
-    bits = np.frexp((values | made.sub_bucket_mask).astype(np.float64))[1].astype(np.int64)
-    bucket = bits - (made.sub_bucket_half_count_magnitude + 1)
-    places = ((bucket + 1) << made.sub_bucket_half_count_magnitude) + (values >> bucket) - made.sub_bucket_half_count
-    counts = np.ctypeslib.as_array(made.counts)
-    np.add.at(counts, places, weights[counted])
-    made.total_count = int(weights[counted].sum())
-    made.min_value, made.max_value = int(values[values > 0].min(initial=LARGEST_NS)), int(values.max())
-    return made
+    """An HDR histogram of nanoseconds, as run/latency.py counts them."""
+    recorder = Recorder(("values",))
+    recorder.record(0, values_ns, weights)
+    return recorder.histograms()["values"]

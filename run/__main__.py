@@ -19,6 +19,8 @@ from run.cli.app import PROVE, app  # noqa: E402
 # What perf measures: each is a module of that name with `main()`. The one place where the
 # command line knows perf, and nothing of it is loaded before it is asked for.
 BENCHES = {
+    "latency": "Orders at a steady rate, from when they should have left: to report, to market data, stage by stage.",
+    "ladder": "Raise the rate until the latency bends.",
     "wire": "Encode and decode batches, beside pycapnp.",
     "kernel": "Match in one process, without sockets or disk.",
     "chain": "Gateway frames through sequencer, journal and matcher, synced to disk.",
