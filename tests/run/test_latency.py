@@ -116,6 +116,15 @@ def test_percentiles_are_those_of_hdrhistogram(seed: int) -> None:
     assert Stage(np.zeros_like(stage.counts), 0).percentiles_ns() == (0,) * len(PERCENTILES)
 
 
+def test_percentiles_of_few_values_are_those_of_hdrhistogram_too() -> None:
+    for count in range(1, 40):
+        recorder = Recorder(["one"])
+        recorder.record(0, np.arange(count))
+        made = recorder.histograms()["one"]
+        judge = tuple(made.get_value_at_percentile(each) for each in PERCENTILES)
+        assert Stage(recorder.rows[0, :-2], 0).percentiles_ns() == judge
+
+
 def test_a_watch_sees_every_count_once_through_a_restart(tmp_path: Path) -> None:
     watch = Watch(tmp_path, ["matcher", "publisher"])
     assert [(look.part, look.pid, look.counted) for look in watch.look()] == [("matcher", 0, {}), ("publisher", 0, {})]
