@@ -43,6 +43,7 @@ def config() -> Iterator[Config]:
             ready,
             place=Place(f"{folder}/run", f"{folder}/data"),
             sequencer=dataclasses.replace(ready.sequencer, segment_mib=1),
+            matcher=dataclasses.replace(ready.matcher, event_buffer=64),  # events leave in messages of 128
         )
 
 
