@@ -28,6 +28,7 @@ BENCHES = {
     "resume": "Resume a session at a gateway over an event log of any length, with its indexes on disk.",
     "recover": "kill -9 of each part under load: until orders are accepted again, and that nothing is lost or doubled.",
     "floor": "The same processes as bare ZeroMQ relays: what every figure is compared with.",
+    "brokers": "The same orders with a broker in the middle: Redis streams, NATS JetStream.",
     "plot": "Draw the pictures of published runs again.",
     "show": "Published runs as a table, against the run before of the same kind and machine.",
 }

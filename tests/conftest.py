@@ -26,7 +26,25 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("long" if config.getoption("--long") else "short")
 
 
+# Each starts a whole exchange. With two processes of pytest (`-n 2 --dist loadgroup`) one of them runs these, first and
+# one after the other, so that no exchange waits for another one's processor; the rest goes file by file to the other.
+EXCHANGES = (
+    "tests/scenarios/",
+    "tests/perf/",
+    "tests/run/test_exchange.py",
+    "tests/run/test_cli.py",
+    "tests/run/test_supervisor.py",
+    "tests/test_readme.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("dist", "no") == "loadgroup":
+        items.sort(key=lambda item: not item.nodeid.startswith(EXCHANGES))
+        for item in items:
+            group = "exchange" if item.nodeid.startswith(EXCHANGES) else item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.xdist_group(group))
     if config.getoption("--long") or config.getoption("-m"):
         return
     long = [item for item in items if item.get_closest_marker("long")]

@@ -74,8 +74,26 @@ def test_scripts_can_be_run(checkout: Path, script: str) -> None:
 # The set-up scripts, in a checkout of their own: the real ones, a lock without packages, a `run` that echoes.
 
 
+@pytest.fixture(scope="module")
+def quick_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real Python, but that its `-m venv --clear` copies an environment that was made once: it takes seconds."""
+    folder = tmp_path_factory.mktemp("python")
+    subprocess.run([sys.executable, "-m", "venv", folder / "made"], check=True)
+    python = folder / "python"
+    python.write_text(f"""#!/bin/bash
+if [[ "$1 $2 $3" == "-m venv --clear" ]]; then
+  rm -rf "$4" && cp -a '{folder}/made' "$4"
+else
+  exec '{sys.executable}' "$@"
+fi
+""")
+    python.chmod(0o755)
+    return python
+
+
 @pytest.fixture
-def small_checkout(checkout: Path, tmp_path: Path) -> Path:
+def small_checkout(checkout: Path, quick_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PYTHON", str(quick_python))
     top = tmp_path / "a checkout"
     (top / "run").mkdir(parents=True)
     for script in ("setup.sh", "zmx"):
@@ -89,8 +107,9 @@ def small_checkout(checkout: Path, tmp_path: Path) -> Path:
 
 def zmx(top: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [str(top / "run" / "zmx"), *arguments]
-    environment = {**os.environ, "PYTHON": sys.executable, **environment}
-    return subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd="/", env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
 
 
 def test_two_first_uses_at_once_make_one_environment_and_later_ones_are_quiet(

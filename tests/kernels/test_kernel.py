@@ -51,9 +51,10 @@ def played(checkout: Path, commands: int, **environment: str) -> list[Any]:
     return end
 
 
-def test_the_same_without_numba(checkout: Path) -> None:
+def test_the_same_without_numba(checkout: Path, long: bool) -> None:
     """NUMBA_DISABLE_JIT=1, as for a debugger or coverage: plain Python over the same memory."""
-    assert played(checkout, 1_500, NUMBA_DISABLE_JIT="1") == played(checkout, 1_500)
+    commands = 1_500 if long else 300
+    assert played(checkout, commands, NUMBA_DISABLE_JIT="1") == played(checkout, commands)
 
 
 @pytest.mark.long

@@ -192,25 +192,26 @@ def resting(count: int) -> np.ndarray:
     return commands
 
 
-@pytest.mark.parametrize("part", ["matcher", "sequencer", "gateway-1"])
-def test_a_part_killed_under_load_comes_back_and_nothing_is_lost(tmp_path: Path, part: str) -> None:
+def test_parts_killed_under_load_come_back_and_nothing_is_lost(tmp_path: Path) -> None:
     reports = list[np.ndarray]()
-    running = exchange(tmp_path)
+    running, parts = exchange(tmp_path), ("matcher", "sequencer", "gateway-1")
     door = ORDERS.at(1).endpoint(running.config.runtime_dir)
     with running, Broker(door, session=1, account=1, window=1_000) as broker:
-        for number in range(BATCHES):
-            broker.send(resting(BATCH))
-            if number == BATCHES // 2:
-                assert broker.in_flight, "no load, no test"
-                running.kill(part)
+        for part in parts:
+            for number in range(BATCHES):
+                broker.send(resting(BATCH))
+                if number == BATCHES // 2:
+                    assert broker.in_flight, "no load, no test"
+                    running.kill(part)
+                reports.append(broker.core.take_reports())
+            running.wait_ready(part, DEADLINE_S)
+            assert broker.drained(DEADLINE_S), f"without {part}: {broker.in_flight} commands have no answer"
             reports.append(broker.core.take_reports())
-        running.wait_ready(part, DEADLINE_S)
-        assert broker.drained(DEADLINE_S), f"{broker.in_flight} commands have no answer"
-        reports.append(broker.core.take_reports())
     events = np.concatenate(reports)
     assert (events["kind"] == EventKind.ACCEPTED).all()
     assert (np.diff(events["report_seq"]) == 1).all()
-    assert (events["client_ref"] == np.arange(1, BATCH * BATCHES + 1)).all(), "each order once, in its order"
+    refs = np.arange(1, len(parts) * BATCH * BATCHES + 1)
+    assert (events["client_ref"] == refs).all(), "each order once, in its order"
 
     journalled = {each.seq: each.client_ref for each in journal.show(running.config.journal_dir) if each.session == 1}
     accepted = dict(zip(events["order_id"].tolist(), events["client_ref"].tolist(), strict=True))
@@ -223,9 +224,10 @@ def test_a_part_killed_under_load_comes_back_and_nothing_is_lost(tmp_path: Path,
 # ------------------------------------------------------------------------------------------------ the demo
 
 
-def test_the_demo_trades_and_its_journal_gives_the_same_again(tmp_path: Path) -> None:
+def test_the_demo_trades_its_journal_gives_the_same_again_and_is_kept_when_asked(tmp_path: Path) -> None:
     result = tmp_path / "demo.json"
-    told = zmx("demo", "--seconds", "2", "--rate", "300", "--json", result, XDG_STATE_HOME=str(tmp_path / "state"))
+    command = ("demo", "--seconds", "2", "--rate", "300", "--keep", "--json", result)
+    told = zmx(*command, XDG_STATE_HOME=str(tmp_path / "state"))
     assert told.returncode == 0, told.stderr
     figures = json.loads(result.read_text())
     assert {"orders", "trades", "p50_us", "p99_us", "p999_us", "event_hash", "state_hash", "journal_verified"} <= {
@@ -237,7 +239,11 @@ def test_the_demo_trades_and_its_journal_gives_the_same_again(tmp_path: Path) ->
     assert figures["rejected"] == 0
     assert 0 < figures["p50_us"] <= figures["p99_us"] <= figures["p999_us"]
     assert figures["state_hash"] in told.stdout
-    assert not list((tmp_path / "state" / "zmx").iterdir()), "nothing is left behind"
+    (kept,) = (tmp_path / "state" / "zmx").iterdir()
+    assert str(kept) in told.stdout
+    file = tmp_path / "kept.toml"
+    file.write_text(f'[place]\ndata_dir = "{kept}"\n')
+    assert zmx("journal", "verify", "--config", file).returncode == 0
 
 
 def test_the_demo_ends_cleanly_when_it_is_asked_to(tmp_path: Path) -> None:
@@ -254,17 +260,7 @@ def test_the_demo_ends_cleanly_when_it_is_asked_to(tmp_path: Path) -> None:
         result, _ = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0
     assert "commands verified and run again" in result
-    assert not list((tmp_path / "zmx").iterdir())
-
-
-def test_the_demo_keeps_its_journal_when_asked(tmp_path: Path) -> None:
-    told = zmx("demo", "--seconds", "0.5", "--rate", "100", "--keep", XDG_STATE_HOME=str(tmp_path))
-    assert told.returncode == 0, told.stderr
-    (kept,) = (tmp_path / "zmx").iterdir()
-    assert str(kept) in told.stdout
-    file = tmp_path / "kept.toml"
-    file.write_text(f'[place]\ndata_dir = "{kept}"\n')
-    assert zmx("journal", "verify", "--config", file).returncode == 0
+    assert not list((tmp_path / "zmx").iterdir()), "nothing is left behind"
 
 
 def test_the_demo_names_the_instruments_that_it_has() -> None:
