@@ -77,6 +77,7 @@ GROUPS_TAKEN: Final = 64
 EVENTS_JOINED: Final = 2_048
 MARKS_DUE: Final = 512  # groups between two pulses, at most
 COMMANDS_QUEUE: Final = 256
+EVENTS_QUEUE: Final = 256  # the publisher's
 PULSE_QUEUE: Final = 1_000
 
 _MIB: Final = 1 << 20
@@ -469,7 +470,7 @@ class PublisherRelay(_Relay):
         rows = EVENTS_TAKEN + 2 * config.matcher.event_buffer
         self._coming = Joined(_EVENTS_HEAD, EVENT.itemsize, rows)
         self._going = Joined(MARKET_HEAD, MARKET_ROW, rows)
-        self._events = self._subscribe(config.publisher.queue, EVENTS_TOPIC, PULSE_TOPIC)
+        self._events = self._subscribe(EVENTS_QUEUE, EVENTS_TOPIC, PULSE_TOPIC)
         self._market = self._keep(bind(context, MARKET, config.runtime_dir, config.publisher.queue))
         self._hears_matcher = self._to_greet = False
 

@@ -25,6 +25,7 @@ from wire.dtypes import EVENT
 from wire.frames import EVENT_FRAME, Batch
 from wire.reasons import WireError
 
+EVENTS_QUEUE: Final = 256  # messages of up to 1 MiB; beyond it the event log is read
 _EVENTS: Final = 8_192  # taken at once: bounds a cycle and the largest frame
 _FRAMES: Final = 64
 _SUBSCRIPTIONS: Final = 256
@@ -54,7 +55,7 @@ class PublisherAgent:
         opened = self._closing
         opened.callback(self._host.lock(runtime_dir, self.role_name).release)
         topics = (EVENTS_TOPIC, PULSE_TOPIC)
-        self._events = connect(self._host.context, EVENTS, EVENTS.endpoint(runtime_dir), settings.queue, topics)
+        self._events = connect(self._host.context, EVENTS, EVENTS.endpoint(runtime_dir), EVENTS_QUEUE, topics)
         opened.callback(self._events.close)
         self._log = EventLogReader(self._host.storage(self._config.events_dir))
         opened.callback(self._close_log)

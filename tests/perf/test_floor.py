@@ -185,7 +185,7 @@ def test_relays_join_no_more_and_no_less_than_the_parts() -> None:
     assert gateway._FRAMES == publisher._FRAMES == relays.EVENT_FRAMES
     assert gateway._EVENTS == publisher._EVENTS == relays.EVENTS_TAKEN
     assert (matcher._GROUPS, matcher._EVENTS) == (relays.GROUPS_TAKEN, relays.EVENTS_JOINED)
-    assert sequencer.COMMANDS_QUEUE == relays.COMMANDS_QUEUE
+    assert (sequencer.COMMANDS_QUEUE, publisher.EVENTS_QUEUE) == (relays.COMMANDS_QUEUE, relays.EVENTS_QUEUE)
     assert follower._PULSE_QUEUE == relays.PULSE_QUEUE
 
 

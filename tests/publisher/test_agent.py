@@ -15,6 +15,7 @@ from components.client.market import instruments_request, request
 from components.publisher import BrokenInvariant
 from run.eventlog import EventLogHole
 from run.host import Host
+from run.parts.publisher import EVENTS_QUEUE
 from run.sockets import RuntimeDirInUse
 from tests.publisher.flow import Entries, Market, collect, publish, published_levels
 from tests.publisher.stage import Stage, stage
@@ -336,3 +337,11 @@ def test_it_listens_on_tcp_too(tmp_path: Path) -> None:
         assert head(frame)["kind"] == MarketKind.SNAPSHOT
         subscriber.close()
         asker.close()
+
+
+def test_what_it_lets_wait_of_large_events_is_bounded_apart_from_small_market_data(set_up: Stage) -> None:
+    """A frame of events may have a megabyte: ten thousand of them, as of market data, would be ten gigabytes."""
+    set_up.start()
+    agent = set_up.agent
+    assert agent._events.rcvhwm == EVENTS_QUEUE == 256
+    assert (agent._market.sndhwm, agent._snapshots.sndhwm) == (set_up.config.publisher.queue,) * 2

@@ -100,7 +100,9 @@ def test_rubbish_from_a_program_is_not_believed(tmp_path: Path, what: str, said:
     assert finding.state is (State.COSTS if what == "timedatectl" and said != "yes" else State.UNSEEN)
 
 
-@pytest.mark.parametrize(("offset_us", "state"), [(999.0, State.WELL), (-999.0, State.WELL), (1_001.0, State.COSTS)])
+@pytest.mark.parametrize(
+    ("offset_us", "state"), [(999, State.WELL), (-999, State.WELL), (1_001, State.COSTS), (-1_001, State.COSTS)]
+)
 def test_a_clock_may_be_off_by_a_millisecond(tmp_path: Path, offset_us: float, state: State) -> None:
     machine = good(tmp_path, program=machines.answering({}), kept_clock=lambda: Kept(True, offset_us, 5_000))
     assert _of(examine(good_config(), machine, quick=True), "clock offset").state is state
