@@ -52,7 +52,7 @@ class Engine(Protocol):
         """What `snapshot` copies: the state itself where it is arrays. To be read only, until the next `apply`."""
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Become what the snapshot was taken of."""
+        """Become what the snapshot was taken of. The arrays are the engine's from then on, and not for anyone else."""
 
     def check(self) -> None:
         """Raise BrokenInvariant, naming it, unless every invariant in README.md holds. Slow."""

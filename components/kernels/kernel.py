@@ -164,6 +164,11 @@ def cache_aligned(length: int, dtype: np.dtype[Any]) -> np.ndarray:
     return memory[start : start + length * dtype.itemsize].view(dtype)
 
 
+def is_cache_aligned(array: np.ndarray) -> bool:
+    """Whether it lies as if `cache_aligned` had made it, to be written to."""
+    return array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % _CACHE_LINE == 0
+
+
 class StateTable:
     """Addresses and lengths of arrays, in the order of their columns; `address` is what kernels are handed.
 

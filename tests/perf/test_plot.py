@@ -1,6 +1,6 @@
 """Pictures: which are drawn, of what size, with which axes, lines and names; no pixel is compared.
 
-They need matplotlib, an extra: `./run/test --plots` installs it. What needs no picture is judged without it.
+They need matplotlib, an extra: `./run/test --install` installs it. What needs no picture is judged without it.
 """
 
 import itertools
@@ -57,7 +57,7 @@ def test_without_matplotlib_one_command_is_named(tmp_path: Path, monkeypatch: py
 
 @pytest.fixture
 def drawn() -> Iterator[None]:
-    pytest.importorskip("matplotlib", reason="pictures need the extra `plot`: ./run/test --plots installs it")
+    pytest.importorskip("matplotlib", reason="pictures need the extra `plot`: ./run/test --install installs it")
     with plot._style():
         yield
 

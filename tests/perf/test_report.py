@@ -183,7 +183,7 @@ def test_a_bench_leaves_what_was_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], with_pictures: bool
 ) -> None:
     if with_pictures:
-        pytest.importorskip("matplotlib", reason="pictures need the extra `plot`: ./run/test --plots installs it")
+        pytest.importorskip("matplotlib", reason="pictures need the extra `plot`: ./run/test --install installs it")
     else:
         monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr(report, "RESULTS", tmp_path / "results")

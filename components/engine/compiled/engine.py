@@ -27,7 +27,7 @@ from components.engine.compiled.state import (
     empty_state,
 )
 from components.engine.contract import MIN_EVENT_CAPACITY, BrokenInvariant
-from components.kernels.kernel import JIT, StateTable, cache_aligned
+from components.kernels.kernel import JIT, StateTable, cache_aligned, is_cache_aligned
 from wire.constants import MAX_BANDS, RULES_VERSION
 from wire.dtypes import COMMAND, EVENT, EXTENSION, STATE_ORDER
 from wire.state import CanonicalState, state_hash
@@ -163,8 +163,7 @@ class CompiledEngine:
                 raise BrokenInvariant(f"the snapshot's {name} are of another layout")
         if arrays["head"][0]["rules_version"] != RULES_VERSION:
             raise BrokenInvariant(f"rules version {arrays['head'][0]['rules_version']} is not implemented here")
-        # .view: an equal but different dtype object (np.load makes one) would cost every kernel call
-        self._adopt({name: _aligned_copy(arrays[name], dtype) for name, dtype in STATE_ARRAYS.items()})
+        self._adopt({name: _aligned(arrays[name], dtype) for name, dtype in STATE_ARRAYS.items()})
 
     # ------------------------------------------------------------------------------------------------ growing
 
@@ -226,7 +225,10 @@ class CompiledEngine:
         self._arrays[name] = larger
 
 
-def _aligned_copy(array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+def _aligned(array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """The array itself where it lies as kernels want it, else a copy that does."""
+    if is_cache_aligned(array):
+        return array.view(dtype)  # an equal but different dtype object (np.load makes one) would cost every kernel call
     copy = cache_aligned(len(array), dtype)
     copy.view("B")[:] = np.ascontiguousarray(array).view("B")
     return copy
