@@ -124,14 +124,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     load_options(parser, SECONDS, 1)
     options = parser.parse_args(arguments)
     try:
+        plans = [
+            Plan(rate, options.seconds, options.warmup, options.seed, options.standing)
+            for rate in rates(options.lowest, options.highest, options.steps)
+        ]
+    except ValueError as error:
+        parser.error(str(error))
+    try:
         describe_disk(options.dir)
     except Refused as refused:
         tell(str(refused))
         return 1
-    plans = [
-        Plan(rate, options.seconds, options.warmup, options.seed, options.standing)
-        for rate in rates(options.lowest, options.highest, options.steps)
-    ]
     start = report.begin("ladder", arguments)
     rungs, why = climb(plans, options.runs, options.dir, tell)
     report.deliver(

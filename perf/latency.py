@@ -170,10 +170,7 @@ def table(plan: Plan, found: Mapping[str, Sequence[Result]]) -> str:
 
 
 def way(result: Result) -> list[str]:
-    """Where each microsecond of an order goes: a line per stage, with its share of the mean of the whole way.
-
-    Shares add up to all of it, but for what the engine's answer and its report frame do not share; percentiles do not.
-    """
+    """Where each microsecond of an order goes: a line per stage. Shares of the mean add up, percentiles do not."""
     whole = result.histograms[REPORT].get_mean_value()
     lines = [f"{'where an order is':<34}{'p50':>12}{'p99':>12}{'p99.9':>12}{'of the mean':>14}"]
     for stage, label in WAY.items():
@@ -198,11 +195,17 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{number}: at least 1")
+    return number
+
+
 def load_options(parser: argparse.ArgumentParser, seconds: float, runs: int) -> None:
     """What every bench under open-loop load understands."""
     parser.add_argument("--seconds", type=float, default=seconds, help=f"measured in each run (default {seconds:g})")
     parser.add_argument("--warmup", type=float, default=WARMUP_S, help=f"seconds before (default {WARMUP_S:g})")
-    parser.add_argument("--runs", type=int, default=runs, help=f"of each side, in turns (default {runs})")
+    parser.add_argument("--runs", type=_positive, default=runs, help=f"of each side, in turns (default {runs})")
     parser.add_argument("--standing", type=int, default=10_000, help="orders in the book before (default 10,000)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
@@ -217,7 +220,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=int, default=RATE, help=f"orders a second (default {RATE:,})")
     load_options(parser, SECONDS, RUNS)
     options = parser.parse_args(arguments)
-    plan = Plan(options.rate, options.seconds, options.warmup, options.seed, options.standing)
+    try:
+        plan = Plan(options.rate, options.seconds, options.warmup, options.seed, options.standing)
+    except ValueError as error:
+        parser.error(str(error))
     try:
         describe_disk(options.dir)
     except Refused as refused:

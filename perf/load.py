@@ -55,7 +55,10 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.rate_per_s < 1 or self.seconds <= 0 or self.warmup_s < 0 or not 0 < self.orders <= MAX_ORDERS:
-            raise ValueError(f"{self}: a plan has from 1 to {MAX_ORDERS:,} orders; shorten it")
+            raise ValueError(
+                f"{self.rate_per_s:,} orders/s for {self.warmup_s:g} + {self.seconds:g} s: a plan has from 1 to"
+                f" {MAX_ORDERS:,} orders, and a time to measure"
+            )
 
     @property
     def warm(self) -> int:

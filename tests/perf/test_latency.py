@@ -95,6 +95,25 @@ def test_sides_take_turns_each_in_a_new_folder(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "nothing is left behind"
 
 
+@pytest.mark.parametrize(
+    ("main", "asked", "why"),
+    [
+        (latency.main, ["--rate", "0"], "a plan has from 1 to"),
+        (latency.main, ["--rate", "1000000", "--seconds", "1000"], "a plan has from 1 to"),
+        (latency.main, ["--runs", "0"], "at least 1"),
+        (ladder.main, ["--from", "2000", "--to", "1000"], "rates rise"),
+        (ladder.main, ["--seconds", "0"], "a plan has from 1 to"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_words(
+    main: Callable[[list[str]], int], asked: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(asked)
+    assert ended.value.code == 2
+    assert why in capsys.readouterr().err
+
+
 # ------------------------------------------------------------------------------------------------ the ladder
 
 
