@@ -10,7 +10,11 @@ from typing import Annotated
 
 from run import kernelcache
 
-kernelcache.activate()  # before anything imports Numba, which reads the name of its cache only then
+try:
+    kernelcache.activate()  # before anything imports Numba, which reads the name of its cache only then
+except OSError as error:
+    print(f"zmx: {error}", file=sys.stderr)
+    sys.exit(3)  # somebody has to mend it first (run/cli/failure.py)
 
 import typer  # noqa: E402
 

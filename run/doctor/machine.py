@@ -96,9 +96,14 @@ def _build() -> Build:
     return Build(
         sys.version.split()[0],
         bool(sysconfig.get_config_var("Py_DEBUG")),
-        "--enable-optimizations" in how or "--with-lto" in how,
+        "--enable-optimizations" in how or "--with-lto" in how or _distributed(),
         getattr(sys, "_is_gil_enabled", lambda: True)(),
     )
+
+
+def _distributed() -> bool:
+    """Whether it is the system's: distributions optimise theirs, and Debian's does not say so of itself."""
+    return os.path.realpath(sys.executable).startswith("/usr/bin/")
 
 
 def _pin(there: Collection[int], back: Collection[int]) -> None:

@@ -123,6 +123,12 @@ def test_doctor_refuses_a_journal_in_memory(tmp_path: Path) -> None:
     assert "set data_dir in [place]" in answer.stdout
 
 
+def test_no_place_for_kernels_is_one_line() -> None:
+    answer = zmx("doctor", ZMX_CACHE="/dev/null/none")
+    assert (answer.returncode, answer.stderr.count("\n")) == (3, 1), answer.stderr
+    assert "Set ZMX_CACHE" in answer.stderr
+
+
 def test_every_expected_failure_is_named_as_it_is_called() -> None:
     for name in EXPECTED:
         module, _, kind = name.rpartition(".")
