@@ -16,9 +16,9 @@ except OSError as error:
     print(f"zmx: {error}", file=sys.stderr)
     sys.exit(3)  # somebody has to mend it first (run/cli/failure.py)
 
-import typer  # noqa: E402
+import typer
 
-from run.cli.app import PROVE, app  # noqa: E402
+from run.cli.app import PROVE, app
 
 # What perf measures: each is a module of that name with `main()`. The one place where the
 # command line knows perf, and nothing of it is loaded before it is asked for.
