@@ -152,7 +152,7 @@ class Rush:
 def trade(told: Told, endpoint: str, session: int, flow: str, standing: int, window: int, frame: int) -> Heard:
     """A broker's process; `flow` is a file of COMMAND rows, refs from 1, of which `standing` rest before the start."""
     rows = np.fromfile(flow, COMMAND)
-    with Broker(endpoint, session=session, account=session, timeout_s=PATIENCE_S) as broker:
+    with Broker(endpoint, session=session, account=session, timeout_s=PATIENCE_S, window=window) as broker:
         rush = Rush(broker, window, frame)
         rush.send_all(rows[:standing])
         gc.collect()

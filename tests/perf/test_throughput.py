@@ -91,12 +91,13 @@ def test_flows_are_the_mix_and_share_it_out() -> None:
         assert takers == pytest.approx(0.05, abs=0.01)
 
 
+@pytest.mark.parametrize("room", [8_192, Gateway().max_unacked])
 @pytest.mark.parametrize("brokers", [1, 2, 3, 16])
-def test_a_window_is_never_refused(brokers: int, tmp_path: Path) -> None:
+def test_a_window_is_never_refused(brokers: int, room: int, tmp_path: Path) -> None:
     """Whatever is on its way of all brokers, each one's next frame finds room by the gateway's rule."""
     from components.gateway.uplink import Limits, Uplink
 
-    room, window = Gateway().max_unacked, widest_window(brokers, Gateway())
+    window = widest_window(brokers, Gateway(max_unacked=room))
     uplink = Uplink(1, 1, Limits(max_unacked=room), 0)
     nothing = np.zeros(0, EVENT)
     for session in range(1, brokers + 1):
