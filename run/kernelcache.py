@@ -51,10 +51,14 @@ def activate() -> Path:
 
 
 def fingerprint(checkout: Path) -> str:
-    """Hash of all that decides the machine code of the kernels in `checkout`: 16 hexadecimal digits."""
+    """Hash of all that decides the machine code of the kernels in `checkout`: 16 hexadecimal digits.
+
+    And of where the sources lie, since Numba's own cache goes by that: of two checkouts in one directory the second
+    would find it complete, and nothing in it.
+    """
     digest = hashlib.blake2b(digest_size=8)
     settings = sorted({name for name in os.environ if name.startswith("NUMBA_")} - _HARMLESS)
-    parts = [sys.version, _processor()]
+    parts = [sys.version, _processor(), str(checkout)]
     parts += [f"{package} {version(package)}" for package in PACKAGES]
     parts += [f"{setting} {os.environ[setting]}" for setting in settings]
     digest.update("\0".join(parts).encode())

@@ -194,6 +194,11 @@ def test_every_kernel_lies_where_the_fingerprint_looks(checkout: Path) -> None:
     assert set(kernels) <= covered
 
 
+def test_another_checkout_has_a_directory_of_its_own(sources: Path) -> None:
+    before = kernelcache.fingerprint(sources)
+    assert kernelcache.fingerprint(sources.rename(sources.with_name("moved"))) != before
+
+
 def test_an_edit_elsewhere_keeps_the_directory(sources: Path) -> None:
     before = kernelcache.fingerprint(sources)
     (sources / "run" / "clock.py").write_text("# 2\n")
