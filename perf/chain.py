@@ -42,6 +42,7 @@ from run import topology
 from run.config import Config, Place, default, to_toml
 from run.journal import JournalReader, replay
 from run.sockets import connect, try_receive
+from wire import stamps as envelope
 from wire.constants import HEARTBEAT
 from wire.dtypes import EXTENSION
 from wire.frames import ACK, EVENT_FRAME, GATEWAY_FRAME
@@ -60,6 +61,7 @@ class _Gateway:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], where: Path) -> None:
         self.sent = self.acked = 0  # frames
+        self._stamps: dict[int, bytes] = {}  # an entry without times for a frame of so many commands
         self.applied = 0  # the matcher's last command
         self.event_hash = 0
         self._counts: list[int] = [0]  # commands up to each frame
@@ -87,7 +89,9 @@ class _Gateway:
         for frame, size in zip(frames, sizes, strict=True):
             while self._counts[-1] + size - self._counts[self.acked] > WINDOW:
                 self._hear(wait=True)
-            self._out.send(frame)
+            if (stamps := self._stamps.get(size)) is None:
+                stamps = self._stamps[size] = envelope.encode(envelope.single(size))
+            self._out.send_multipart((frame, stamps))
             self.sent += 1
             self._counts.append(self._counts[-1] + size)
             if self.sent % 16 == 0:

@@ -439,23 +439,26 @@ struct ReplayAnswer {     # follower -> who asked
   last @7 :Int64;
 }
 
-struct StampFrame {       # beside a frame, never hashed or journalled: how its parts travelled
+# The last part of a message, behind the frame that it is about: how that frame's parts travelled. Behind BrokerFrames and
+# ReportFrames where the broker wants it; always behind GatewayFrames with commands, Groups and EventFrames, but for
+# heartbeats. Never hashed, journalled or logged. wire/stamps.py has its arithmetic.
+struct StampFrame {
   version @0 :Int16;
   flags @1 :Int16;
   reserved0 @2 :Int32;
   stamps @3 :List(Stamp);
 }
 
-struct Stamp {            # CLOCK_MONOTONIC, one per joined part
-  first @0 :Int32;        # index of the part's first message in the frame
+struct Stamp {            # one per joined part; CLOCK_MONOTONIC of one host; 0: not stamped
+  first @0 :Int32;        # the part's first command in the frame; of an EventFrame or ReportFrame, its first event
   count @1 :Int32;
   plannedNs @2 :Int64;    # should have left the client
-  sentNs @3 :Int64;
-  gatewayNs @4 :Int64;
-  sequencedNs @5 :Int64;
-  syncedNs @6 :Int64;
-  matchedNs @7 :Int64;
-  reportedNs @8 :Int64;
+  sentNs @3 :Int64;       # handed to the client's socket
+  gatewayNs @4 :Int64;    # read by the gateway
+  sequencedNs @5 :Int64;  # its record was made
+  syncedNs @6 :Int64;     # ... and is on disk
+  matchedNs @7 :Int64;    # its events are in the log, and are published next
+  reportedNs @8 :Int64;   # its report is handed to the gateway's socket
 }
 
 # ---------------------------------------------------------------------------------------------- market data

@@ -23,6 +23,7 @@ import numpy as np
 from components.gateway import checks
 from components.gateway.index import SessionIndex, report_rows, rows_where
 from components.gateway.uplink import Limits, Uplink
+from wire import stamps as envelope
 from wire.constants import HEARTBEAT, MAX_BATCH, RESENT
 from wire.dtypes import COMMAND, EVENT, EXTENSION
 from wire.enums import CommandKind, EventKind, Reason
@@ -44,13 +45,17 @@ _NO_EVENTS: Final = np.empty(0, EVENT)
 
 
 class Outgoing(NamedTuple):
-    """A ReportFrame for a connection. One that is `numbered` is in the session's order of reports, and is kept."""
+    """A ReportFrame for a connection. One that is `numbered` is in the session's order of reports, and is kept.
+
+    `stamps` are STAMP rows, in rows of the frame, for a broker that stamps; what is sent again has none.
+    """
 
     identity: bytes
     frame: bytes
     first_report: int = 0
     reports: int = 0
     numbered: bool = False
+    stamps: np.ndarray = envelope.NO_STAMPS
 
 
 class Connection:
@@ -58,7 +63,7 @@ class Connection:
 
     __slots__ = (
         "beating", "grace", "heard_ns", "heard_ref", "identity", "in_flight", "last_ref", "leaving", "next_report",
-        "resume_from", "session", "token", "waiting",
+        "resume_from", "session", "stamping", "token", "waiting",
     )  # fmt: skip
 
     def __init__(self, identity: bytes, session: int) -> None:
@@ -75,6 +80,7 @@ class Connection:
         self.leaving = False  # its closeSession is on its way: nothing is taken behind it
         self.grace = False  # its session's orders are to go when it is gone, so silence has a meaning
         self.heard_ns = 0  # when it last sent anything
+        self.stamping = False  # it sends stamps, so its reports have some
 
 
 class Gateway:
@@ -84,7 +90,7 @@ class Gateway:
     first that is not there (archived, or damaged).
 
     >>> gateway.on_broker(identity, frame, now_ns)
-    >>> while (frame := gateway.uplink.next_frame()) is not None and push(frame): gateway.uplink.sent()
+    >>> while (message := gateway.uplink.next_message()) is not None and push(message): gateway.uplink.sent()
     >>> for outgoing in gateway.take_reports(): ...  # and on_full, on_unreachable for those that cannot be sent
     """
 
@@ -101,6 +107,7 @@ class Gateway:
         self.uplink = Uplink(gateway, incarnation, limits, now_ns)
         self.refused: Counter[Reason] = Counter()  # for the status line
         self.not_kept = self.not_kept_seq = 0  # brokers who wanted reports that the log does not give; the last event
+        self.bad_stamps = 0  # StampFrames that were none, or did not fit their frame: let go
         self._gateway = gateway
         self._limits = limits
         self._read_events = read_events
@@ -115,6 +122,12 @@ class Gateway:
         self._watched: dict[int, Connection] = {}  # by session: with a grace and open here, connected still or not
         self._silences: list[tuple[int, int, Connection]] = []  # a heap: when to look, token of the log-on, whose
         self._reports: list[Outgoing] = []
+        self._stamps = envelope.NO_STAMPS  # of the events that are being routed ...
+        self._first_seq = 0  # ... and the number of the first of them
+        self._live: list[np.ndarray] = []  # reports that go out at once, of the same events
+        self._answered_seq = 0  # the last command that was counted in `take_answered`
+        self._arrived: list[np.ndarray] = []
+        self._answered: list[np.ndarray] = []
 
     @property
     def sessions(self) -> int:
@@ -126,10 +139,26 @@ class Gateway:
         reports, self._reports = self._reports, []
         return reports
 
+    def take_arrived(self) -> list[np.ndarray]:
+        """STAMP rows of what brokers stamped and was sent on since the last call; `count` is commands."""
+        arrived, self._arrived = self._arrived, []
+        return arrived
+
+    def take_answered(self) -> list[np.ndarray]:
+        """STAMP rows of what went out as live reports since the last call; `count` is commands that they answer first.
+
+        So each command counts once, however many reports it has, and one that is answered from the log does not.
+        """
+        answered, self._answered = self._answered, []
+        return answered
+
     # ------------------------------------------------------------------------------------------------ brokers
 
-    def on_broker(self, identity: bytes, frame: bytes, now_ns: int) -> None:
-        """A frame from a connection, whatever its bytes. 14 us for 64 plain commands, 8 us more per 1,000."""
+    def on_broker(self, identity: bytes, frame: bytes, now_ns: int, *stamps: bytes) -> None:
+        """A frame from a connection, whatever its bytes, and its StampFrame, if any, whatever that is.
+
+        14 us for 64 plain commands, 8 us more per 1,000.
+        """
         self._now_ns = now_ns
         connection = self._connections.get(identity)
         if connection is not None:
@@ -155,7 +184,7 @@ class Gateway:
         elif connection.leaving:
             self._refuse(identity, commands, Reason.NOT_LOGGED_ON)
         else:
-            self._on_commands(connection, commands, batch["extensions"])
+            self._on_commands(connection, commands, batch["extensions"], self._open_stamps(stamps, commands.size))
 
     def refuse(self, identity: bytes, reason: Reason, session: int = 0) -> None:
         """Answer a whole frame, or tell a connection that it lost its session: one rejected event."""
@@ -183,7 +212,30 @@ class Gateway:
         if connection is not None:
             self._drop(connection)
 
-    def _on_commands(self, connection: Connection, commands: np.ndarray, extensions: np.ndarray) -> None:
+    def _open_stamps(self, stamps: tuple[bytes, ...], rows: int) -> np.ndarray:
+        """What a broker says of when its commands left, as far as it can be: STAMP rows, none if it says nothing.
+
+        Bad stamps never cost an order: a StampFrame that is none, or does not fit, is let go and counted. Only planned
+        and sent times are taken, and none that is later than now, as those of another host's clock may be.
+        """
+        try:
+            said = envelope.read(stamps, 0, rows)
+        except WireError:
+            self.bad_stamps += 1
+            return envelope.NO_STAMPS
+        if not said.size:
+            return said
+        found = envelope.cover(said, rows)
+        for name in ("planned_ns", "sent_ns"):
+            times = found[name]
+            times[(times < 0) | (times > self._now_ns)] = 0
+        for name in ("sequenced_ns", "synced_ns", "matched_ns", "reported_ns"):
+            found[name] = 0
+        return found
+
+    def _on_commands(
+        self, connection: Connection, commands: np.ndarray, extensions: np.ndarray, stamps: np.ndarray
+    ) -> None:
         """Orders of a session that is logged on: send on what is good, answer the rest."""
         session = connection.session
         connection.heard_ref = max(connection.heard_ref, int(commands["client_ref"].max()))
@@ -192,7 +244,7 @@ class Gateway:
             and self.uplink.takes_orders
             and self.uplink.room_for_orders(session, commands.size)
         ):
-            self._forward(connection, commands, extensions)
+            self._forward(connection, commands, extensions, stamps)
             return
 
         reasons = checks.refusals(commands, extensions, session)
@@ -217,7 +269,9 @@ class Gateway:
         if fresh.any():
             counts = commands["extensions"]
             kept = np.flatnonzero(fresh[checks.owners(counts)]) if extensions.size else np.empty(0, np.intp)
-            self._forward(connection, commands.take(np.flatnonzero(fresh)), extensions.take(kept), reserved)
+            rows = np.flatnonzero(fresh)
+            some = envelope.select(stamps, rows)
+            self._forward(connection, commands.take(rows), extensions.take(kept), some, reserved)
         old = np.flatnonzero(good & ~fresh)
         if old.size:
             reasons[old] = self._answer_repeats(connection, refs[old])
@@ -229,15 +283,26 @@ class Gateway:
             self._refuse(connection.identity, commands, reasons)
 
     def _forward(
-        self, connection: Connection, commands: np.ndarray, extensions: np.ndarray, reserved: bool = False
+        self,
+        connection: Connection,
+        commands: np.ndarray,
+        extensions: np.ndarray,
+        stamps: np.ndarray,
+        reserved: bool = False,
     ) -> None:
-        """Stamp COMMAND rows, all good, and queue them for the sequencer."""
-        stamped = _copy(commands)
-        stamped["session"], stamped["gateway"] = connection.session, self._gateway
-        refs = stamped["client_ref"].copy()
+        """Mark COMMAND rows, all good, as this session's, and queue them for the sequencer."""
+        marked = _copy(commands)
+        marked["session"], marked["gateway"] = connection.session, self._gateway
+        refs = marked["client_ref"].copy()
         connection.in_flight.append(refs)
         connection.last_ref = int(refs[-1])
-        self.uplink.put(connection.session, stamped, extensions, reserved=reserved)
+        if stamps.size:
+            connection.stamping = True
+            stamps["gateway_ns"] = self._now_ns
+            self._arrived.append(stamps)
+        else:
+            stamps = envelope.single(refs.size, gateway_ns=self._now_ns)
+        self.uplink.put(connection.session, marked, extensions, stamps, reserved=reserved)
 
     def _answer_repeats(self, connection: Connection, refs: np.ndarray) -> np.ndarray:
         """Refs used before: resend what they were answered with. Returns the reasons of those without an answer."""
@@ -300,10 +365,11 @@ class Gateway:
                 self._begin(identity, session, int(commands["qty"][0]), grace=batch["extensions"].size > 0)
             elif connection is not None:
                 connection.leaving = True
-            stamped = _copy(commands)
-            stamped["session"], stamped["gateway"], stamped["client_ref"] = session, self._gateway, self._token
-            stamped["qty"] = 0
-            self.uplink.put(session, stamped, batch["extensions"])
+            marked = _copy(commands)
+            marked["session"], marked["gateway"], marked["client_ref"] = session, self._gateway, self._token
+            marked["qty"] = 0
+            stamps = envelope.single(1, gateway_ns=self._now_ns)
+            self.uplink.put(session, marked, batch["extensions"], stamps)
 
     def _begin(self, identity: bytes, session: int, resume_from: int, *, grace: bool) -> None:
         """A log-on is on its way: from here on nobody sends for this session, so that the fence stands behind all."""
@@ -366,9 +432,13 @@ class Gateway:
 
     # ------------------------------------------------------------------------------------------------ events
 
-    def on_events(self, events: np.ndarray, epoch: int) -> None:
-        """EVENT rows, each exactly once and in order: to each session its reports. 25 us, 4 us more a session."""
+    def on_events(self, events: np.ndarray, epoch: int, stamps: np.ndarray = envelope.NO_STAMPS) -> None:
+        """EVENT rows, each exactly once and in order: to each session its reports. 25 us, 4 us more a session.
+
+        `stamps` are their STAMP rows; what comes from the log has none.
+        """
         self._epoch = epoch
+        self._stamps, self._first_seq = stamps, int(events["seq"][0])
         kinds = events["kind"]
         turning = kinds > EventKind.MASS_CANCELLED
         if self._opening:
@@ -381,6 +451,23 @@ class Gateway:
             self._on_session_event(events[at : at + 1])
             start = at + 1
         self._route(events[start:])
+        if self._live:
+            self._count_answered()
+
+    def _count_answered(self) -> None:
+        """Note for which commands the first report of their own has just gone out, by their stamps."""
+        live, self._live = self._live, []
+        seqs, commands, refs = (
+            live[0][name] if len(live) == 1 else np.concatenate([reports[name] for reports in live])
+            for name in ("seq", "command_seq", "request_ref")
+        )
+        own = (refs > 0).nonzero()[0]
+        commands = commands[own]
+        first = commands > self._answered_seq
+        first[1:] &= commands[1:] != commands[:-1]
+        if first.any():
+            self._answered_seq = int(commands.max())
+            self._answered.append(envelope.select(self._stamps, seqs[own[first]] - self._first_seq))
 
     def _on_session_event(self, event: np.ndarray) -> None:
         session, kind = int(event["session"][0]), int(event["kind"][0])
@@ -441,7 +528,14 @@ class Gateway:
         if connection.next_report != next_report - reports.size:
             raise ValueError(f"session {session}: report {connection.next_report} was to come next")
         connection.next_report = next_report
-        self._send(connection.identity, reports, session, next_report, numbered=True)
+        stamps = envelope.NO_STAMPS
+        if self._stamps.size:
+            self._live.append(reports)
+            if connection.stamping:
+                # Only of what answers this session's own commands: when others sent theirs is not for it to know.
+                rows = np.where(reports["request_ref"] > 0, reports["seq"] - self._first_seq, -1)
+                stamps = envelope.select(self._stamps, rows)
+        self._send(connection.identity, reports, session, next_report, numbered=True, stamps=stamps)
 
     # ------------------------------------------------------------------------------------------------ time, acks
 
@@ -501,7 +595,7 @@ class Gateway:
         command = np.zeros(1, COMMAND)
         command["kind"], command["session"] = CommandKind.CLOSE_SESSION, session
         command["gateway"], command["client_ref"] = self._gateway, self._token
-        self.uplink.put(session, command, _NO_EXTENSIONS)
+        self.uplink.put(session, command, _NO_EXTENSIONS, envelope.single(1, gateway_ns=self._now_ns))
 
     def _resend_slice(self, connection: Connection) -> bool:
         """Old reports to a connection that resumes or fell behind. Returns whether there are more for it."""
@@ -580,13 +674,14 @@ class Gateway:
         next_report: int,
         flags: int = 0,
         numbered: bool = False,
+        stamps: np.ndarray = envelope.NO_STAMPS,
     ) -> None:
         head = {"flags": flags, "session": session, "epoch": self._epoch, "next_report_seq": next_report}
         if events is None:
             self._reports.append(Outgoing(identity, REPORT_FRAME.encode(head), next_report, 0, numbered))
         else:
             frame, first_report = REPORT_FRAME.encode(head, events=events), int(events["report_seq"][0])
-            self._reports.append(Outgoing(identity, frame, first_report, events.size, numbered))
+            self._reports.append(Outgoing(identity, frame, first_report, events.size, numbered, stamps))
 
 
 def _copy(commands: np.ndarray) -> np.ndarray:

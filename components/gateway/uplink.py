@@ -9,6 +9,9 @@ sequencer that is away has no use for copies.
 An acknowledgement may say that this incarnation is fenced: it was silent for too long, or a later one is known. Then
 nothing that is held here was or will be sequenced. All of it is dropped, and a new incarnation begins at frame 1.
 
+Behind each frame with commands goes a StampFrame, an entry for each part that was joined; a frame that is sent again
+has the stamps that it had.
+
 Room is counted in commands that are not acknowledged yet. Orders have `max_unacked`, and a session that waits for some
 of its own no more than what is still free, so that one that floods leaves room for the others (the dynamic threshold of
 Choudhury and Hahne, "Dynamic queue length thresholds", 1998). Cancels have `reserved_cancels` beyond it, shared by the
@@ -19,9 +22,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 
+from wire import stamps as envelope
 from wire.constants import FENCED, HEARTBEAT, MAX_BATCH, NO_ORDERS, NOT_ACCEPTING
 from wire.dtypes import COMMAND, EXTENSION
 from wire.frames import GATEWAY_FRAME, Batch
@@ -44,22 +50,32 @@ class _Sent:
     """A frame that is not acknowledged yet, and how many of its commands are whose."""
 
     number: int
-    frame: bytes
+    message: tuple[bytes, bytes]  # GatewayFrame, StampFrame
     shares: list[tuple[int, int, bool]]  # session, commands, whether they took the cancels' room
+
+
+class _Part(NamedTuple):
+    """Commands of one session, not in a frame yet."""
+
+    session: int
+    commands: np.ndarray
+    extensions: np.ndarray
+    stamps: np.ndarray
+    reserved: bool
 
 
 class Uplink:
     """Frames from this incarnation of a gateway to the sequencer.
 
-    >>> uplink.put(session, commands, extensions)
-    >>> while (frame := uplink.next_frame()) is not None and send(frame): uplink.sent()
+    >>> uplink.put(session, commands, extensions, stamps)
+    >>> while (message := uplink.next_message()) is not None and send(message): uplink.sent()
     """
 
     def __init__(self, gateway: int, incarnation: int, limits: Limits, now_ns: int) -> None:
         self._gateway = gateway
         self._incarnation = incarnation
         self._limits = limits
-        self._waiting: list[tuple[int, np.ndarray, np.ndarray, bool]] = []  # not in a frame yet
+        self._waiting: list[_Part] = []  # not in a frame yet
         self._waiting_count = 0
         self._unacked: deque[_Sent] = deque()
         self._at = 0  # position in `_unacked` of the next frame to send
@@ -107,31 +123,39 @@ class Uplink:
 
     # ------------------------------------------------------------------------------------------------ out
 
-    def put(self, session: int, commands: np.ndarray, extensions: np.ndarray, *, reserved: bool = False) -> None:
+    def put(
+        self,
+        session: int,
+        commands: np.ndarray,
+        extensions: np.ndarray,
+        stamps: np.ndarray = envelope.NO_STAMPS,
+        *,
+        reserved: bool = False,
+    ) -> None:
         """Send COMMAND and EXTENSION rows, at most MAX_BATCH, behind all before; the rows are kept, not copied.
 
-        `reserved`: there was room for them only because they are cancels.
+        `stamps`: the STAMP rows of these commands. `reserved`: there was room for them only because they are cancels.
         """
         if self._waiting_count + commands.size > MAX_BATCH:
             self._make_frame()
-        self._waiting.append((session, commands, extensions, reserved))
+        self._waiting.append(_Part(session, commands, extensions, stamps, reserved))
         self._waiting_count += commands.size
         self.unacked += commands.size
         self._held[session] = self._held.get(session, 0) + commands.size
         if reserved:
             self._held_reserved[session] = self._held_reserved.get(session, 0) + commands.size
 
-    def next_frame(self) -> bytes | None:
-        """The next frame to send; None when there is none. The same one until `sent` is called."""
+    def next_message(self) -> tuple[bytes, ...] | None:
+        """The next frame to send, with its stamps; None when there is none. The same one until `sent` is called."""
         if self._waiting:
             self._make_frame()
         if self._beat:
             head = {"flags": HEARTBEAT, "frame": self._number + 1}
-            return GATEWAY_FRAME.encode({"gateway": self._gateway, "incarnation": self._incarnation, **head})
-        return self._unacked[self._at].frame if self._at < len(self._unacked) else None
+            return (GATEWAY_FRAME.encode({"gateway": self._gateway, "incarnation": self._incarnation, **head}),)
+        return self._unacked[self._at].message if self._at < len(self._unacked) else None
 
     def sent(self) -> None:
-        """The frame that `next_frame` gave has left."""
+        """The frame that `next_message` gave has left."""
         if self._beat:
             self._beat = False
         else:
@@ -142,14 +166,17 @@ class Uplink:
 
     def _make_frame(self) -> None:
         waiting, self._waiting, self._waiting_count = self._waiting, [], 0
-        commands, extensions = waiting[0][1], waiting[0][2]
+        _, commands, extensions, stamps, _ = waiting[0]
         if len(waiting) > 1:
-            commands = _join([part[1] for part in waiting]).view(COMMAND)
-            extensions = _join([part[2] for part in waiting]).view(EXTENSION)
+            starts = [0, *accumulate(part.commands.size for part in waiting[:-1])]
+            commands = _join([part.commands for part in waiting]).view(COMMAND)
+            extensions = _join([part.extensions for part in waiting]).view(EXTENSION)
+            stamps = envelope.join([part.stamps for part in waiting], starts)
         self._number += 1
         head = {"gateway": self._gateway, "incarnation": self._incarnation, "frame": self._number}
         frame = GATEWAY_FRAME.encode(head, commands=commands, extensions=extensions)
-        self._unacked.append(_Sent(self._number, frame, [(part[0], part[1].size, part[3]) for part in waiting]))
+        shares = [(part.session, part.commands.size, part.reserved) for part in waiting]
+        self._unacked.append(_Sent(self._number, (frame, envelope.encode(stamps)), shares))
 
     # ------------------------------------------------------------------------------------------------ in
 

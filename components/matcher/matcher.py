@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from components.engine.contract import Engine
+from wire import stamps as envelope
 from wire.constants import HEARTBEAT
 from wire.dtypes import EVENT, MARK
 from wire.frames import EVENT_FRAME, GROUP, Batch
@@ -24,6 +25,7 @@ _HASH, _PREVIOUS = _NAMES.index("hash0"), _NAMES.index("previous_hash0")
 _ROW = np.dtype((np.void, EVENT.itemsize))  # copied as one piece, not field by field
 _WORDS = struct.Struct("<4q")
 _MAX_MARKS = 1_024  # groups between two pulses
+_NO_WEIGHTS = np.empty(0, np.int64)
 
 
 class Action(enum.Enum):
@@ -49,6 +51,16 @@ class Published(NamedTuple):
 
     events: np.ndarray
     frame: bytes
+    stamps: np.ndarray = envelope.NO_STAMPS  # STAMP rows, in rows of the events
+    commands: np.ndarray = _NO_WEIGHTS  # how many commands each of them is about, of those not published before
+
+
+class _Stamped(NamedTuple):
+    """Stamps of commands whose events are not all published yet."""
+
+    first_seqs: np.ndarray  # of each entry: its first command ...
+    end_seqs: np.ndarray  # ... and the one behind its last
+    stamps: np.ndarray
 
 
 class Matcher:
@@ -66,6 +78,8 @@ class Matcher:
         self._pulse = self._head(engine.event_seq + 1, HEARTBEAT)
         self._marks = np.zeros(_MAX_MARKS, MARK)
         self._marked = 0
+        self._stamped: list[_Stamped] = []
+        self._published_seq = 0  # the command of the last published event that had stamps
 
     @property
     def joined(self) -> int:
@@ -98,8 +112,10 @@ class Matcher:
 
     # ------------------------------------------------------------------------------------------------ applying
 
-    def apply(self, group: Batch) -> Iterator[Published]:
+    def apply(self, group: Batch, stamps: np.ndarray = envelope.NO_STAMPS) -> Iterator[Published]:
         """Apply the group that `decide` said to apply. Yields what no longer fits the frame that is being joined.
+
+        `stamps` are the STAMP rows of its commands. From the journal there are none.
 
         To be read to the end before anything else is applied, at leisure: what was yielded stays as it is until the
         next is asked for. Raises BrokenInvariant when the engine's state contradicts the group.
@@ -107,6 +123,11 @@ class Matcher:
         head, commands = group.head[0], group["commands"]
         self.epoch = int(head["epoch"])
         if commands.size:  # else it only opens an epoch, and no time passes
+            if not self._joined:
+                self._stamped.clear()  # all is published; what is left is of commands that gave no event
+            if stamps.size:
+                first_seqs = self.next_seq + stamps["first"].astype(np.int64)
+                self._stamped.append(_Stamped(first_seqs, first_seqs + stamps["count"], stamps))
             for events in self.engine.apply(self.next_seq, int(head["time_ns"]), commands, group["extensions"]):
                 yield from self._join(events)
             self._mark(self.next_seq + commands.size - 1)
@@ -145,7 +166,34 @@ class Matcher:
         if not self._joined:
             return None
         events, self._joined = self._events[: self._joined], 0
-        return Published(events, EVENT_FRAME.encode(self._head(int(events["seq"][0]), 0), events=events))
+        frame = EVENT_FRAME.encode(self._head(int(events["seq"][0]), 0), events=events)
+        return Published(events, frame, *self._take_stamps(events["command_seq"]))
+
+    def _take_stamps(self, command_seqs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """From rows of groups to rows of the frame whose events are of these commands.
+
+        A command may give many events, over several frames, or none. It is counted with its first.
+        """
+        if not self._stamped:
+            return envelope.NO_STAMPS, _NO_WEIGHTS
+        if len(self._stamped) == 1:
+            first_seqs, end_seqs, stamps = self._stamped[0]
+        else:
+            first_seqs, end_seqs = (np.concatenate([part[i] for part in self._stamped]) for i in (0, 1))
+            stamps = envelope.join([part.stamps for part in self._stamped], [0] * len(self._stamped))
+        last_seq = int(command_seqs[-1])
+        firsts = command_seqs.searchsorted(first_seqs)
+        counts = command_seqs.searchsorted(end_seqs) - firsts
+        there = counts.nonzero()[0]
+        found = stamps.take(there)
+        found["first"], found["count"] = firsts[there], counts[there]
+        fresh = np.minimum(end_seqs, last_seq + 1) - np.maximum(first_seqs, self._published_seq + 1)
+        self._published_seq = last_seq
+        open_ones = (end_seqs > last_seq).nonzero()[0]  # the last command may have more, those behind it have all
+        self._stamped.clear()
+        if open_ones.size:
+            self._stamped.append(_Stamped(first_seqs[open_ones], end_seqs[open_ones], stamps.take(open_ones)))
+        return found, np.maximum(fresh[there], 0)
 
     def pulse(self) -> bytes:
         """An EventFrame without events: the number of the next event, how far the engine is, when it wants to be woken.

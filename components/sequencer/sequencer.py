@@ -17,11 +17,13 @@ from __future__ import annotations
 import enum
 from collections import deque
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from components.sequencer import record
+from wire import stamps as envelope
 from wire.constants import FENCED, HEARTBEAT, LOST, MAX_BATCH, MAX_GATEWAY, NO_ORDERS, NOT_ACCEPTING
 from wire.dtypes import COMMAND, EXTENSION, ORIGIN
 from wire.enums import CommandKind
@@ -77,6 +79,7 @@ class _Part(NamedTuple):
     frame: int
     commands: np.ndarray
     extensions: np.ndarray
+    stamps: np.ndarray = envelope.NO_STAMPS
 
     @property
     def nbytes(self) -> int:
@@ -123,23 +126,26 @@ class Sequencer:
         self._gateways = {number: _Gateway(inc, frame, frame, frame) for number, inc, frame in position.gateways}
         self._parts: deque[_Part] = deque()
         self._deadline_ns = 0  # of the engine
+        self.stamps = envelope.NO_STAMPS  # of the last record's commands, as they came
         self._under_way = False
         self._committed = (self.next_seq, self.last_hash)  # behind the last record that is synced
 
     # ------------------------------------------------------------------------------------------------ what comes in
 
-    def offer(self, frame: Batch) -> Verdict:
+    def offer(self, frame: Batch, stamps: np.ndarray = envelope.NO_STAMPS) -> Verdict:
         """Take a decoded GatewayFrame if it is the next one of its gateway. About 5 us; nothing is copied.
+
+        `stamps` are the STAMP rows of its commands.
 
         A higher incarnation starts again at frame 1; what its gateway had open before is fenced off first, by a
         gatewayLost command. A heartbeat says that its gateway lives, in which incarnation. A frame that is not
         well-formed would never be acknowledged, and none behind it: its gateway is lost.
         """
-        verdict = self._offer(frame)
+        verdict = self._offer(frame, stamps)
         self.counts[verdict] += 1
         return verdict
 
-    def _offer(self, frame: Batch) -> Verdict:
+    def _offer(self, frame: Batch, stamps: np.ndarray) -> Verdict:
         _, flags, gateway, _, incarnation, number = frame.head[0].item()
         if not 1 <= gateway <= MAX_GATEWAY or incarnation < 1 or number < 1:
             return Verdict.REFUSED
@@ -162,7 +168,7 @@ class Sequencer:
         if number != following:
             return Verdict.DUPLICATE if number < following else Verdict.GAP
         commands, extensions = frame["commands"], frame["extensions"]
-        part = _Part(gateway, incarnation, number, commands, extensions)
+        part = _Part(gateway, incarnation, number, commands, extensions, stamps)
         if commands.size > MAX_BATCH or not self._fits(part) or not _add_up(commands, extensions):
             self._lose(gateway, known, f"sent frame {number}, which is not well-formed: the program is broken")
             return Verdict.REFUSED
@@ -276,7 +282,8 @@ class Sequencer:
     def take_group(self, now_ns: int, synced_seq: int) -> bytes | None:
         """What waits, joined to the next record, up to the limits; None when nothing waits or a record is under way.
 
-        `synced_seq` is the highest number known to be synced. About 2 us a part, and four passes over the bytes.
+        `synced_seq` is the highest number known to be synced. `stamps` then has the STAMP rows of the record's
+        commands, which are in no way part of it. About 2 us a part, and four passes over the bytes.
         """
         if self._under_way or not self._parts or not self.steady:
             return None
@@ -296,6 +303,9 @@ class Sequencer:
         )
         commands = _join([part.commands for part in parts], COMMAND)
         extensions = _join([part.extensions for part in parts if part.extensions.size], EXTENSION)
+        self.stamps = envelope.join(
+            [part.stamps for part in parts], list(accumulate((part.commands.size for part in parts[:-1]), initial=0))
+        )
         self.time_ns = max(self.time_ns, now_ns)
         head = {
             "epoch": self.epoch,

@@ -21,12 +21,13 @@ from typing import Any, Final, Generic, Protocol, Self
 import numpy as np
 import zmq
 
-from components.client.orders import Answer, AnyOrder, Link, Order, Report, Session, SessionLost
+from components.client.orders import Answer, AnyOrder, Link, Order, Outgoing, Report, Session, SessionLost
 from run.client.arrivals import Arrivals
 from run.clock import Clock, SystemClock
 from run.config import default_runtime_dir
-from run.sockets import try_receive
+from run.sockets import try_receive, try_send
 from run.topology import ORDERS
+from wire import stamps as envelope
 from wire.enums import OrderType, Scope, Side, TimeInForce
 from wire.units import to_units
 
@@ -68,7 +69,7 @@ class _Wire:
         self._connect()
 
     def _connect(self) -> None:
-        self._waiting: list[bytes] = []  # found no room in the socket yet
+        self._waiting: list[Outgoing] = []  # found no room in the socket yet
         self.dealer = self._context.socket(zmq.DEALER)
         self.dealer.linger = _LINGER_MS
         self.dealer.rcvhwm = self.dealer.sndhwm = _QUEUE
@@ -100,12 +101,10 @@ class _Wire:
         """Take what has come, a slice of it, and send what is due. Returns whether anything came."""
         came = False
         for _ in range(_SLICE):
-            try:
-                frame = self.dealer.recv(zmq.NOBLOCK)
-            except zmq.Again:
+            if (parts := try_receive(self.dealer)) is None:
                 break
             came = True
-            self._session.on_frame(frame, self._clock.monotonic_ns())
+            self._session.on_frame(parts[0], self._clock.monotonic_ns(), *parts[1:])
         if not came and self._breaks is not None and try_receive(self._breaks) is not None:
             self._session.elsewhere = True
         self._session.on_time(self._clock.monotonic_ns())
@@ -123,9 +122,12 @@ class _Wire:
             return
         self._waiting += self._session.take_frames()
         while self._waiting:
-            try:
-                self.dealer.send(self._waiting[0], zmq.NOBLOCK)
-            except zmq.Again:
+            frame, stamps = self._waiting[0]
+            message: tuple[bytes, ...] = (frame,)
+            if stamps.size:
+                stamps["sent_ns"] = self._clock.monotonic_ns()
+                message = frame, envelope.encode(stamps)
+            if not try_send(self.dealer, message):
                 return
             del self._waiting[0]
 
@@ -469,13 +471,16 @@ class Broker(_Desk[LiveOrder]):
                 break
         return events
 
-    async def send(self, commands: np.ndarray, extensions: np.ndarray | None = None) -> np.ndarray:
+    async def send(
+        self, commands: np.ndarray, extensions: np.ndarray | None = None, planned_ns: np.ndarray | int | None = None
+    ) -> np.ndarray:
         """Send COMMAND rows as they are, any number at once; returns their refs. Answers come by `receive`.
 
-        Refs that are all 0 are given out here. Waits while `window` commands are under way.
+        Refs that are all 0 are given out here. Waits while `window` commands are under way. With `planned_ns`, when
+        they should have left (one for all, or one of each), `core.take_stamps()` says behind `receive` how they went.
         """
         await self._until(lambda: self.core.in_flight == 0 or self.core.in_flight + len(commands) <= self._window)
-        refs = self.core.send(commands, extensions)
+        refs = self.core.send(commands, extensions, planned_ns)
         self._flush()
         return refs
 
@@ -739,13 +744,16 @@ class BrokerSync(_Desk[LiveOrderSync]):
             events = self.core.take_reports()
         return events
 
-    def send(self, commands: np.ndarray, extensions: np.ndarray | None = None) -> np.ndarray:
+    def send(
+        self, commands: np.ndarray, extensions: np.ndarray | None = None, planned_ns: np.ndarray | int | None = None
+    ) -> np.ndarray:
         """Send COMMAND rows as they are, any number at once; returns their refs. Answers come by `receive`.
 
-        Refs that are all 0 are given out here. Waits while `window` commands are under way.
+        Refs that are all 0 are given out here. Waits while `window` commands are under way. With `planned_ns`, when
+        they should have left (one for all, or one of each), `core.take_stamps()` says behind `receive` how they went.
         """
         self._until(lambda: self.core.in_flight == 0 or self.core.in_flight + len(commands) <= self._window)
-        refs = self.core.send(commands, extensions)
+        refs = self.core.send(commands, extensions, planned_ns)
         self._flush()
         return refs
 

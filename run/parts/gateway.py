@@ -25,9 +25,12 @@ from components.gateway.gateway import MAX_FRAME_BYTES, NEAR
 from run.config import Config
 from run.eventlog import MAX_READ, EventLogHole, EventLogReader
 from run.host import Host
+from run.latency import STAGES
 from run.reportindex import Indexes
 from run.sockets import bind, connect, see_all_peers, try_receive, try_send, why_not_sent
+from run.taken import Taken, join, take_from
 from run.topology import ACKS, EVENTS, EVENTS_TOPIC, INTAKE, ORDERS, PULSE_TOPIC
+from wire import stamps as envelope
 from wire.constants import HEARTBEAT
 from wire.dtypes import EVENT
 from wire.enums import Reason
@@ -39,6 +42,8 @@ _FRAMES: Final = 64
 _EVENTS: Final = 8_192
 _LOOK_NS: Final = 1_000_000_000  # between two looks for an index that was built
 _NO_EVENTS: Final = np.empty(0, EVENT)
+
+PLANNED_TO_LEFT, LEFT_TO_GATEWAY, MATCHED_TO_REPORTED, GATEWAY_TO_REPORTED = range(len(STAGES["gateway"]))
 
 
 class HistoryChanged(RuntimeError):
@@ -62,7 +67,7 @@ class GatewayAgent:
         self._look_ns = 0  # when to look for indexes
         self._from_log = 0  # events that the stream lost
         self._no_room = 0  # how often a broker's queue was full: it reads slowly
-        self._told = (0, 0, 0)  # what was counted, as it was told last
+        self._told = (0, 0, 0, 0)  # what was counted, as it was told last
         self._told_not_kept = 0
         self._closing = ExitStack()
 
@@ -71,6 +76,8 @@ class GatewayAgent:
         config, opened = self._config, self._closing
         settings, runtime_dir = self._settings, config.runtime_dir
         opened.callback(self._host.lock(runtime_dir, f"gateway-{settings.id}").release)
+        self._recorder = self._host.recorder(runtime_dir, f"gateway-{settings.id}", STAGES["gateway"])
+        opened.callback(self._recorder.close)
         topic = settings.id.to_bytes(2, "little")
         self._acks = connect(self._host.context, ACKS, ACKS.endpoint(runtime_dir), settings.queue, [topic])
         opened.callback(self._acks.close)
@@ -105,15 +112,16 @@ class GatewayAgent:
         now_ns = self._clock.monotonic_ns()
         work = self._take_acks(now_ns)
         work += self._take_events()
-        work += self._take_brokers(now_ns)
+        work += self._take_brokers()
         self.gateway.on_time(now_ns)
         if now_ns >= self._look_ns:
             self._look_ns = now_ns + _LOOK_NS
             self._adopt_index()
         work += self._send_frames() + self._send_reports()
-        if (counts := (self.gateway.uplink.resent, self._from_log, self._no_room)) != self._told:
+        gateway = self.gateway
+        if (counts := (gateway.uplink.resent, self._from_log, self._no_room, gateway.bad_stamps)) != self._told:
             self._told = counts
-            self._host.notify(X_RESENT=counts[0], X_FROM_LOG=counts[1], X_NO_ROOM=counts[2])
+            self._host.notify(X_RESENT=counts[0], X_FROM_LOG=counts[1], X_NO_ROOM=counts[2], X_BAD_STAMPS=counts[3])
         if self.gateway.not_kept != self._told_not_kept:
             self._told_not_kept = self.gateway.not_kept
             hole = EventLogHole(str(self._config.events_dir), self.gateway.not_kept_seq)
@@ -141,8 +149,8 @@ class GatewayAgent:
         return work
 
     def _take_events(self) -> int:
-        """The next events from the stream, else from the log. A third part, with stamps, is not looked at."""
-        work, taken = 0, list[np.ndarray]()
+        """The next events from the stream, with their stamps, else from the log, without."""
+        work, taken = 0, list[Taken]()
         next_seq = self._next_seq
         while work < _FRAMES and next_seq < self._next_seq + _EVENTS:
             if (parts := try_receive(self._events)) is None:
@@ -159,44 +167,51 @@ class GatewayAgent:
             events = batch["events"]
             self._heard = max(self._heard, first_seq - 1 if flags & HEARTBEAT else first_seq + len(events) - 1)
             if first_seq <= next_seq < first_seq + len(events):
-                taken.append(events[next_seq - first_seq :])
+                taken.append(take_from(next_seq, batch, parts))
                 next_seq = first_seq + len(events)
         self._on_events(taken)
         if self._next_seq <= self._heard:
             missing = self._log.read(self._next_seq, min(self._heard, self._next_seq + _EVENTS))
             if not missing.size:
                 raise EventLogHole(str(self._config.events_dir), self._next_seq)
-            self._on_events([missing])
+            self._on_events([Taken(missing)])
             self._from_log += missing.size
             work += missing.size
         return work
 
-    def _take_brokers(self, now_ns: int) -> int:
+    def _take_brokers(self) -> int:
         see_all_peers(self._orders)
         work = 0
         while work < self._settings.slice and (parts := try_receive(self._orders)) is not None:
             work += 1
-            if len(parts) != 2:
+            if not 2 <= len(parts) <= 3:
                 self.gateway.refuse(parts[0], Reason.MALFORMED_FRAME)
             elif parts[0][:1] != b"\0":
                 self.gateway.refuse(parts[0], Reason.NOT_PERMITTED)  # a routing id that anyone may choose
             else:
-                self.gateway.on_broker(parts[0], parts[1], now_ns)
+                self.gateway.on_broker(parts[0], parts[1], self._clock.monotonic_ns(), *parts[2:])
         return work
 
     def _send_frames(self) -> int:
         work, uplink = 0, self.gateway.uplink
-        while (frame := uplink.next_frame()) is not None and try_send(self._intake, (frame,)):
+        while (message := uplink.next_message()) is not None and try_send(self._intake, message):
             uplink.sent()
             work += 1
+        for stamps in self.gateway.take_arrived():
+            self._recorder.record(PLANNED_TO_LEFT, *envelope.between(stamps, "planned_ns", "sent_ns"))
+            self._recorder.record(LEFT_TO_GATEWAY, *envelope.between(stamps, "sent_ns", "gateway_ns"))
         return work
 
     def _send_reports(self) -> int:
         """What does not fit a broker's queue is kept, and so is all behind it: a report never overtakes another."""
         work, full = 0, set[bytes]()
         for outgoing in self.gateway.take_reports():
-            identity, frame = outgoing[:2]
-            why = zmq.EAGAIN if identity in full else why_not_sent(self._orders, (identity, frame))
+            identity, stamps = outgoing.identity, outgoing.stamps
+            message: tuple[bytes, ...] = identity, outgoing.frame
+            if stamps.size:
+                stamps["reported_ns"] = self._clock.monotonic_ns()
+                message = *message, envelope.encode(stamps)
+            why = zmq.EAGAIN if identity in full else why_not_sent(self._orders, message)
             if not why:
                 work += 1
             elif why == zmq.EAGAIN:
@@ -205,6 +220,12 @@ class GatewayAgent:
                 self.gateway.on_full(outgoing)
             else:
                 self.gateway.on_unreachable(identity)
+        if answered := self.gateway.take_answered():
+            now_ns = self._clock.monotonic_ns()  # all of them have left by now: none is given less than it took
+            for stamps in answered:
+                stamps["reported_ns"] = now_ns
+                self._recorder.record(MATCHED_TO_REPORTED, *envelope.between(stamps, "matched_ns", "reported_ns"))
+                self._recorder.record(GATEWAY_TO_REPORTED, *envelope.between(stamps, "gateway_ns", "reported_ns"))
         return work
 
     # ------------------------------------------------------------------------------------------------ events
@@ -230,10 +251,10 @@ class GatewayAgent:
                 run = run[inside:]  # noqa: PLW2901 - what is left of it
         return np.frombuffer(b"".join(rows), EVENT)
 
-    def _on_events(self, taken: list[np.ndarray]) -> None:
-        events = taken[0] if len(taken) == 1 else np.frombuffer(b"".join(part.data for part in taken), EVENT)
+    def _on_events(self, taken: list[Taken]) -> None:
+        events, stamps = join(taken)
         if events.size:
-            self.gateway.on_events(events, self._epoch)
+            self.gateway.on_events(events, self._epoch, stamps)
             self._took(events)
 
     def _took(self, events: np.ndarray) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
+import numpy as np
 import zmq
 
 from components.engine.contract import Engine
@@ -25,10 +26,12 @@ from run.config import Config
 from run.eventlog import EventLogDiffers, EventLogFull, EventLogWriter
 from run.host import Host, Lock
 from run.journal import JournalGroup, JournalReader, JournalWentBack
+from run.latency import STAGES, Recorder
 from run.loop import Agent
 from run.memory import keep_freed_memory
 from run.parts.sequencer import COMMANDS_QUEUE
 from run.sockets import bind, try_receive, try_send
+from wire import stamps as envelope
 from wire.constants import LOG_FULL
 from wire.frames import GROUP
 from wire.reasons import WireError
@@ -61,6 +64,7 @@ class MatcherAgent:
         self._journal = host.storage(config.journal_dir)
         self._reader = JournalReader(self._journal)
         self._log: EventLogWriter | None = None
+        self._recorder: Recorder | None = None
         self._sockets: list[zmq.Socket[bytes]] = []
         self._locks: list[Lock] = []
         self._behind: int | None = None  # read the journal up to this number before the queue
@@ -103,7 +107,7 @@ class MatcherAgent:
                 continue
             decision = self._matcher.decide(group)
             if decision.action is Action.APPLY:
-                if not self._publish(self._matcher.apply(group)):
+                if not self._publish(self._matcher.apply(group, self._stamps(parts, group["commands"].size))):
                     return done + 1
             elif decision.action is Action.GAP:
                 self._behind = decision.to_seq
@@ -113,6 +117,14 @@ class MatcherAgent:
             elif decision.action is Action.NOTHING and not self._log_is_ours:
                 self._end_log()
         return _GROUPS
+
+    def _stamps(self, parts: Sequence[bytes], commands: int) -> np.ndarray:
+        """What stands behind a group. What does not fit it is let go."""
+        try:
+            return envelope.read(parts, 1, commands)
+        except WireError:
+            self.malformed += 1
+            return envelope.NO_STAMPS
 
     def _catch_up(self, to_seq: int) -> int:
         """A slice of what is missing, from the journal files."""
@@ -155,8 +167,18 @@ class MatcherAgent:
                 self._host.notify(STATUS=f"{full}. Orders are refused until there is")
             return False
         if self._sockets:  # while the journal is replayed nobody listens yet
-            try_send(self._events, [topology.EVENTS_TOPIC, published.frame])
+            self._tell(published)
         return True
+
+    def _tell(self, published: Published) -> None:
+        """Publish what is in the log."""
+        stamps = published.stamps
+        stamps["matched_ns"] = self._clock.monotonic_ns()
+        try_send(self._events, [topology.EVENTS_TOPIC, published.frame, envelope.encode(stamps)])
+        if stamps.size:
+            assert self._recorder is not None
+            stamps["count"] = published.commands
+            self._recorder.record(0, *envelope.between(stamps, "synced_ns", "matched_ns"))
 
     def _wait_for_room(self, now_ns: int) -> int:
         """Try again what the log had no room for, then go on with the step. Groups that come meanwhile are let go.
@@ -218,6 +240,7 @@ class MatcherAgent:
         """
         keep_freed_memory()
         config = self._config
+        self._recorder = self._host.recorder(config.runtime_dir, self.role_name, STAGES[self.role_name])
         self._locks = [self._host.lock(place, self.role_name) for place in (config.runtime_dir, config.data_dir)]
         self._log = EventLogWriter(self._host.storage(config.events_dir), config.matcher.segment_mib * _MIB)
         self._restore(self._log.last_seq)
@@ -263,6 +286,8 @@ class MatcherAgent:
         if self._log is not None:
             self._log.close()
         self._reader.close()
+        if self._recorder is not None:
+            self._recorder.close()
         for lock in self._locks:
             lock.release()
         self._sockets, self._locks, self._log = [], [], None

@@ -18,10 +18,11 @@ from components.publisher import Publisher
 from run.config import Config
 from run.eventlog import EventLogHole, EventLogReader
 from run.host import Host
+from run.latency import STAGES
 from run.sockets import bind, connect, try_receive, try_send
+from run.taken import Taken, join, take_from
 from run.topology import EVENTS, EVENTS_TOPIC, MARKET, PULSE_TOPIC, SNAPSHOTS
 from wire.constants import HEARTBEAT
-from wire.dtypes import EVENT
 from wire.frames import EVENT_FRAME, Batch
 from wire.reasons import WireError
 
@@ -54,6 +55,8 @@ class PublisherAgent:
         settings, runtime_dir = self._config.publisher, self._config.runtime_dir
         opened = self._closing
         opened.callback(self._host.lock(runtime_dir, self.role_name).release)
+        self._recorder = self._host.recorder(runtime_dir, self.role_name, STAGES[self.role_name])
+        opened.callback(self._recorder.close)
         topics = (EVENTS_TOPIC, PULSE_TOPIC)
         self._events = connect(self._host.context, EVENTS, EVENTS.endpoint(runtime_dir), EVENTS_QUEUE, topics)
         opened.callback(self._events.close)
@@ -88,7 +91,7 @@ class PublisherAgent:
 
     def _take_events(self) -> int:
         """Take what the stream has, up to a bound, and publish it in one go."""
-        work, taken = 0, list[np.ndarray]()
+        work, taken = 0, list[Taken]()
         next_seq = self.publisher.event_seq + 1
         while work < _FRAMES and next_seq <= self.publisher.event_seq + _EVENTS:
             if (parts := try_receive(self._events)) is None:
@@ -106,7 +109,7 @@ class PublisherAgent:
             events = batch["events"]
             self._heard = max(self._heard, first_seq - 1 if flags & HEARTBEAT else first_seq + len(events) - 1)
             if first_seq <= next_seq < first_seq + len(events):
-                taken.append(events[next_seq - first_seq :])
+                taken.append(take_from(next_seq, batch, parts))
                 next_seq = first_seq + len(events)
         self._publish_events(taken)
         if self.publisher.event_seq < self._heard:
@@ -114,7 +117,7 @@ class PublisherAgent:
         return work
 
     def _decode(self, parts: Sequence[bytes]) -> Batch | None:
-        """The EventFrame of a message; a part behind it, with stamps, is not looked at."""
+        """The EventFrame of a message."""
         try:
             return EVENT_FRAME.decode(parts[1])
         except (WireError, IndexError):
@@ -126,16 +129,18 @@ class PublisherAgent:
         events = self._log.read(self.publisher.event_seq + 1, min(self._heard, self.publisher.event_seq + _EVENTS))
         if not events.size:
             raise EventLogHole(str(self._config.events_dir), self.publisher.event_seq + 1)
-        self._publish_events([events])
+        self._publish_events([Taken(events)])
         self._from_log += len(events)
         self._host.notify(X_FROM_LOG=self._from_log)
         return len(events)
 
-    def _publish_events(self, taken: list[np.ndarray]) -> None:
-        events = taken[0] if len(taken) == 1 else np.frombuffer(b"".join(part.data for part in taken), EVENT)
+    def _publish_events(self, taken: list[Taken]) -> None:
+        events, stamps = join(taken)
         if events.size:
             self._said.append(events[-_REMEMBERED:].copy())
             self._publish(self.publisher.on_events(events, self.publisher.epoch))
+        if stamps.size:
+            self._recorder.record(0, self._clock.monotonic_ns() - stamps["matched_ns"], stamps["count"])
 
     def _close_log(self) -> None:
         self._log.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
 import zmq
 
 from components.sequencer import Sequencer
@@ -19,15 +20,18 @@ from run.config import Config, ConfigError
 from run.host import Host, Lock
 from run.journal import JournalFailed, JournalFull
 from run.journalwriter import JournalWriter
+from run.latency import STAGES, Recorder
 from run.loop import Agent
 from run.memory import keep_freed_memory
 from run.sockets import bind, connect, try_receive, try_send
+from wire import stamps as envelope
 from wire.constants import LOG_FULL
 from wire.frames import EVENT_FRAME, GATEWAY_FRAME
 from wire.reasons import WireError
 
 # Groups are large. A matcher further behind than this reads the journal, and memory holds no second one.
 COMMANDS_QUEUE: Final = 256  # messages
+GATEWAY_TO_SEQUENCED, SEQUENCED_TO_SYNCED = range(len(STAGES["sequencer"]))
 _MIB: Final = 1 << 20
 _RETRY_NS: Final = 20_000_000  # between looks whether a full disk has room again
 
@@ -50,6 +54,7 @@ class SequencerAgent:
         self._sockets: list[zmq.Socket[bytes]] = []
         self._locks: list[Lock] = []
         self._journal: JournalWriter | None = None
+        self._recorder: Recorder | None = None
         self._under_way: bytes | None = None  # a record that the journal had no room for
         self._retry_ns = 0  # when it is tried again
         self._heartbeat_ns = 0  # when the next one is due
@@ -91,11 +96,21 @@ class SequencerAgent:
                 break
             taken += 1
             try:
-                self._sequencer.offer(GATEWAY_FRAME.decode(parts[0]))
+                frame = GATEWAY_FRAME.decode(parts[0])
             except WireError:
                 self.malformed += 1
+                continue
+            self._sequencer.offer(frame, self._stamps(parts, frame["commands"].size))
         self._heard_all |= taken >= 2 * len(self._config.gateway)
         return taken
+
+    def _stamps(self, parts: Sequence[bytes], commands: int) -> np.ndarray:
+        """What stands behind a frame; what does not fit it is let go: it is no reason to lose an order."""
+        try:
+            return envelope.read(parts, 1, commands)
+        except WireError:
+            self.malformed += 1
+            return envelope.NO_STAMPS
 
     def _follow_matcher(self) -> None:
         while (parts := try_receive(self._pulses)) is not None:
@@ -109,9 +124,13 @@ class SequencerAgent:
 
     def _write_group(self, now_ns: int) -> int:
         journal = self._open_journal
-        record = self._under_way or self._sequencer.take_group(now_ns, journal.synced_seq)
-        if record is None:
-            return 0
+        stamps = self._sequencer.stamps
+        if (record := self._under_way) is None:
+            record = self._sequencer.take_group(now_ns, journal.synced_seq)
+            if record is None:
+                return 0
+            stamps = self._sequencer.stamps
+            stamps["sequenced_ns"] = self._clock.monotonic_ns()
         try:
             self._write(record)
         except JournalFull as full:
@@ -121,8 +140,13 @@ class SequencerAgent:
             self._retry_ns = self._clock.monotonic_ns() + _RETRY_NS
             return 0
         self._under_way, self._sequencer.journal_full = None, False
+        stamps["synced_ns"] = self._clock.monotonic_ns()
         self._acknowledge(everyone=False)
-        try_send(self._commands, [record])  # a full queue drops it; the matcher sees the gap and reads the journal
+        # A full queue drops it; the matcher sees the gap and reads the journal.
+        try_send(self._commands, [record, envelope.encode(stamps)])
+        assert self._recorder is not None
+        self._recorder.record(GATEWAY_TO_SEQUENCED, *envelope.between(stamps, "gateway_ns", "sequenced_ns"))
+        self._recorder.record(SEQUENCED_TO_SYNCED, *envelope.between(stamps, "sequenced_ns", "synced_ns"))
         return 1
 
     def _write(self, record: bytes) -> None:
@@ -179,6 +203,7 @@ class SequencerAgent:
         keep_freed_memory()
         config, settings = self._config, self._settings
         self._locks = [self._host.lock(place, self.role_name) for place in (config.runtime_dir, config.data_dir)]
+        self._recorder = self._host.recorder(config.runtime_dir, self.role_name, STAGES[self.role_name])
         self._host.notify(STATUS="verifying the journal")
         storage = self._host.storage(config.journal_dir)
         self._journal = journal = JournalWriter(
@@ -229,6 +254,8 @@ class SequencerAgent:
             self._journal.close()
         for socket in reversed(self._sockets):
             socket.close()
+        if self._recorder is not None:
+            self._recorder.close()
         for lock in self._locks:
             lock.release()
         self._journal, self._sockets, self._locks = None, [], []

@@ -52,9 +52,9 @@ class Trader:
         self.session.on_time(self.x.now_ns)
         if self.several and self.session.elsewhere:
             self.move()
-        for data in self.session.take_frames():
+        for outgoing in self.session.take_frames():
             if not self.lose:
-                self.x.hear(self.name, data, self.gateway)
+                self.x.hear(self.name, outgoing.frame, self.gateway)
         self.x.collect()
         for batch in self.x.inbox.pop(self.name, []):
             self.session.on_frame(REPORT_FRAME.encode(batch.head, events=batch["events"]), self.x.now_ns)
@@ -321,7 +321,7 @@ def test_heartbeats_when_there_is_nothing_to_say(trader: Trader) -> None:
     assert session.take_frames() == []
     session.on_time(now_ns + 600 * MS)
     (beat,) = session.take_frames()
-    assert BROKER_FRAME.decode(beat)["commands"].size == 0
+    assert BROKER_FRAME.decode(beat.frame)["commands"].size == 0
 
 
 def test_a_gateway_that_starts_again_is_logged_on_to_again_and_nothing_acts_twice(x: Exchange, trader: Trader) -> None:
@@ -665,7 +665,7 @@ def test_a_log_on_left_behind_on_a_broken_connection_is_undone(x: Exchange, trad
     trader.cut()
     trader.run(turns=15, ms=100)
     assert trader.session.link is Link.OPEN
-    x.hear(old_name, left_behind, trader.gateway)
+    x.hear(old_name, left_behind.frame, trader.gateway)
     order = trader.session.new_order(SYMBOL, Side.BUY, 10, price=100)
     trader.run(turns=15, ms=100)
     assert (trader.session.link, order.state) == (Link.OPEN, OrderState.LIVE)

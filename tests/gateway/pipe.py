@@ -9,6 +9,7 @@ import numpy as np
 from components.engine.readable import ReadableEngine
 from components.gateway import Gateway, Limits
 from components.sequencer import Position, Sequencer
+from wire import stamps as envelope
 from wire.constants import RESENT
 from wire.dtypes import COMMAND, EVENT, EXTENSION, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS
 from wire.enums import CommandKind, ExtensionKind, OrderType, Side, TimeInForce
@@ -177,10 +178,11 @@ class Exchange:
             running = number not in self.stopped
             if running:
                 gateway.on_time(self.now_ns)
-            while running and (data := gateway.uplink.next_frame()) is not None:
+            while running and (message := gateway.uplink.next_message()) is not None:
                 gateway.uplink.sent()
                 if not self.lose("frames"):
-                    self.sequencer.offer(GATEWAY_FRAME.decode(data))
+                    batch = GATEWAY_FRAME.decode(message[0])
+                    self.sequencer.offer(batch, envelope.read(message, 1, batch["commands"].size))
             if self.acking:
                 while (record := self.sequencer.take_group(self.now_ns, 0)) is not None:
                     self.records.append(GROUP.decode(record))

@@ -57,7 +57,9 @@ class Stage:
         self.engine = ReadableEngine()
         self.log = EventLogWriter(FileStorage(self.config.events_dir), segment_bytes)
         self.publishing = True
+        self.stamps = b"stamps"  # behind every frame of events
         self.records: list[Batch] = []
+        self.intake_parts: list[list[bytes]] = []  # messages of the gateways
         self.sequencer.inject(*reference_data())
         self._sockets: list[zmq.Socket[bytes]] = [self.intake, self.acks, self.events]
         self.agents: dict[int, GatewayAgent] = {}
@@ -131,6 +133,7 @@ class Stage:
         work = 0
         while (parts := try_receive(self.intake)) is not None:
             self.sequencer.offer(GATEWAY_FRAME.decode(parts[0]))
+            self.intake_parts.append(parts)
             work += 1
         while (record := self.sequencer.take_group(self.clock.now_ns, 0)) is not None:
             self.sequencer.committed()
@@ -142,7 +145,7 @@ class Stage:
                 self.kinds |= set(events["kind"].tolist())
                 if self.publishing:
                     head = {"epoch": self.sequencer.epoch, "first_seq": int(events["seq"][0])}
-                    self.events.send_multipart([EVENTS_TOPIC, EVENT_FRAME.encode(head, events=events), b"stamps"])
+                    self.events.send_multipart([EVENTS_TOPIC, EVENT_FRAME.encode(head, events=events), self.stamps])
             work += 1
         self.sequencer.watch(self.clock.now_ns)
         self.sequencer.matcher_at(self.engine.command_seq, 0)
@@ -177,7 +180,11 @@ class Dealer:
 
     def receive(self) -> Batch:
         """The next frame that is no heartbeat."""
-        found: list[Batch] = []
+        return REPORT_FRAME.decode(self.receive_parts()[0])
+
+    def receive_parts(self) -> list[bytes]:
+        """The next message that is no heartbeat."""
+        found: list[list[bytes]] = []
 
         def came() -> bool:
             while (parts := try_receive(self.socket)) is not None:
@@ -187,7 +194,7 @@ class Dealer:
                 if self._calling and batch["events"][["reason", "request_ref"]].tolist() == [(Reason.NOT_LOGGED_ON, 0)]:
                     continue
                 self._calling = False
-                found.append(batch)
+                found.append(parts)
                 return True
             return False
 

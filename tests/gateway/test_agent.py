@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -18,9 +19,10 @@ from run.sockets import RuntimeDirInUse
 from run.storage import FileStorage
 from tests.gateway.pipe import frame, limit, log_on, status
 from tests.gateway.stage import Dealer, Stage
+from wire import stamps as envelope
 from wire.constants import HEARTBEAT, MAX_BATCH
 from wire.enums import CommandKind, EventKind, Reason
-from wire.frames import BROKER_FRAME, EVENT_FRAME
+from wire.frames import BROKER_FRAME, EVENT_FRAME, REPORT_FRAME
 
 
 @pytest.fixture
@@ -36,6 +38,39 @@ def test_an_orders_whole_way(stage: Stage) -> None:
     assert broker.ask(frame(1, limit(1), limit(2)))["report_seq"].tolist() == [1, 2]
     assert broker.ask(b"nonsense")["reason"].tolist() == [Reason.MALFORMED_FRAME]
     assert broker.ask(frame(1, status(2)))["client_ref"].tolist() == [2]
+
+
+def test_stamps_come_with_a_frame_and_go_on_with_it(stage: Stage) -> None:
+    broker = stage.dealer()
+    broker.ask(log_on(1))
+    matched = envelope.single(1, planned_ns=5, sent_ns=7, gateway_ns=9)
+    matched["matched_ns"] = 11
+    stage.stamps = envelope.encode(matched)
+    broker.socket.send_multipart([frame(1, limit(1)), envelope.encode(envelope.single(1, planned_ns=5, sent_ns=7))])
+    report, stamps = broker.receive_parts()
+    assert REPORT_FRAME.decode(report)["events"]["request_ref"].tolist() == [1]
+    (planned, sent, gateway, reported) = envelope.read((stamps,), 0, 1)[
+        ["planned_ns", "sent_ns", "gateway_ns", "reported_ns"]
+    ][0].item()
+    assert (planned, sent, gateway) == (5, 7, 9), "as they came with the events"
+    said = envelope.read(stage.intake_parts[-1], 1, 1)[0]
+    assert (said["planned_ns"], said["sent_ns"]) == (5, 7)
+    assert said["gateway_ns"] <= reported
+    counted = stage.agent._recorder.histograms()
+    assert {stage: int(each.get_total_count()) for stage, each in counted.items()} == dict.fromkeys(counted, 1)
+    assert counted["planned_to_left"].get_max_value() == 2
+    assert counted["gateway_to_reported"].get_max_value() > counted["matched_to_reported"].get_min_value()
+
+
+def test_whatever_stands_behind_a_frame_costs_no_order(stage: Stage) -> None:
+    broker = stage.dealer()
+    broker.ask(log_on(1))
+    for ref, garbage in enumerate((b"", b"stamps", bytes(48), envelope.encode(envelope.single(2))), start=1):
+        broker.socket.send_multipart([frame(1, limit(ref)), garbage])
+        assert broker.receive_parts() == [ANY], "and no stamps, which it has not sent"
+    assert stage.agent.gateway.bad_stamps == 4
+    broker.socket.send_multipart([frame(1, limit(9)), b"", b""])
+    assert broker.receive()["events"]["reason"].tolist() == [Reason.MALFORMED_FRAME], "no message of this protocol"
 
 
 def test_only_one_gateway_of_a_number_runs_in_a_place(stage: Stage) -> None:

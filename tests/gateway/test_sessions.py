@@ -173,7 +173,7 @@ def test_the_fence_holds_when_the_sequencer_starts_again() -> None:
     opened(x, A)
     x.lose = lambda link: link == "frames"
     x.say(A, frame(1, limit(1)))
-    held = x.gateway.uplink._unacked[0].frame
+    held = x.gateway.uplink._unacked[0].message[0]
     silent(x)
     x.restart_sequencer()
     assert x.sequencer.offer(GATEWAY_FRAME.decode(held)) is Verdict.FENCED

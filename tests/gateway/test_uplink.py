@@ -25,14 +25,14 @@ def test_what_arrives_together_leaves_in_one_frame() -> None:
     uplink = Uplink(1, 5, Limits(), 0)
     uplink.put(1, commands(limit(1)), NO_EXTENSIONS)
     uplink.put(2, commands(limit(1), limit(2)), NO_EXTENSIONS)
-    data = uplink.next_frame()
-    assert data is not None
-    made = GATEWAY_FRAME.decode(data)
+    message = uplink.next_message()
+    assert message is not None
+    made = GATEWAY_FRAME.decode(message[0])
     assert made["commands"]["client_ref"].tolist() == [1, 1, 2]
     assert (made.head["incarnation"][0], made.head["frame"][0]) == (5, 1)
-    assert uplink.next_frame() == data  # until it is sent
+    assert uplink.next_message() == message  # until it is sent
     uplink.sent()
-    assert uplink.next_frame() is None
+    assert uplink.next_message() is None
 
 
 def test_a_frame_never_holds_more_than_a_batch() -> None:
@@ -41,9 +41,9 @@ def test_a_frame_never_holds_more_than_a_batch() -> None:
     uplink.put(1, rows, NO_EXTENSIONS)
     uplink.put(1, rows, NO_EXTENSIONS)
     sizes = []
-    while (data := uplink.next_frame()) is not None:
+    while (message := uplink.next_message()) is not None:
         uplink.sent()
-        sizes.append(GATEWAY_FRAME.decode(data)["commands"].size)
+        sizes.append(GATEWAY_FRAME.decode(message[0])["commands"].size)
     assert sizes == [3_000, 3_000]
 
 
@@ -119,9 +119,9 @@ def test_while_nothing_answers_only_heartbeats_are_sent() -> None:
     sent = []
     for ms in range(0, 10_000, 100):
         uplink.on_time(ms * MS)
-        while (data := uplink.next_frame()) is not None:
+        while (message := uplink.next_message()) is not None:
             uplink.sent()
-            sent.append(GATEWAY_FRAME.decode(data))
+            sent.append(GATEWAY_FRAME.decode(message[0]))
     frames = [one for one in sent if not one.head["flags"][0] & HEARTBEAT]
     beats = [one for one in sent if one.head["flags"][0] & HEARTBEAT]
     assert len(frames) < 8  # until the acknowledgements were known to be missing
@@ -139,7 +139,7 @@ def test_an_acknowledgement_of_what_was_never_sent_stops_the_gateway() -> None:
 def test_acknowledgements_of_others_and_of_former_selves_let_nothing_go() -> None:
     uplink = Uplink(1, 5, Limits(), 0)
     uplink.put(1, commands(limit(1)), NO_EXTENSIONS)
-    assert uplink.next_frame() is not None
+    assert uplink.next_message() is not None
     uplink.sent()
     for head in ({"gateway": 2, "incarnation": 5}, {"gateway": 1, "incarnation": 4}):
         uplink.on_ack(ACK.decode(ACK.encode(head | {"frame": 1, "epoch": 1})), 0)
@@ -282,7 +282,7 @@ def test_not_accepting_is_the_flag_of_any_acknowledgement() -> None:
 def test_a_fenced_incarnation_drops_everything_and_begins_anew() -> None:
     uplink = Uplink(1, 5, Limits(max_unacked=4), START_NS)
     uplink.put(1, commands(limit(1), limit(2)), NOTHING)
-    while uplink.next_frame() is not None:
+    while uplink.next_message() is not None:
         uplink.sent()
     uplink.put(2, commands(limit(1)), NOTHING)
     other = ACK.decode(ACK.encode({"gateway": 1, "incarnation": 4, "flags": FENCED, "epoch": 1}))
@@ -308,7 +308,7 @@ def test_an_incarnation_that_the_sequencer_knows_a_later_one_of_begins_behind_it
 def numbers_sent(uplink: Uplink) -> list[tuple[int, int, int]]:
     """(incarnation, flags, frame) of what the uplink sends now."""
     found = []
-    while (data := uplink.next_frame()) is not None:
+    while (message := uplink.next_message()) is not None:
         uplink.sent()
-        found.append(GATEWAY_FRAME.decode(data).head[["incarnation", "flags", "frame"]][0].item())
+        found.append(GATEWAY_FRAME.decode(message[0]).head[["incarnation", "flags", "frame"]][0].item())
     return found

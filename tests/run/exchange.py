@@ -113,12 +113,18 @@ class GatewayEnd:
         self.out = connect(context, topology.INTAKE, topology.INTAKE.endpoint(where), 1_000)
         self.back = connect(context, topology.ACKS, topology.ACKS.endpoint(where), 1_000, [ack_topic(gateway)])
 
-    def send(self, commands: np.ndarray, extensions: np.ndarray | None = None, number: int | None = None) -> None:
+    def send(
+        self,
+        commands: np.ndarray,
+        extensions: np.ndarray | None = None,
+        number: int | None = None,
+        stamps: bytes | None = None,
+    ) -> None:
         if number is None:
             self.sent += 1
             number = self.sent
         self.kept[number] = frame(number, commands, extensions, self.gateway, self.incarnation)
-        self.out.send(self.kept[number])
+        self.out.send_multipart([self.kept[number]] if stamps is None else [self.kept[number], stamps])
 
     def hear(self) -> int:
         """The last frame that was acknowledged. When that makes no progress, what is missing is sent again."""
@@ -149,11 +155,13 @@ class Subscriber:
         endpoint = topology.EVENTS.endpoint(config.runtime_dir)
         self.socket = connect(context, topology.EVENTS, endpoint, 1_000, [b""])
         self.frames: list[tuple[bytes, Batch]] = []
+        self.stamps: list[list[bytes]] = []  # what stood behind each of them
 
     def hear(self) -> int:
         """How many pulses have come so far."""
         while (parts := try_receive(self.socket)) is not None:
             self.frames.append((parts[0], EVENT_FRAME.decode(parts[1])))
+            self.stamps.append(parts[2:])
         return sum(topic == topology.PULSE_TOPIC for topic, _ in self.frames)
 
     def seqs(self) -> list[int]:

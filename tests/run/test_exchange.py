@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import pytest
 from components.engine.compiled import CompiledEngine
 from components.engine.contract import Engine
 from components.engine.readable import ReadableEngine
-from run import journal
+from run import journal, latency
 from run.cli.failure import CANNOT
 from run.client.sync import Broker
 from run.config import to_toml
+from run.latency import STAGES
 from run.supervisor import Exchange
 from run.topology import ORDERS
 from tests.exchange import DEADLINE_S, exchange, settings, zmx
@@ -178,15 +180,48 @@ def test_up_runs_until_sigterm_and_refuses_a_second_one(tmp_path: Path) -> None:
     assert replayed["commands"] == verified["commands"]
 
 
+def test_stamps_come_back_with_reports_and_every_part_counts_every_order(running: Exchange) -> None:
+    """Session 3's, which trades nowhere else: the parts count others' orders as well, so at least as many."""
+    door = ORDERS.at(1).endpoint(running.config.runtime_dir)
+    planned = time.monotonic_ns() - np.arange(20)[::-1]
+    with Broker(door, session=3, account=3) as broker:
+        refs = broker.send(resting(20, account=3), planned_ns=planned)
+        answered: dict[int, tuple[int, ...]] = {}
+        while len(answered) < refs.size:
+            events = broker.receive(DEADLINE_S)
+            assert events.size, "no answer"
+            for first, count, *times in broker.core.take_stamps().tolist():
+                answered |= dict.fromkeys(events["request_ref"][first : first + count].tolist(), tuple(times))
+        broker.mass_cancel()
+        deadline = time.monotonic() + DEADLINE_S
+        while not all(count >= refs.size for count in counted(running).values()):
+            assert time.monotonic() < deadline, counted(running)
+            broker.poll(0.05)
+    assert [answered[ref][0] for ref in refs.tolist()] == planned.tolist(), "each its own"
+    for times in answered.values():
+        assert list(times) == sorted(times)
+        assert times[-1] <= time.monotonic_ns()
+
+
+def counted(running: Exchange) -> dict[str, int]:
+    """How many orders (or events) each stage has counted."""
+    names = ["gateway-1" if part == "gateway" else part for part in STAGES]
+    return {
+        f"{name}.{stage}": int(histogram.get_total_count())
+        for name in names
+        for stage, histogram in latency.read(latency.path_of(running.config.runtime_dir, name)).items()
+    }
+
+
 # ------------------------------------------------------------------------------------------------ kills under load
 
 BATCH, BATCHES = 50, 60
 
 
-def resting(count: int) -> np.ndarray:
+def resting(count: int, account: int = 1) -> np.ndarray:
     """COMMAND[count]: orders that rest, and never match."""
     commands = np.zeros(count, COMMAND)
-    commands["kind"], commands["symbol"], commands["account"] = CommandKind.NEW_ORDER, 1, 1
+    commands["kind"], commands["symbol"], commands["account"] = CommandKind.NEW_ORDER, 1, account
     commands["side"], commands["order_type"], commands["tif"] = Side.BUY, OrderType.LIMIT, TimeInForce.GTC
     commands["price"], commands["qty"] = 10_000 + 100 * (np.arange(count) % 50), 1
     return commands

@@ -22,6 +22,7 @@ from run.parts import sequencer as sequencer_part
 from run.parts.matcher import make
 from run.sockets import RuntimeDirInUse, try_send
 from tests.run.exchange import Context, Crowd, GatewayEnd, Pair, Subscriber
+from wire import stamps as envelope
 from wire.constants import HEARTBEAT, NOT_ACCEPTING
 from wire.enums import CommandKind, EventKind
 
@@ -101,6 +102,41 @@ def test_a_frame_becomes_events(pair: Pair, gateway: GatewayEnd, subscriber: Sub
     assert int(pulse.head["flags"][0]) == HEARTBEAT
     assert int(pulse.head["command_seq"][0]) == replayed(pair).commands
     assert int(pulse.head["event_hash"][0]) == replayed(pair).event_hash
+    assert_whole(pair, crowd)
+
+
+def test_stamps_go_with_the_commands_and_come_with_their_events(
+    pair: Pair, gateway: GatewayEnd, subscriber: Subscriber
+) -> None:
+    sequencer, matcher = pair.start_sequencer(), pair.start_matcher()
+    pair.drive(lambda: subscriber.hear() and gateway.hear() == 0)
+    crowd = Crowd(1)
+    gateway.send(crowd.log_on(), stamps=b"garbage")
+    for _ in range(3):
+        said = envelope.join([envelope.single(7, gateway_ns=5), envelope.single(3, gateway_ns=6)], [0, 7])
+        gateway.send(crowd.orders(10), stamps=envelope.encode(said))
+    gateway.send(crowd.orders(10))
+    pair.drive(lambda: gateway.hear() == 5)
+    pair.settle()
+    pair.drive(lambda: subscriber.hear() and subscriber.seqs() and subscriber.seqs()[-1] == all_events(pair)["seq"][-1])
+    by_time: dict[int, list[int]] = {5: [], 6: []}
+    for (topic, batch), parts in zip(subscriber.frames, subscriber.stamps, strict=True):
+        if topic == b"P":
+            assert not parts, "never behind a pulse"
+            continue
+        events = batch["events"]
+        for first, count, _, _, at, sequenced, synced, matched, reported in envelope.read(
+            parts, 0, events.size
+        ).tolist():
+            by_time[at] += events["request_ref"][first : first + count].tolist()
+            assert 0 < sequenced <= synced <= matched
+            assert reported == 0
+    refs = {at: [ref for ref in range(1, 31) if (5 if (ref - 1) % 10 < 7 else 6) == at] for at in by_time}
+    assert {at: sorted({ref for ref in found if ref}) for at, found in by_time.items()} == refs
+    for recorder in (sequencer._recorder, matcher._recorder):
+        assert recorder is not None
+        assert all(each.get_total_count() == 30 for each in recorder.histograms().values()), "each order once"
+    assert sequencer.malformed == 1, "stamps that are none"
     assert_whole(pair, crowd)
 
 

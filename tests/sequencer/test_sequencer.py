@@ -162,11 +162,11 @@ def lossy_links() -> None:
 def test_sabotage_without_the_duplicate_check_commands_act_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     right = Sequencer._offer
 
-    def offer(self: Sequencer, batch: Batch) -> Verdict:
+    def offer(self: Sequencer, batch: Batch, stamps: np.ndarray) -> Verdict:
         number, gateway = int(batch.head["frame"][0]), int(batch.head["gateway"][0])
         if (known := self._gateways.get(gateway)) is not None and number <= known.taken:
             known.taken = number - 1
-        return right(self, batch)
+        return right(self, batch, stamps)
 
     monkeypatch.setattr(Sequencer, "_offer", offer)
     with pytest.raises(AssertionError):
@@ -176,11 +176,11 @@ def test_sabotage_without_the_duplicate_check_commands_act_twice(monkeypatch: py
 def test_sabotage_without_the_gap_check_commands_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     right = Sequencer._offer
 
-    def offer(self: Sequencer, batch: Batch) -> Verdict:
+    def offer(self: Sequencer, batch: Batch, stamps: np.ndarray) -> Verdict:
         number, gateway = int(batch.head["frame"][0]), int(batch.head["gateway"][0])
         if (known := self._gateways.get(gateway)) is not None and number > known.taken:
             known.taken = number - 1
-        return right(self, batch)
+        return right(self, batch, stamps)
 
     monkeypatch.setattr(Sequencer, "_offer", offer)
     with pytest.raises(AssertionError):

@@ -66,12 +66,12 @@ def without_the_duplicate_check(patch: Patch) -> None:
     """The sequencer takes a frame again that it took before."""
     offer = Sequencer._offer
 
-    def offered(sequencer: Sequencer, frame: Batch) -> Verdict:
+    def offered(sequencer: Sequencer, frame: Batch, stamps: np.ndarray) -> Verdict:
         _, flags, gateway, _, incarnation, number = frame.head[0].item()
         known = sequencer._gateways.get(gateway)
         if known is not None and known.incarnation == incarnation and not flags & HEARTBEAT and number == known.taken:
             known.taken -= 1
-        return offer(sequencer, frame)
+        return offer(sequencer, frame, stamps)
 
     patch.setattr(Sequencer, "_offer", offered)
 
