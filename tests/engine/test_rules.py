@@ -751,7 +751,7 @@ def test_a_grace_in_a_snapshot(venue: Venue, make_engine: Callable[[], Engine], 
 def test_many_sessions_with_many_orders(venue: Venue, make_engine: Callable[[int], Engine]) -> None:
     """More graces than a fresh engine has timers, more cancellations than the event buffer holds."""
     venue = Venue(make_engine(MIN_EVENT_CAPACITY))
-    brokers = [venue.broker(f"broker {number}") for number in range(1, 151)]
+    brokers = [venue.broker(f"broker {number}") for number in range(1, 71)]
     for broker in brokers:
         broker.log_on(grace_ns=100)
         broker.buy(1, at=1)
@@ -759,9 +759,9 @@ def test_many_sessions_with_many_orders(venue: Venue, make_engine: Callable[[int
     for _ in range(40):  # what a session leaves behind in the queue when it comes back
         brokers[-1].log_off()
         brokers[-1].log_on(grace_ns=100)
-    assert venue.operator(CommandKind.GATEWAY_LOST, gateway=1) == ["exchange gateway_lost 150"]
+    assert venue.operator(CommandKind.GATEWAY_LOST, gateway=1) == ["exchange gateway_lost 70"]
     brokers[0].log_on()
-    wanted = [f"broker {i} {ref} cancelled DISCONNECTED 1 @ {ref}, from book" for i in range(2, 151) for ref in (1, 2)]
+    wanted = [f"broker {i} {ref} cancelled DISCONNECTED 1 @ {ref}, from book" for i in range(2, 71) for ref in (1, 2)]
     assert venue.passes(1100) == wanted
     assert venue.book() == ([("broker 1 2", 2, 1), ("broker 1 1", 1, 1)], [])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import zmq
 
-from components.engine.readable import ReadableEngine
+from components.engine.compiled import CompiledEngine
 from components.sequencer.sequencer import ack_topic
 from run import topology
 from run.config import Config, Matcher, Place, Sequencer, default
@@ -224,7 +224,7 @@ class Pair:
         return self.sequencer
 
     def start_matcher(self) -> MatcherAgent:
-        self.matcher = MatcherAgent(self.config, self.host, ReadableEngine(64))
+        self.matcher = MatcherAgent(self.config, self.host, CompiledEngine(64))
         self.matcher.on_start()
         return self.matcher
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import zmq
 
+from components.engine.compiled import CompiledEngine
 from components.engine.readable import ReadableEngine
 from components.matcher import Matcher
 from run import snapshots, topology
@@ -42,7 +43,7 @@ class Trio(Pair):
         self.follower: FollowerAgent | None = None
 
     def start_follower(self, engine: Any = None) -> FollowerAgent:
-        self.follower = FollowerAgent(self.config, self.host, engine or ReadableEngine(64))
+        self.follower = FollowerAgent(self.config, self.host, engine or CompiledEngine(64))
         self.follower.on_start()
         return self.follower
 
