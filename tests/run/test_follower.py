@@ -379,7 +379,7 @@ def test_a_difference_is_an_alarm_and_no_snapshot_is_written_from_then_on(trio: 
     trio.stop_follower()
     newest = trio.kept[0]
     assert trio.matcher is not None
-    trio.start_follower(Wrong(ReadableEngine(64), trio.matcher.matcher.next_seq + 25))
+    trio.start_follower(Wrong(CompiledEngine(64), trio.matcher.matcher.next_seq + 25))
     trio.trade(gateway, crowd, 12)
     alarms = [text for text in trio.said if text.startswith("ALARM")]
     assert len(alarms) == 1
