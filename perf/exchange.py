@@ -24,6 +24,7 @@ import zmq
 from components.engine.compiled import CompiledEngine
 from perf.apart import Apart, Told
 from perf.load import Plan, Result, Trace, Void, exact_timers, first_shown, generate, result_of
+from perf.stages import Stages
 from perf.traders import last_pulse
 from perf.workload import mixed
 from run import journal
@@ -92,13 +93,15 @@ class BrokerTransport:
         self._rows = rows
         self._clock = SystemClock()
         self._first_ref = int(rows["client_ref"][0])
-        self._last_ref = self._first_ref - 1
+        self._next_ref = self._first_ref
+        self._last_report = broker.last_report
         self.event_seq = np.zeros(plan.orders, np.int64)
-        self.rejected = self.executed = 0
+        self.stages = Stages()
+        self.rejected = 0
 
     def send(self, first: int, count: int, planned_ns: int) -> None:
-        """See Transport."""
-        self._broker.send(self._rows[first : first + count])
+        """See Transport. A frame has one stamp."""
+        self._broker.send(self._rows[first : first + count], planned_ns=planned_ns)
 
     def receive(self) -> tuple[np.ndarray, int]:
         """See Transport. An order's answer is the first report with its ref; commands act in the order of refs."""
@@ -107,30 +110,35 @@ class BrokerTransport:
         here_ns = self._clock.monotonic_ns()
         if not events.size:
             return _NOTHING, here_ns
-        kinds, refs = events["kind"], events["request_ref"]
-        rejected = np.flatnonzero(kinds == EventKind.REJECTED)
-        if rejected.size:
-            self._must_be_sequenced(events[rejected])
-            self.rejected += rejected.size
-        self.executed += int(np.count_nonzero(kinds == EventKind.EXECUTED))
-        before = np.maximum.accumulate(np.concatenate(([self._last_ref], refs)))
-        answers = np.flatnonzero(refs > before[:-1])
-        self._last_ref = int(before[-1])
-        orders = refs[answers] - self._first_ref
+        if self._broker.last_report != self._last_report + events.size:
+            self._refused(events)
+        self._last_report = self._broker.last_report
+        self.rejected += int(np.count_nonzero(events["kind"] == _REJECTED))
+        highest = np.maximum.accumulate(events["request_ref"])
+        refs = np.arange(self._next_ref, highest[-1] + 1)
+        answers = np.searchsorted(highest, refs)
+        orders = refs - self._first_ref
         self.event_seq[orders] = events["seq"][answers]
+        self._next_ref += refs.size
+        self.stages.record(self._broker.core.take_stamps(), answers, self._next_ref - self._first_ref, here_ns)
         return orders, here_ns
 
     def wait(self, timeout_ns: int) -> None:
         """See Transport."""
         self._broker.wait(timeout_ns / 1e9)
 
+    def told_once(self) -> bool:
+        """Whether every order was answered by an event of its own: one that is missing shares the next one's."""
+        return bool(np.all(np.diff(self.event_seq) > 0))
+
     @staticmethod
-    def _must_be_sequenced(rejections: np.ndarray) -> None:
-        refused = rejections[rejections["report_seq"] == 0]
-        if refused.size:
-            raise Void(f"{refused.size:,} orders were refused: {explain(int(refused['reason'][0]))}")
+    def _refused(events: np.ndarray) -> None:
+        """Some of these have no report number: they were never sequenced."""
+        refused = events[events["report_seq"] == 0]
+        raise Void(f"{refused.size:,} orders were refused: {explain(int(refused['reason'][0]))}")
 
 
+_REJECTED: Final = int(EventKind.REJECTED)  # an enumeration is slow to ask
 _NOTHING: Final = np.empty(0, np.int64)
 
 
@@ -147,10 +155,14 @@ def send_all(told: Told, plan: Plan, endpoint: str, rows_file: str) -> Trace:
         broker.receive(0)
         told.say("ready")
         told.hear()
+        reports = broker.last_report
         transport = BrokerTransport(broker, rows[plan.standing :], plan)
         trace = generate(plan, transport, SystemClock())
         trace.event_seq = transport.event_seq
-        trace.counts = {"rejected": transport.rejected, "executed": transport.executed}
+        trace.stages = transport.stages.taken(plan, trace.start_ns)
+        trace.counts = {"rejected": transport.rejected, "reports": broker.last_report - reports}
+        if not trace.void and not transport.told_once():
+            trace.void = "some orders were answered by another one's report"
         return trace
 
 

@@ -40,6 +40,7 @@ from hdrh.histogram import HdrHistogram
 from perf.disk import describe_disk
 from perf.histograms import Counted, counted, hgrm
 from perf.load import Result
+from perf.stages import REPORTED_TO_RECEIVED
 from run import config as settings
 from run.config import Config
 from run.kernelcache import CHECKOUT
@@ -73,7 +74,7 @@ WAY: Final[Mapping[str, str]] = {
     SEQUENCED_TO_SYNCED: "sequenced to synced",
     SYNCED_TO_MATCHED: "synced to matched",
     MATCHED_TO_REPORTED: "matched to reported",
-    "reported_to_received": "reported to received",
+    REPORTED_TO_RECEIVED: "reported to received",
 }
 # Beside the way: another branch of it, and the sum of what happens inside the exchange.
 BESIDE: Final[Mapping[str, str]] = {

@@ -172,4 +172,7 @@ def test_a_tiny_run_of_exchange_and_floor_adds_up(tmp_path: Path, capsys: pytest
     assert 0 < ours["shown"] <= ours["answered"], "an order that changed no level is not shown"
     assert theirs["shown"] == 150
     assert (given["p50_us"] is None) == bool(ours["void"]) == bool(status)
-    assert {f"latency-500-{who}-report.hgrm" for who in (EXCHANGE, FLOOR)} < {each.name for each in tmp_path.iterdir()}
+    written = {each.name for each in tmp_path.glob("*.hgrm")}
+    assert {f"latency-500-{who}-report.hgrm" for who in (EXCHANGE, FLOOR)} < written
+    for stage in WAY:
+        assert "Total count    =          150" in (tmp_path / f"latency-500-exchange-{stage}.hgrm").read_text()
