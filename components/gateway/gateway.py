@@ -58,6 +58,14 @@ class Outgoing(NamedTuple):
     stamps: np.ndarray = envelope.NO_STAMPS
 
 
+class _WentOut(NamedTuple):
+    """Live reports that were made of one batch of events: their EVENT rows, session by session."""
+
+    live: list[np.ndarray]
+    stamps: np.ndarray  # of the events ...
+    first_seq: int  # ... the first of which has this number
+
+
 class Connection:
     """A broker's connection that has logged on or is about to: the others are not remembered."""
 
@@ -125,9 +133,9 @@ class Gateway:
         self._stamps = envelope.NO_STAMPS  # of the events that are being routed ...
         self._first_seq = 0  # ... and the number of the first of them
         self._live: list[np.ndarray] = []  # reports that go out at once, of the same events
-        self._answered_seq = 0  # the last command that was counted in `take_answered`
+        self._went_out: list[_WentOut] = []  # since the last `take_answered`
+        self._answered_seq = 0  # the last command that was counted in it
         self._arrived: list[np.ndarray] = []
-        self._answered: list[np.ndarray] = []
 
     @property
     def sessions(self) -> int:
@@ -147,10 +155,27 @@ class Gateway:
     def take_answered(self) -> list[np.ndarray]:
         """STAMP rows of what went out as live reports since the last call; `count` is commands that they answer first.
 
-        So each command counts once, however many reports it has, and one that is answered from the log does not.
+        So each command counts once, however many reports it has, and one that is answered from the log does not. To be
+        called once the reports have left: nobody waits for the counting.
         """
-        answered, self._answered = self._answered, []
-        return answered
+        went_out, self._went_out = self._went_out, []
+        return [stamps for each in went_out if (stamps := self._first_answers(*each)).size]
+
+    def _first_answers(self, live: list[np.ndarray], stamps: np.ndarray, first_seq: int) -> np.ndarray:
+        """Stamps of the commands whose first report of their own is among these. 15 us."""
+        seqs, commands, refs = (
+            live[0][name] if len(live) == 1 else np.concatenate([reports[name] for reports in live])
+            for name in ("seq", "command_seq", "request_ref")
+        )
+        own = (refs > 0).nonzero()[0]
+        commands = commands[own]
+        first = commands > self._answered_seq
+        first[1:] &= commands[1:] != commands[:-1]
+        rows = first.nonzero()[0]
+        if not rows.size:
+            return envelope.NO_STAMPS
+        self._answered_seq = int(commands.max())
+        return envelope.select(stamps, seqs[own[rows]] - first_seq)
 
     # ------------------------------------------------------------------------------------------------ brokers
 
@@ -452,22 +477,8 @@ class Gateway:
             start = at + 1
         self._route(events[start:])
         if self._live:
-            self._count_answered()
-
-    def _count_answered(self) -> None:
-        """Note for which commands the first report of their own has just gone out, by their stamps."""
-        live, self._live = self._live, []
-        seqs, commands, refs = (
-            live[0][name] if len(live) == 1 else np.concatenate([reports[name] for reports in live])
-            for name in ("seq", "command_seq", "request_ref")
-        )
-        own = (refs > 0).nonzero()[0]
-        commands = commands[own]
-        first = commands > self._answered_seq
-        first[1:] &= commands[1:] != commands[:-1]
-        if first.any():
-            self._answered_seq = int(commands.max())
-            self._answered.append(envelope.select(self._stamps, seqs[own[first]] - self._first_seq))
+            self._went_out.append(_WentOut(self._live, stamps, self._first_seq))
+            self._live = []
 
     def _on_session_event(self, event: np.ndarray) -> None:
         session, kind = int(event["session"][0]), int(event["kind"][0])
