@@ -70,6 +70,8 @@ def single(count: int, *, planned_ns: int = 0, sent_ns: int = 0, gateway_ns: int
 
 def planned(planned_ns: np.ndarray) -> np.ndarray:
     """Entries for rows that were planned at these times (int64, one per row): one for each run of equal ones."""
+    if planned_ns.size == 1:
+        return single(1, planned_ns=int(planned_ns[0]))
     bounds = _runs(planned_ns)
     starts = bounds[:-1]
     stamps = np.zeros(starts.size, STAMP)

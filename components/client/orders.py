@@ -502,16 +502,15 @@ class Session(Generic[AnyOrder]):
         extensions = _NO_EXTENSIONS if extensions is None else np.ascontiguousarray(extensions).view(EXTENSION)
         if not rows.size:
             return np.empty(0, np.int64)
-        planned = None if planned_ns is None else np.broadcast_to(np.asarray(planned_ns, np.int64), rows.size)
+        planned = np.full(rows.size, planned_ns, np.int64) if isinstance(planned_ns, int) else planned_ns
         refs = rows["client_ref"]
         if not refs.any():
             rows["client_ref"] = np.arange(self.next_ref, self.next_ref + rows.size)
         elif refs[0] < self.next_ref or refs[-1] > MAX_REF or np.count_nonzero(refs[1:] <= refs[:-1]):
             raise ValueError(f"refs must rise, and be from {self.next_ref} to {MAX_REF}")
         rows["session"] = self.session
-        entering = rows["kind"] == CommandKind.NEW_ORDER
         if self.account and not rows["account"].any():
-            rows["account"][entering] = self.account
+            rows["account"][rows["kind"] == CommandKind.NEW_ORDER] = self.account
         self.next_ref = int(refs[-1]) + 1
         ends = np.cumsum(rows["extensions"]) if extensions.size else np.zeros(rows.size, np.int64)
         for start in range(0, rows.size, MAX_BATCH):
