@@ -11,6 +11,7 @@ frame is refused by `read`, so no index ever leaves its array, whoever wrote it.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Sequence
 from typing import Final
@@ -23,30 +24,41 @@ from wire.frames import STAMP_FRAME
 from wire.reasons import WireError
 
 NO_STAMPS: Final = np.empty(0, STAMP)
-_NOTHING: Final = STAMP_FRAME.encode({})
+_HEAD_BYTES: Final = STAMP_FRAME.size(1) - STAMP.itemsize
 _ENTRY: Final = struct.Struct("<2i7q")
-_WORDS: Final = STAMP.itemsize // 8  # the first holds `first` and, in its upper half, `count`
+_FIRST_COUNT: Final = struct.Struct("<2i")
 assert _ENTRY.size == STAMP.itemsize
 
 
 def encode(stamps: np.ndarray) -> bytes:
-    """The StampFrame with these STAMP rows. 2 us."""
-    return STAMP_FRAME.encode({}, stamps=stamps) if stamps.size else _NOTHING
+    """The StampFrame with these STAMP rows. 0.5 us."""
+    return _head(stamps.size) + stamps.tobytes()
+
+
+@functools.lru_cache(256)
+def _head(entries: int) -> bytes:
+    """What stands before so many entries, in a frame of ours: the number says it all."""
+    return STAMP_FRAME.encode({}, stamps=np.zeros(entries, STAMP))[: -entries * STAMP.itemsize or None]
 
 
 def read(parts: Sequence[bytes], at: int, rows: int) -> np.ndarray:
     """The STAMP rows of part `at` of a message, behind a frame of `rows` rows; none where there is no such part.
 
     Raises WireError, and nothing else, where the part is no StampFrame or its entries are not rising, apart and inside
-    the frame. About 4 us.
+    the frame. About 1 us with one entry; 5 where the frame is not laid out as `encode` does it.
     """
     if len(parts) <= at:
         return NO_STAMPS
-    stamps = STAMP_FRAME.decode(parts[at])["stamps"]
+    frame = parts[at]
+    entries, rest = divmod(len(frame) - _HEAD_BYTES, STAMP.itemsize)
+    if 0 < entries <= rows and not rest and frame.startswith(_head(entries)):
+        stamps = np.frombuffer(frame, STAMP, entries, _HEAD_BYTES)  # the same words in the same places: no need to look
+    else:
+        stamps = STAMP_FRAME.decode(frame)["stamps"]
     if not stamps.size:
         return NO_STAMPS
     if stamps.size == 1:
-        first, count = stamps[0].item()[:2]
+        first, count = _FIRST_COUNT.unpack_from(stamps.data)
         good = first >= 0 and count > 0 and first + count <= rows
     else:
         first, count = stamps["first"], stamps["count"]

@@ -147,3 +147,28 @@ def test_between_leaves_out_what_was_not_stamped() -> None:
     assert (values.tolist(), weights.tolist()) == ([5, 6], [1, 3])
     values, weights = envelope.between(stamps[[0, 2]], "sent_ns", "gateway_ns")
     assert (values.tolist(), weights.tolist()) == ([5, 6], [1, 3])
+
+
+@given(rows_of_frames, st.integers(0, 200), st.binary(max_size=8))
+def test_the_short_way_into_a_frame_of_ours_takes_what_the_door_takes(rows: Rows, at: int, patch: bytes) -> None:
+    """Whatever is changed in it: the same rows, or refused both ways."""
+    frame = bytearray(envelope.encode(entered(rows)))
+    at = min(at, len(frame))
+    frame[at : at + len(patch)] = patch
+    size = len(rows)
+    try:
+        said = STAMP_FRAME.decode(bytes(frame))["stamps"]
+    except WireError:
+        with pytest.raises(WireError):
+            envelope.read((bytes(frame),), 0, size)
+        return
+    try:
+        found = envelope.read((bytes(frame),), 0, size)
+    except WireError:
+        return
+    assert found.tobytes() == said.tobytes()
+
+
+@given(rows_of_frames)
+def test_what_is_written_is_what_the_door_writes(rows: Rows) -> None:
+    assert envelope.encode(entered(rows)) == STAMP_FRAME.encode({}, stamps=entered(rows))
