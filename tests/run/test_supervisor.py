@@ -289,9 +289,10 @@ def test_what_parts_count_is_logged_to_the_end(small: Config) -> None:
 
 def test_no_latency_is_logged_unless_wanted(small: Config) -> None:
     settings = dataclasses.replace(small, latency=config.Latency(log=False, interval_ms=3_600_000))
+    before = set(threading.enumerate())
     with Watched(settings) as exchange:
         assert exchange._latency_log is None
-        assert "latency log" not in {thread.name for thread in threading.enumerate()}
+        assert "latency log" not in {thread.name for thread in set(threading.enumerate()) - before}
 
 
 def test_a_latency_log_without_a_place_is_said_and_stops_nothing(small: Config) -> None:

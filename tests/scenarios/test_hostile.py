@@ -214,7 +214,14 @@ def test_frames_that_cannot_be_read(talker: Talker) -> None:
             assert events["reason"].tolist() == [reason], name
             assert events["kind"].tolist() == [EventKind.REJECTED]
             assert events["seq"].tolist() == events["report_seq"].tolist() == [0]
-        assert talker.ask(GOOD, b"and more")["reason"].tolist() == [Reason.MALFORMED_FRAME]
+        assert talker.ask(GOOD, b"no stamps", b"and more")["reason"].tolist() == [Reason.MALFORMED_FRAME]
+
+
+def test_stamps_that_cannot_be_read_cost_no_order(talker: Talker) -> None:
+    assert talker.ask(GOOD, b"no stamps")["reason"].tolist() == [Reason.NOT_LOGGED_ON]
+    ref = talker.log_on()
+    answered = talker.ask(frame(HOSTILE, limit(ref, price=PRICE)), b"no stamps")
+    assert answered["kind"].tolist() == [EventKind.ACCEPTED]
 
 
 def test_commands_before_log_on_and_log_ons_that_make_no_sense(talker: Talker) -> None:

@@ -279,8 +279,10 @@ def test_the_follower_stands_still(venue: Venue) -> None:
             party.trade()
         assert dict(party.reasons) == before, "something was refused"
         venue.told("follower", "caught up with the matcher at command")
-    told = [text for text in venue.news["follower"] if "commands behind the matcher" in text]
-    assert len(told) == 1
+    words = ("commands behind the matcher", "caught up with the matcher")
+    told = [said for text in venue.news["follower"] for said in words if said in text]
+    assert told == list(words) * (len(told) // 2), "it says each once, in turns"
+    assert told
     assert not [text for text in venue.news["follower"] if text.startswith("ALARM")]
 
 
