@@ -40,7 +40,7 @@ EXCHANGES = (
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("dist", "no") == "loadgroup":
+    if config.getoption("loadgroup", False):  # what a worker is told of `--dist`
         items.sort(key=lambda item: not item.nodeid.startswith(EXCHANGES))
         for item in items:
             group = "exchange" if item.nodeid.startswith(EXCHANGES) else item.nodeid.partition("::")[0]
