@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from run import kernelcache
 
@@ -26,8 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("long" if config.getoption("--long") else "short")
 
 
-# Each starts a whole exchange. With two processes of pytest (`-n 2 --dist loadgroup`) one of them runs these, first and
-# one after the other, so that no exchange waits for another one's processor; the rest goes file by file to the other.
+# Each starts a whole exchange. With two processes of pytest (`-n 2`) one of them runs these, first and one after the
+# other, so that no exchange waits for another one's processor; the rest goes file by file to the other.
 EXCHANGES = (
     "tests/scenarios/",
     "tests/perf/",
@@ -38,13 +40,21 @@ EXCHANGES = (
 )
 
 
+class _OneExchange(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Hands out whole files, and all that start an exchange to one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "exchange" if nodeid.startswith(EXCHANGES) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _OneExchange:
+    return _OneExchange(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("loadgroup", False):  # what a worker is told of `--dist`
+    if hasattr(config, "workerinput"):  # one of several processes
         items.sort(key=lambda item: not item.nodeid.startswith(EXCHANGES))
-        for item in items:
-            group = "exchange" if item.nodeid.startswith(EXCHANGES) else item.nodeid.partition("::")[0]
-            item.add_marker(pytest.mark.xdist_group(group))
     if config.getoption("--long") or config.getoption("-m"):
         return
     long = [item for item in items if item.get_closest_marker("long")]
