@@ -1,6 +1,6 @@
 """The same orders with a broker in the middle: Redis streams, and NATS JetStream, synced as the journal is.
 
-`python -m perf.brokers [--rate R] [--seconds S] [--warmup S] [--only NAME] [--dir DIR] [--json]`
+`zmx bench brokers [--rate R] [--seconds S] [--warmup S] [--only NAME] [--dir DIR] [--json] [--out DIR] [--publish]`
 
 What "brokerless" has to beat. The generator is the exchange's (perf/load.py), open loop; a server takes the place of
 gateway, sequencer and publisher: it journals, syncs and passes on.
@@ -42,7 +42,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,10 +50,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from perf import report
 from perf.apart import Apart, Told
 from perf.disk import describe_disk
 from perf.load import Plan, Result, Trace, Void, exact_timers, generate, result_of
 from perf.relays import COMMAND_WORDS, MARKET_WORDS, REF_WORD
+from perf.report import Curve, Measured
 from run.clock import SystemClock
 from run.config import default
 from run.pinning import pin
@@ -576,8 +578,9 @@ def run_broker(name: str, plan: Plan, folder: Path) -> tuple[Result, Served]:
 # ------------------------------------------------------------------------------------------------ the command
 
 
-def measure(plan: Plan, names: list[str], directory: Path) -> dict[str, Any]:
+def measure(plan: Plan, names: list[str], directory: Path) -> Measured:
     """Percentiles in microseconds of each product at that rate; what is missing is said in its place."""
+    curves: list[Curve] = []
     found: dict[str, Any] = {"rate": plan.rate_per_s, "seconds": plan.seconds, "disk": describe_disk(directory)}
     for name in names:
         with tempfile.TemporaryDirectory(prefix=f"zmx-{name}-", dir=directory) as folder:
@@ -586,14 +589,15 @@ def measure(plan: Plan, names: list[str], directory: Path) -> dict[str, Any]:
             except Missing as missing:
                 found[name] = {"missing": str(missing)}
                 continue
+        curves += report.curves(name, result)
         found[name] = {"version": served.version, "durable": served.durable, "void": result.void, **result.counts}
         for what in result.histograms:
             for label, percentile in (("p50", 50.0), ("p99", 99.0), ("p999", 99.9)):
                 found[name][f"{what}_{label}_us"] = round(result.percentile_us(what, percentile), 1)
-    return found
+    return Measured("brokers", found, curves)
 
 
-def table(found: dict[str, Any], names: list[str]) -> str:
+def table(found: Mapping[str, Any], names: list[str]) -> str:
     """What `main` prints."""
     disk = found["disk"]
     lines = [
@@ -622,13 +626,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="measured")
     parser.add_argument("--warmup", type=float, default=1.0, help="seconds before that")
     parser.add_argument("--only", choices=[*BROKERS], help="one of them")
-    parser.add_argument("--dir", type=Path, default=Path("/var/tmp"), help="a folder on the disk to measure")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    parser.add_argument("--dir", type=Path, default=report.DISK, help="a folder on the disk to measure")
+    report.options(parser)
     given = parser.parse_args()
     names = [given.only] if given.only else [*BROKERS]
-    found = measure(Plan(given.rate, given.seconds, given.warmup), names, given.dir)
-    print(json.dumps(found) if given.json else table(found, names))
-    return int(any(found[name].get("void") for name in names))
+    start = report.begin("brokers")
+    measured = measure(Plan(given.rate, given.seconds, given.warmup), names, given.dir)
+    text = table(measured.figures, names)
+    report.deliver(given, start, measured, text=text, config={"servers": names}, directory=given.dir)
+    return int(any(measured.figures[name].get("void") for name in names))
 
 
 if __name__ == "__main__":

@@ -147,10 +147,10 @@ def matcher_applied(trio: Trio, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     applied: list[int] = []
     right = Matcher.apply
 
-    def apply(self: Any, group: Any) -> Any:
+    def apply(self: Any, group: Any, *stamps: Any) -> Any:
         if group["commands"].size:
             applied.append(int(group.head["first_seq"][0]))
-        return right(self, group)
+        return right(self, group, *stamps)
 
     monkeypatch.setattr(Matcher, "apply", apply)
     return applied
