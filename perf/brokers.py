@@ -53,7 +53,7 @@ import numpy as np
 from perf import report
 from perf.apart import Apart, Told
 from perf.disk import describe_disk
-from perf.load import Plan, Result, Trace, Void, exact_timers, generate, result_of
+from perf.load import TICK_US, Plan, Result, Trace, Void, exact_timers, generate, result_of
 from perf.relays import COMMAND_WORDS, MARKET_WORDS, REF_WORD
 from perf.report import Curve, Measured
 from run.clock import SystemClock
@@ -625,13 +625,15 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=10_000, help="orders a second")
     parser.add_argument("--seconds", type=float, default=5.0, help="measured")
     parser.add_argument("--warmup", type=float, default=1.0, help="seconds before that")
+    parser.add_argument("--tick-us", type=int, default=TICK_US, help=f"between frames (default {TICK_US})")
     parser.add_argument("--only", choices=[*BROKERS], help="one of them")
     parser.add_argument("--dir", type=Path, default=report.DISK, help="a folder on the disk to measure")
     report.options(parser)
     given = parser.parse_args()
     names = [given.only] if given.only else [*BROKERS]
     start = report.begin("brokers")
-    measured = measure(Plan(given.rate, given.seconds, given.warmup), names, given.dir)
+    plan = Plan(given.rate, given.seconds, given.warmup, tick_ns=given.tick_us * 1_000)
+    measured = measure(plan, names, given.dir)
     text = table(measured.figures, names)
     report.deliver(given, start, measured, text=text, config={"servers": names}, directory=given.dir)
     return int(any(measured.figures[name].get("void") for name in names))

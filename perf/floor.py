@@ -36,7 +36,7 @@ import numpy as np
 import zmq
 
 from perf.apart import Apart, Told
-from perf.load import Plan, Result, Trace, Void, exact_timers, generate, result_of
+from perf.load import TICK_US, Plan, Result, Trace, Void, exact_timers, generate, result_of
 from perf.relays import COMMAND_WORDS, MARKET_HEAD, MARKET_TOPIC, MARKET_WORDS, ORDERS_HEAD, REF_WORD, REPORTS_HEAD
 from run.clock import SystemClock
 from run.config import Config, Place, default
@@ -240,7 +240,7 @@ def measure(
         tempfile.TemporaryDirectory(prefix="zmx-") as sockets,  # their paths must be short
     ):
         config = dataclasses.replace(default(), place=Place(sockets, data))
-        result = run_floor(Plan(rate_per_s, seconds, warmup_s), config)
+        result = run_floor(Plan(rate_per_s, seconds, warmup_s, tick_ns=TICK_US * 1_000), config)
         measured: dict[str, Any] = {
             "rate": rate_per_s,
             "seconds": seconds,

@@ -17,7 +17,7 @@ from typing import Any, Final
 from perf import latency, report
 from perf.disk import Refused, describe_disk
 from perf.exchange import configured
-from perf.latency import SIDES, Run, alternate, curves, load_options, median_us, middle, ratio, tell, us, valid
+from perf.latency import SIDES, Run, alternate, curves, load_options, median_us, middle, planned, ratio, tell, us, valid
 from perf.load import Plan, Result
 from perf.report import EXCHANGE, FLOOR, LATENESS, MARKET, REPORT, Measured
 
@@ -124,10 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     load_options(parser, SECONDS, 1)
     options = parser.parse_args(arguments)
     try:
-        plans = [
-            Plan(rate, options.seconds, options.warmup, options.seed, options.standing)
-            for rate in rates(options.lowest, options.highest, options.steps)
-        ]
+        plans = [planned(options, rate) for rate in rates(options.lowest, options.highest, options.steps)]
     except ValueError as error:
         parser.error(str(error))
     try:

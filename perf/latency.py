@@ -25,7 +25,7 @@ from perf import report
 from perf.disk import Refused, describe_disk
 from perf.exchange import configured, run_exchange
 from perf.floor import run_floor
-from perf.load import Plan, Result
+from perf.load import TICK_US, Plan, Result
 from perf.report import EXCHANGE, FLOOR, LATENESS, MARKET, REPORT, WAY, Curve, Measured
 from run.config import Config
 
@@ -149,8 +149,9 @@ def table(plan: Plan, found: Mapping[str, Sequence[Result]]) -> str:
     """The figures, and where an order's time goes."""
     ours, theirs = found[EXCHANGE], found.get(FLOOR, ())
     lines = [
-        f"{plan.rate_per_s:,} orders/s for {plan.seconds:g} s behind {plan.warmup_s:g} s of warm-up,"
-        f" {plan.standing:,} orders standing; {len(ours)} run(s) of each in turns, medians; us from the planned time",
+        f"{plan.rate_per_s:,} orders/s, frames {plan.tick_ns // 1_000:,} us apart or more, for {plan.seconds:g} s"
+        f" behind {plan.warmup_s:g} s of warm-up, {plan.standing:,} orders standing",
+        f"{len(ours)} run(s) of each in turns, medians; us from the planned time",
         f"{'':<34}{'p50':>12}{'p99':>12}{'p99.9':>12}",
     ]
     for label, results, name in (
@@ -209,9 +210,18 @@ def load_options(parser: argparse.ArgumentParser, seconds: float, runs: int) -> 
     parser.add_argument("--standing", type=int, default=10_000, help="orders in the book before (default 10,000)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
+        "--tick-us", type=int, default=TICK_US, help=f"between two frames; 0: each order when due (default {TICK_US})"
+    )
+    parser.add_argument(
         "--dir", type=Path, default=report.DISK, help=f"a folder on a real disk (default {report.DISK})"
     )
     report.options(parser)
+
+
+def planned(options: argparse.Namespace, rate_per_s: int) -> Plan:
+    """The plan of these options at a rate. Raises ValueError."""
+    tick_ns = options.tick_us * 1_000
+    return Plan(rate_per_s, options.seconds, options.warmup, options.seed, options.standing, tick_ns)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -221,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     load_options(parser, SECONDS, RUNS)
     options = parser.parse_args(arguments)
     try:
-        plan = Plan(options.rate, options.seconds, options.warmup, options.seed, options.standing)
+        plan = planned(options, options.rate)
     except ValueError as error:
         parser.error(str(error))
     try:

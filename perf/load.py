@@ -2,15 +2,19 @@
 
 Order i is due at start + i / rate. The loop sends whatever is due in one frame, at most MAX_BATCH orders; when nothing
 is due it sleeps in the kernel until the next order is, or something comes. So at 10,000 orders a second a frame has one
-order, at 500,000 as many as became due while the loop was busy, and nothing waits to be joined with what comes later.
+order, at 500,000 as many as became due while the loop was busy, and nothing waits to be joined with what comes later,
+unless the plan has a tick: then no two frames leave closer together than that, as from a broker who looks at the market
+so often. The wait for the tick is part of every latency. (On two cores a frame wakes fourteen threads that share them:
+10,000 frames a second of one order each are more than the bare relays can pass on.)
 A system that stalls is not spared (coordinated omission): what became due meanwhile waits, and its wait is counted.
 
 What is in the run is made before it, and the loop only writes times into arrays, a slice or a batch at once; histograms
 are made of them afterwards. The first `warmup_s` of a plan are sent like all else and are in no histogram.
 
 The generator has a lateness of its own: left - planned. It is part of every latency given here, and has a histogram.
-When it exceeds MAX_LATENESS_NS at its 99th percentile the run is void: a bare graph of relays has a p99 of 1 to 2 ms on
-two cores, and a generator that is late by as much measures itself.
+The run is void when its 99th percentile exceeds both MAX_LATENESS_NS and a quarter of the 99th percentile that is
+measured: then the figure is of the generator as much as of what it measures. (Where processes share cores, everyone is
+late by a time slice, the generator too: that is part of every hop's figure.)
 
 It drives the exchange (perf/exchange.py) and the bare relays beside it (perf/floor.py) alike, through a `Transport`.
 """
@@ -30,8 +34,10 @@ from run.clock import Clock
 from run.latency import Recorder
 from wire.constants import MAX_BATCH
 
-MAX_LATENESS_NS: Final = 1_000_000  # of the 99th percentile: see above
+MAX_LATENESS_NS: Final = 1_000_000  # of the 99th percentile, or ...
+MAX_LATE_PART: Final = 4  # ... so many times less than the latency's: see above
 MAX_ORDERS: Final = 1 << 25  # of a plan: its rows alone take 2 GiB
+TICK_US: Final = 500  # of a plan that benches make
 _LEAD_NS: Final = 10_000_000  # from the loop's start until the first order is due
 _DRAIN_NS: Final = 10_000_000_000  # behind the last order: what is not answered then counts as lost
 _LONGEST_NS: Final = 10_000_000  # the loop sleeps no longer, so that a transport can say that it is here
@@ -52,6 +58,7 @@ class Plan:
     warmup_s: float = 1.0  # before that, and in no figure
     seed: int = 1
     standing: int = 10_000  # orders in the book before the start
+    tick_ns: int = 0  # between two frames, at least
 
     def __post_init__(self) -> None:
         if self.rate_per_s < 1 or self.seconds <= 0 or self.warmup_s < 0 or not 0 < self.orders <= MAX_ORDERS:
@@ -183,10 +190,10 @@ def _run(plan: Plan, transport: Transport, clock: Clock, trace: Trace) -> None:
         now_ns = clock.monotonic_ns()
         if now_ns >= next_ns and sent < total:
             due = min(plan.due(now_ns - start_ns), sent + MAX_BATCH)
-            transport.send(sent, due - sent, next_ns)
+            transport.send(sent, due - sent, start_ns + plan.offset_ns(sent))
             trace.left_ns[sent:due] = clock.monotonic_ns()
             sent = due
-            next_ns = start_ns + plan.offset_ns(sent)
+            next_ns = max(start_ns + plan.offset_ns(sent), now_ns + plan.tick_ns)
         elif not answers.size:
             if now_ns > end_ns:
                 raise Void(f"{total - answered:,} of {total:,} orders were not answered within {_DRAIN_NS // 10**9} s")
@@ -221,11 +228,12 @@ def result_of(plan: Plan, trace: Trace, market_ns: np.ndarray | None = None, voi
     if market_ns is not None:
         counts["shown"] = histograms["market"].get_total_count()
     lateness_ns = histograms["lateness"].get_value_at_percentile(99)
+    allowed_ns = max(MAX_LATENESS_NS, histograms["report"].get_value_at_percentile(99) // MAX_LATE_PART)
     reasons = [void, trace.void]
-    if lateness_ns > MAX_LATENESS_NS:
+    if lateness_ns > allowed_ns:
         reasons.append(
             f"the generator was late by {lateness_ns / 1_000:,.0f} us at its p99; at most"
-            f" {MAX_LATENESS_NS // 1_000:,} us are allowed"
+            f" {allowed_ns // 1_000:,} us are allowed, a quarter of what was measured or 1,000 us"
         )
     took_ns = max(int(trace.received_ns.max()) - int(planned_ns[plan.warm]), 1)
     return Result(
