@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,17 @@ def test_the_whole_histogram_is_kept_in_the_encoding_of_the_field(tmp_path: Path
     ]
     assert kept == [(5, 2), (70_015, 1)]
     assert (row["count"], row["p50_us"], row["max_us"]) == (3, 0.0, 70.0)
+
+
+def test_slashes_within_a_histogram_begin_no_path(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    curves = [
+        Curve(EXCHANGE, REPORT, rate, histogram([int(chance.lognormvariate(15, 1)) for _ in range(500)]))
+        for rate in range(1, 11)
+    ]
+    assert sum(curve.histogram.encode().decode().count("/") for curve in curves) > 50
+    read = report.load(published(tmp_path, Measured("x", {}, curves)))
+    assert [each.summary() for each in read.measured.curves] == [each.summary() for each in curves]
 
 
 def test_a_machine_is_described(tmp_path: Path) -> None:
