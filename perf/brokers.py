@@ -51,8 +51,8 @@ from typing import Any, Final
 import numpy as np
 
 from perf import report
-from perf.apart import Apart, Told
-from perf.disk import describe_disk
+from perf.apart import Apart, Failed, Told
+from perf.disk import Refused, describe_disk
 from perf.load import TICK_US, Plan, Result, Trace, Void, exact_timers, generate, result_of
 from perf.relays import COMMAND_WORDS, MARKET_WORDS, REF_WORD
 from perf.report import Curve, Measured
@@ -632,8 +632,15 @@ def main() -> int:
     given = parser.parse_args()
     names = [given.only] if given.only else [*BROKERS]
     start = report.begin("brokers")
-    plan = Plan(given.rate, given.seconds, given.warmup, tick_ns=given.tick_us * 1_000)
-    measured = measure(plan, names, given.dir)
+    try:
+        plan = Plan(given.rate, given.seconds, given.warmup, tick_ns=given.tick_us * 1_000)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        measured = measure(plan, names, given.dir)
+    except (Broken, Failed, Refused, TimeoutError) as refused:
+        print(refused, file=sys.stderr)
+        return 1
     text = table(measured.figures, names)
     report.deliver(given, start, measured, text=text, config={"servers": names}, directory=given.dir)
     return int(any(measured.figures[name].get("void") for name in names))

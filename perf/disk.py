@@ -21,9 +21,10 @@ def describe_disk(path: Path) -> dict[str, Any]:
     """The file system at `path` and its sync time: a 4 KiB overwrite and fdatasync, median and p99. Raises Refused."""
     path = path.resolve()
     mounts = [each for each in psutil.disk_partitions(all=True) if path.is_relative_to(each.mountpoint)]
-    mount = max(mounts, key=lambda each: len(each.mountpoint))
-    if mount.fstype in ("tmpfs", "ramfs"):
-        raise Refused(f"{path} is on {mount.fstype}: a sync there is free. Name a folder on a disk with --dir.")
+    mount = max(mounts, key=lambda each: len(each.mountpoint), default=None)
+    kind = mount.fstype if mount else "unknown"  # no mount is shown in a root of one's own
+    if kind in ("tmpfs", "ramfs"):
+        raise Refused(f"{path} is on {kind}: a sync there is free. Name a folder on a disk with --dir.")
     block, took = os.urandom(4_096), []
     with tempfile.NamedTemporaryFile(prefix="zmx-sync-", dir=path) as file:
         fd = file.fileno()
@@ -36,8 +37,8 @@ def describe_disk(path: Path) -> dict[str, Any]:
             took.append((time.perf_counter_ns() - began) / 1_000)
     took.sort()
     return {
-        "filesystem": mount.fstype,
-        "device": mount.device,
+        "filesystem": kind,
+        "device": mount.device if mount else "unknown",
         "sync_p50_us": round(took[len(took) // 2], 1),
         "sync_p99_us": round(took[len(took) * 99 // 100], 1),
     }

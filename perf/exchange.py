@@ -135,6 +135,8 @@ class BrokerTransport:
     def _refused(events: np.ndarray) -> None:
         """Some of these have no report number: they were never sequenced."""
         refused = events[events["report_seq"] == 0]
+        if not refused.size:
+            raise Void("reports are missing, or came twice")
         raise Void(f"{refused.size:,} orders were refused: {explain(int(refused['reason'][0]))}")
 
 

@@ -71,8 +71,11 @@ class Dealer:
         self._next = 0  # the order whose report comes next
 
     def send(self, first: int, count: int, planned_ns: int) -> None:
-        """See Transport."""
-        self._socket.send(b"".join((ORDERS_HEAD, self._rows[first : first + count].data)), zmq.NOBLOCK)
+        """See Transport. Raises Void where the queue is full."""
+        try:
+            self._socket.send(b"".join((ORDERS_HEAD, self._rows[first : first + count].data)), zmq.NOBLOCK)
+        except zmq.Again:
+            raise Void(f"the relays took no more orders: {_QUEUE:,} frames wait") from None
 
     def receive(self) -> tuple[np.ndarray, int]:
         """See Transport. Raises Void where reports are not the next ones."""

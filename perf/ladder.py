@@ -37,7 +37,8 @@ def rates(lowest: int, highest: int, steps: int) -> list[int]:
         raise ValueError(f"from {lowest} to {highest} in {steps} steps: rates rise, in at least one step")
     factor = (highest / lowest) ** (1 / max(steps - 1, 1))
     between = [float(f"{lowest * factor**step:.1e}") for step in range(1, steps - 1)]
-    return sorted({lowest, *map(int, between), *([highest] if steps > 1 else [])})
+    inside = {int(each) for each in between if lowest < each < highest}
+    return sorted({lowest, *inside, *([highest] if steps > 1 else [])})
 
 
 def bend(lowest: Sequence[Result], rung: Sequence[Result]) -> str:

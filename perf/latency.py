@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from perf import report
+from perf.apart import Failed
 from perf.disk import Refused, describe_disk
 from perf.exchange import configured, run_exchange
 from perf.floor import run_floor
-from perf.load import TICK_US, Plan, Result
+from perf.load import TICK_US, Plan, Result, nothing_came
 from perf.report import EXCHANGE, FLOOR, LATENESS, MARKET, REPORT, WAY, Curve, Measured
 from run.config import Config
+from run.supervisor import ExchangeFailed
 
 RATE: Final = 10_000
 SECONDS: Final = 10.0
@@ -52,7 +54,10 @@ def alternate(
         for who, run in sides.items():
             progress(f"{plan.rate_per_s:,} orders/s, {who}, run {number} of {runs}")
             with tempfile.TemporaryDirectory(prefix="zmx-bench-", dir=base) as folder:
-                result = run(plan, configured(Path(folder)))
+                try:
+                    result = run(plan, configured(Path(folder)))
+                except (ExchangeFailed, Failed, TimeoutError) as failed:  # the runs before it are good for a figure
+                    result = nothing_came(plan, str(failed))
             if result.void:
                 progress(f"  void: {result.void}")
             found[who].append(result)
@@ -110,7 +115,8 @@ def figures(plan: Plan, found: Mapping[str, Sequence[Result]]) -> dict[str, Any]
         "ratio_p50": ratio(p50, floor_p50),
         "ratio_p99": ratio(p99, floor_p99),
         "stages": {
-            stage: {name: median_us(ours, stage, each) for name, each in PERCENTILES.items()} for stage in stages
+            stage: {name: round(middle(ours).percentile_us(stage, each), 1) for name, each in PERCENTILES.items()}
+            for stage in stages
         },
         **{f"market_{name}": median_us(ours, MARKET, each) for name, each in PERCENTILES.items()},
         "lateness_p99_us": median_us(ours, LATENESS, 99),

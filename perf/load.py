@@ -246,6 +246,11 @@ def result_of(plan: Plan, trace: Trace, market_ns: np.ndarray | None = None, voi
     )
 
 
+def nothing_came(plan: Plan, why: str) -> Result:
+    """The result of a run that could not be made, or not be ended."""
+    return result_of(plan, Trace(0, *np.zeros((2, plan.orders), np.int64)), void=why)
+
+
 def first_shown(trace: Trace, market: Mapping[str, np.ndarray]) -> np.ndarray:
     """When market data first showed each order: int64[orders], 0 where none did.
 

@@ -151,7 +151,7 @@ class LatencyLog:
 
     def _next_log(self, since_ns: int, now_ns: int) -> HlogWriter:
         kept = logs(self._storage)
-        for name in kept[: len(kept) + 1 - self._settings.files]:
+        for name in kept[: max(0, len(kept) + 1 - self._settings.files)]:
             self._storage.remove(name)
         number = int(kept[-1][len(_PREFIX) : -len(_SUFFIX)]) + 1 if kept else 1
         name = f"{_PREFIX}{number:010}{_SUFFIX}"

@@ -34,7 +34,7 @@ from wire.constants import FUNDS, MAX_BATCH, MAX_GRACE_NS, MAX_REF, RESENT
 from wire.dtypes import COMMAND, EVENT, EXTENSION, ORDER_TERMS, SESSION_TERMS
 from wire.enums import CommandKind, EventKind, ExtensionKind, OrderType, Reason, Scope, Side, TimeInForce
 from wire.frames import BROKER_FRAME, REPORT_FRAME
-from wire.reasons import explain
+from wire.reasons import WireError, explain
 
 MAX_KEPT_REPORTS: Final = 1 << 20  # events that wait to be received: 128 MiB
 _STRAYS: Final = 4  # log-ons left behind without an answer that are remembered
@@ -417,6 +417,7 @@ class Session(Generic[AnyOrder]):
         self._asked: dict[int, list[Answer]] = {}  # status questions by the ref they are about
         self._reports: deque[_Kept] = deque()
         self._stamps = envelope.NO_STAMPS  # of the reports that were taken last
+        self.bad_stamps = 0  # StampFrames behind reports that were none
         self._kept = 0  # events in them
         self._asked_ns: int | None = None  # last log-on
         self._unanswered = 0  # log-ons at this gateway that were neither opened nor refused
@@ -502,7 +503,7 @@ class Session(Generic[AnyOrder]):
         extensions = _NO_EXTENSIONS if extensions is None else np.ascontiguousarray(extensions).view(EXTENSION)
         if not rows.size:
             return np.empty(0, np.int64)
-        planned = np.full(rows.size, planned_ns, np.int64) if isinstance(planned_ns, int) else planned_ns
+        planned = np.full(rows.size, planned_ns, np.int64) if planned_ns is not None else None
         refs = rows["client_ref"]
         if not refs.any():
             rows["client_ref"] = np.arange(self.next_ref, self.next_ref + rows.size)
@@ -653,8 +654,8 @@ class Session(Generic[AnyOrder]):
     def on_frame(self, frame: bytes, now_ns: int, *stamps: bytes) -> None:
         """A ReportFrame from the gateway: 15 us, 5 us more per 1,000 events, 7 us more per event of tracked orders.
 
-        Its StampFrame comes behind it, if it has one. Raises WireError where a frame is none, LifeCycleBroken where a
-        report contradicts an order.
+        Its StampFrame comes behind it, if it has one. Raises WireError where the ReportFrame is none, LifeCycleBroken
+        where a report contradicts an order.
         """
         self._now_ns = self._heard_ns = now_ns
         batch = REPORT_FRAME.decode(frame)
@@ -671,9 +672,17 @@ class Session(Generic[AnyOrder]):
             and numbers[-1] - numbers[0] == events.size - 1
             and not np.count_nonzero(events["kind"] > EventKind.MASS_CANCELLED)
         ):
-            self._take(events, envelope.read(stamps, 0, events.size))
+            self._take(events, self._read_stamps(stamps, events.size))
         else:
             self._sort_out(events, bool(flags & RESENT))
+
+    def _read_stamps(self, stamps: tuple[bytes, ...], rows: int) -> np.ndarray:
+        """What the StampFrame says; one that is none, or does not fit, is let go: no report is lost by it."""
+        try:
+            return envelope.read(stamps, 0, rows)
+        except WireError:
+            self.bad_stamps += 1
+            return envelope.NO_STAMPS
 
     def take_reports(self) -> np.ndarray:
         """Every report and refusal that came since the last call: EVENT rows.

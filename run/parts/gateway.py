@@ -221,7 +221,9 @@ class GatewayAgent:
             else:
                 self.gateway.on_unreachable(identity)
         if answered := self.gateway.take_answered():
-            now_ns = self._clock.monotonic_ns()  # all of them have left by now: none is given less than it took
+            # Those that could leave have left by now: none of them is given less than it took. What found its broker's
+            # queue full counts as reported here: from then on it is the broker who reads slowly.
+            now_ns = self._clock.monotonic_ns()
             for stamps in answered:
                 stamps["reported_ns"] = now_ns
                 self._recorder.record(MATCHED_TO_REPORTED, *envelope.between(stamps, "matched_ns", "reported_ns"))

@@ -140,7 +140,8 @@ class PublisherAgent:
             self._said.append(events[-_REMEMBERED:].copy())
             self._publish(self.publisher.on_events(events, self.publisher.epoch))
         if stamps.size:
-            self._recorder.record(0, self._clock.monotonic_ns() - stamps["matched_ns"], stamps["count"])
+            known = stamps.take(np.flatnonzero(stamps["matched_ns"]))
+            self._recorder.record(0, self._clock.monotonic_ns() - known["matched_ns"], known["count"])
 
     def _close_log(self) -> None:
         self._log.close()

@@ -401,6 +401,24 @@ def test_a_session_whose_missed_reports_are_not_kept_is_lost_and_may_resume_behi
     assert late.session.link is Link.OPEN
 
 
+def test_stamps_that_are_none_cost_no_report(x: Exchange, trader: Trader) -> None:
+    trader.run()
+    events = np.zeros(1, EVENT)
+    events["kind"], events["report_seq"], events["seq"] = EventKind.REJECTED, trader.session.last_report + 1, 9
+    frame = REPORT_FRAME.encode({"session": 1, "epoch": trader.session.epoch, "next_report_seq": 2}, events=events)
+    trader.session.on_frame(frame, x.now_ns, b"no stamps")
+    assert trader.session.take_reports()["seq"].tolist()[-1] == 9
+    assert trader.session.bad_stamps == 1
+
+
+def test_planned_times_that_do_not_fit_are_refused_before_a_ref_is_used(x: Exchange, trader: Trader) -> None:
+    trader.run()
+    before = trader.session.next_ref
+    with pytest.raises(ValueError, match="broadcast"):
+        trader.session.send(np.zeros(2, COMMAND), planned_ns=np.arange(3))
+    assert trader.session.next_ref == before
+
+
 def test_a_session_that_was_taken_over_is_lost(x: Exchange, trader: Trader) -> None:
     x.say(b"\0thief", log_on(1))
     trader.run()

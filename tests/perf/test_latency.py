@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from perf import ladder, latency
+from perf.apart import Failed
 from perf.latency import SIDES, alternate, figures, middle, table, why_void
 from perf.load import Plan, Result, histogram
 from perf.report import EXCHANGE, FLOOR, WAY
 from run.config import Config
+from run.supervisor import ExchangeFailed
 
 KEYS = [
     "rate", "p50_us", "p99_us", "p999_us", "floor_p50_us", "floor_p99_us", "ratio_p50", "ratio_p99", "stages",
@@ -95,6 +97,20 @@ def test_sides_take_turns_each_in_a_new_folder(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "nothing is left behind"
 
 
+def test_a_run_that_cannot_be_ended_is_void_and_the_others_count(tmp_path: Path) -> None:
+    ends = [ExchangeFailed("the matcher died"), Failed("the generator died"), TimeoutError("late")]
+    results: list[Result | Exception] = [a_result(PLAN, 700), *ends]
+
+    def run(plan: Plan, config: Config) -> Result:
+        result = results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    found = alternate(PLAN, 4, tmp_path, sides={EXCHANGE: run})[EXCHANGE]
+    assert [result.void for result in found] == ["", "the matcher died", "the generator died", "late"]
+
+
 @pytest.mark.parametrize(
     ("main", "asked", "why"),
     [
@@ -120,6 +136,7 @@ def test_what_cannot_be_measured_is_refused_in_words(
 def test_rates_rise_by_an_even_factor() -> None:
     assert ladder.rates(10_000, 500_000, 8) == [10_000, 17_000, 31_000, 53_000, 94_000, 160_000, 290_000, 500_000]
     assert ladder.rates(500, 500, 3) == [500]
+    assert ladder.rates(10_400, 10_900, 5) == [10_400, 10_900], "what rounds to outside is left out"
     assert ladder.rates(500, 900, 1) == [500]
     with pytest.raises(ValueError, match="rates rise"):
         ladder.rates(1_000, 500, 2)

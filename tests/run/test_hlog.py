@@ -100,23 +100,24 @@ def test_what_a_part_counted_last_is_logged_when_it_is_gone(tmp_path: Path, fold
     ]
 
 
-def test_files_are_bounded_in_size_and_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("files", [3, 5])
+def test_files_are_bounded_in_size_and_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int) -> None:
     monkeypatch.setattr(hlog, "_MIB", 1_000)  # bytes that the settings call a mebibyte
     disk = MemoryDisk()
     (disk.create("notes.txt")).close()
-    bench = Bench(tmp_path, disk, file_mib=1, files=3)
+    bench = Bench(tmp_path, disk, file_mib=1, files=files)
     for _ in range(40):
         bench.count("matcher", 0, 1_000)
         bench.tick()
     kept = logs(disk)
-    assert len(kept) == 3
+    assert len(kept) == files
     assert int(kept[-1][8:18]) == 7, "40 lines of 150 bytes, behind headers of 270"
-    assert [int(name[8:18]) for name in kept] == [*range(int(kept[-1][8:18]) - 2, int(kept[-1][8:18]) + 1)]
+    assert [int(name[8:18]) for name in kept] == [*range(8 - files, 8)]
     sizes = [len(disk.files[name].cache) for name in kept]
     assert max(sizes) <= 1_000
     assert min(sizes[:-1]) > 700, "a file is used up before the next"
     assert "notes.txt" in disk.names()
-    again = Bench(tmp_path, disk, file_mib=1, files=3)
+    again = Bench(tmp_path, disk, file_mib=1, files=files)
     again.count("matcher", 0, 1_000)
     again.tick()
     assert logs(disk) == [*kept[1:], f"latency-{int(kept[-1][8:18]) + 1:010}.hlog"]
