@@ -49,6 +49,7 @@ WINDOW: Final = 16_384  # orders that may be unanswered in a throughput run
 FRAME: Final = 1_024  # orders in a message of one
 _QUEUE: Final = 10_000  # messages, as run/client/broker.py has
 _PATIENCE_S: Final = 10.0
+_LONGEST_RUN_S: Final = 3_600.0  # of a generator
 _LOOK_S: Final = 0.2  # between looks whether a relay has died
 _EVENT_WORDS: Final = EVENT.itemsize // 8
 _LONGEST_NS: Final = 10_000_000
@@ -188,11 +189,17 @@ def _command(part: str, config_file: Path) -> list[str]:
     return [sys.executable, "-P", "-m", "perf.relays", part.partition("-")[0], "--config", str(config_file)]
 
 
-def _result(floor: Exchange, process: Apart[R]) -> R:
-    """What the process returns. Raises ExchangeFailed as soon as a relay has died, Failed when the process has."""
+def _result(floor: Exchange, process: Apart[R], timeout_s: float) -> R:
+    """What the process returns. Raises ExchangeFailed as soon as a relay has died, Failed when the process has.
+
+    Raises TimeoutError when it says nothing for so long.
+    """
+    end_s = time.monotonic() + timeout_s
     while not process.said(_LOOK_S):
         if floor.failure:
             raise ExchangeFailed(f"the floor: {floor.failure}")
+        if time.monotonic() > end_s:
+            raise TimeoutError(f"the floor's generator or subscriber said nothing for {timeout_s:g} s")
     return process.result()
 
 
@@ -200,11 +207,11 @@ def loaded(floor: Exchange, orders: int, load: Callable[..., R], *args: Any) -> 
     """What `load` returns, run beside the floor; when market data showed each order; and what was lost of that."""
     where = floor.config.runtime_dir
     with Apart(watch, MARKET.endpoint(where), orders) as watcher:
-        _result(floor, watcher)  # it is greeted
+        _result(floor, watcher, 3 * _PATIENCE_S)  # it is greeted
         with Apart(load, ORDERS.at(floor.config.gateway_of().id).endpoint(where), *args) as generator:
-            found = _result(floor, generator)
+            found = _result(floor, generator, _LONGEST_RUN_S)
         watcher.tell("end")
-        shown_ns = _result(floor, watcher)
+        shown_ns = _result(floor, watcher, 3 * _PATIENCE_S)
     missing = np.count_nonzero(shown_ns == 0)
     return found, shown_ns, f"market data of {missing:,} orders was lost" if missing else ""
 

@@ -195,6 +195,7 @@ class Parts:
             if all(after[part] - before[part] <= 1.5 * _TICK_S for part in after):
                 return
             before = after
+        raise TimeoutError(f"the parts did not come to rest within {PATIENCE_S:g} s")
 
 
 @contextlib.contextmanager

@@ -704,8 +704,8 @@ class Session(Generic[AnyOrder]):
     def take_stamps(self) -> np.ndarray:
         """STAMP rows of what `take_reports` gave last, `first` and `count` in its rows.
 
-        Only reports that answer stamped commands have some, and only those that came at once: how long one took that
-        had to be sent again says nothing of the way of orders.
+        Only reports that answer stamped commands have some, and only those that were not read from the log: how long
+        one took that had to be sent again says nothing of the way of orders.
         """
         stamps, self._stamps = self._stamps, envelope.NO_STAMPS
         return stamps

@@ -47,7 +47,8 @@ _NO_EVENTS: Final = np.empty(0, EVENT)
 class Outgoing(NamedTuple):
     """A ReportFrame for a connection. One that is `numbered` is in the session's order of reports, and is kept.
 
-    `stamps` are STAMP rows, in rows of the frame, for a broker that stamps; what is sent again has none.
+    `stamps` are STAMP rows, in rows of the frame, for a broker that stamps; what is read again from the
+    log has none, what waited for room keeps its own.
     """
 
     identity: bytes

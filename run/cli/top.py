@@ -43,7 +43,10 @@ def main(config: Config, interval_s: float, total: bool, once: bool, hlog: Path 
                 if once:
                     return
         elif once or not has_terminal():
-            out().print(next(views).picture(total))
+            for view in views:
+                out().print(view.picture(total))
+                if once or hlog is None:  # with a log it goes on, in a unit or behind nohup
+                    return
         else:
             with Live(console=out(), auto_refresh=False, screen=True) as live:
                 for view in views:

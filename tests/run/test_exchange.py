@@ -24,7 +24,7 @@ from run.supervisor import Exchange
 from run.topology import ORDERS
 from tests.exchange import DEADLINE_S, exchange, settings, zmx
 from wire.dtypes import COMMAND
-from wire.enums import CommandKind, EventKind, OrderType, Side, TimeInForce
+from wire.enums import CommandKind, EventKind, OrderType, Reason, Side, TimeInForce
 
 
 def answer(running: Exchange, *arguments: str, status: int = 0) -> Any:
@@ -242,15 +242,20 @@ def test_parts_killed_under_load_come_back_and_nothing_is_lost(tmp_path: Path) -
             running.wait_ready(part, DEADLINE_S)
             assert broker.drained(DEADLINE_S), f"without {part}: {broker.in_flight} commands have no answer"
             reports.append(broker.core.take_reports())
-    events = np.concatenate(reports)
+    answers = np.concatenate(reports)
+    events, refused = answers[answers["report_seq"] > 0], answers[answers["report_seq"] == 0]
     assert (events["kind"] == EventKind.ACCEPTED).all()
     assert (np.diff(events["report_seq"]) == 1).all()
-    refs = np.arange(1, len(parts) * BATCH * BATCHES + 1)
-    assert (events["client_ref"] == refs).all(), "each order once, in its order"
+    assert set(refused["reason"].tolist()) <= {Reason.UNAVAILABLE}, "while a part is away for long"
+    assert events.size > refused.size
+    assert (np.diff(events["client_ref"]) > 0).all(), "in their order"
+    refs = np.sort(np.concatenate([events["client_ref"], refused["client_ref"]]))
+    assert (refs == np.arange(1, len(parts) * BATCH * BATCHES + 1)).all(), "each order has one outcome"
 
     journalled = {each.seq: each.client_ref for each in journal.show(running.config.journal_dir) if each.session == 1}
     accepted = dict(zip(events["order_id"].tolist(), events["client_ref"].tolist(), strict=True))
     assert accepted.items() <= journalled.items(), "what was acknowledged is in the journal"
+    assert not set(refused["client_ref"].tolist()) & set(journalled.values()), "and what was refused is not"
     engines: list[Engine] = [CompiledEngine(), ReadableEngine()]
     hashes = {journal.replay(running.config.journal_dir, engine) for engine in engines}
     assert len(hashes) == 1
