@@ -114,6 +114,16 @@ class Transport(Protocol):
         """Return when something may have come, or after the timeout, which is kept to the microsecond."""
 
 
+def behind(orders: np.ndarray, expected: int) -> int:
+    """The order whose report is to come behind those of `orders` (int64). Raises Void unless `expected` begins them.
+
+    For a transport that answers orders one by one, in their order.
+    """
+    if not np.array_equal(orders, np.arange(expected, expected + orders.size)):
+        raise Void(f"something was lost, doubled or reordered: the report of order {expected} was to come next")
+    return expected + orders.size
+
+
 @dataclass(slots=True)
 class Trace:
     """What happened to each order of a plan: CLOCK_MONOTONIC, int64[orders], 0 where it did not happen.
