@@ -1,6 +1,6 @@
 """The floor: what the same processes cost when they only carry bytes over ZeroMQ and sync them.
 
-`python -m perf.floor [--rate R] [--seconds S] [--warmup S] [--orders N] [--dir DIR] [--json]`
+`zmx bench floor [--rate R] [--seconds S] [--warmup S] [--runs N] [--orders N] [--dir DIR] [--json]`
 
 Every latency and throughput of the exchange is compared with this one, measured in the same run. perf/relays.py has
 the processes; they are started, watched and stopped by the exchange's own supervisor, and die with it. The generator
@@ -24,11 +24,11 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import select
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -36,73 +36,29 @@ import numpy as np
 import zmq
 
 from perf.apart import Apart, Told
-from perf.load import TICK_US, Plan, Result, Trace, Void, behind, exact_timers, generate, result_of
-from perf.relays import COMMAND_WORDS, MARKET_HEAD, MARKET_TOPIC, MARKET_WORDS, ORDERS_HEAD, REF_WORD, REPORTS_HEAD
+from perf.dealer import QUEUE, Dealer, refs_of
+from perf.disk import Refused, describe_disk
+from perf.load import TICK_US, Plan, Result, Trace, Void, exact_timers, generate, result_of
+from perf.plain import run_plain
+from perf.relays import MARKET_HEAD, MARKET_TOPIC, MARKET_WORDS
+from perf.report import DISK
 from run.clock import SystemClock
 from run.config import Config, Place, default
 from run.sockets import connect
 from run.supervisor import Exchange, ExchangeFailed
 from run.topology import MARKET, ORDERS
-from wire.dtypes import EVENT
 
 WINDOW: Final = 16_384  # orders that may be unanswered in a throughput run
 FRAME: Final = 1_024  # orders in a message of one
-_QUEUE: Final = 10_000  # messages, as run/client/broker.py has
 _PATIENCE_S: Final = 10.0
 _LONGEST_RUN_S: Final = 3_600.0  # of a generator
 _LOOK_S: Final = 0.2  # between looks whether a relay has died
-_EVENT_WORDS: Final = EVENT.itemsize // 8
 _LONGEST_NS: Final = 10_000_000
-_NONE: Final = np.zeros(0, np.int64)
 
 R = TypeVar("R")
 
 
 # ------------------------------------------------------------------------------------------------ the ends
-
-
-class Dealer:
-    """A generator's end: orders out, their reports in. An order's ref is its index, from 1."""
-
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, orders: int) -> None:
-        self._socket = connect(context, ORDERS, endpoint, _QUEUE)
-        self._fd = int(self._socket.get(zmq.FD))
-        self._rows = np.zeros((orders, COMMAND_WORDS), np.int64)
-        self._rows[:, REF_WORD] = np.arange(1, orders + 1)
-        self._next = 0  # the order whose report comes next
-
-    def send(self, first: int, count: int, planned_ns: int) -> None:
-        """See Transport. Raises Void where the queue is full."""
-        try:
-            self._socket.send(b"".join((ORDERS_HEAD, self._rows[first : first + count].data)), zmq.NOBLOCK)
-        except zmq.Again:
-            raise Void(f"the relays took no more orders: {_QUEUE:,} frames wait") from None
-
-    def receive(self) -> tuple[np.ndarray, int]:
-        """See Transport. Raises Void where reports are not the next ones."""
-        taken: list[np.ndarray] = []
-        with contextlib.suppress(zmq.Again):
-            while True:
-                taken.append(_refs(self._socket.recv(zmq.NOBLOCK), REPORTS_HEAD, _EVENT_WORDS))
-        if not taken:
-            return _NONE, 0
-        orders = (taken[0] if len(taken) == 1 else np.concatenate(taken)) - 1
-        here_ns = time.monotonic_ns()
-        self._next = behind(orders, self._next)
-        return orders, here_ns
-
-    def wait(self, timeout_ns: int) -> None:
-        """See Transport."""
-        if not int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN:
-            select.select((self._fd,), (), (), timeout_ns / 1e9)
-
-    def close(self) -> None:
-        """Give back the socket."""
-        self._socket.close()
-
-
-def _refs(message: bytes, head: bytes, words: int) -> np.ndarray:
-    return np.frombuffer(message, np.int64, offset=len(head)).reshape(-1, words)[:, REF_WORD]
 
 
 def send_plan(told: Told, endpoint: str, plan: Plan) -> Trace:
@@ -138,7 +94,7 @@ def watch(told: Told, endpoint: str, orders: int) -> np.ndarray:
     """
     shown_ns, shown, end_ns = np.zeros(orders, np.int64), 0, 0
     shown_ns[:] = 0  # every page is there before the start
-    with zmq.Context() as context, connect(context, MARKET, endpoint, _QUEUE, [MARKET_TOPIC]) as socket:
+    with zmq.Context() as context, connect(context, MARKET, endpoint, QUEUE, [MARKET_TOPIC]) as socket:
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
         poller.register(told.fileno(), zmq.POLLIN)
@@ -147,7 +103,7 @@ def watch(told: Told, endpoint: str, orders: int) -> np.ndarray:
             poller.poll(100)
             with contextlib.suppress(zmq.Again):
                 while True:
-                    refs = _refs(socket.recv(zmq.NOBLOCK), MARKET_HEAD, MARKET_WORDS)
+                    refs = refs_of(socket.recv(zmq.NOBLOCK), MARKET_HEAD, MARKET_WORDS)
                     shown_ns[refs - 1] = time.monotonic_ns()
                     shown += refs.size
                     if not greeted:
@@ -239,56 +195,76 @@ def floor_throughput(orders: int, config: Config, window: int = WINDOW, frame: i
 # ------------------------------------------------------------------------------------------------ the command
 
 
-def measure(
-    rate_per_s: int, seconds: float, warmup_s: float = 1.0, orders: int = 0, directory: Path | None = None
-) -> dict[str, Any]:
-    """Percentiles in microseconds at that rate, and with `orders` the throughput of so many."""
+SIDES: Final[dict[str, Callable[[Plan, Config], Result]]] = {"floor": run_floor, "plain": run_plain}
+_SHARES: Final = {"p50_us": 50.0, "p99_us": 99.0, "p999_us": 99.9}
+
+
+def measure(plan: Plan, runs: int, orders: int, directory: Path) -> dict[str, Any]:
+    """What `--json` prints: percentiles in microseconds of the floor and of the plainest chain, in turns; medians.
+
+    With `orders`, the floor's throughput of so many. Void runs are left out; null where all are.
+    """
+    found: dict[str, list[Result]] = {side: [] for side in SIDES}
     with (
-        tempfile.TemporaryDirectory(prefix="zmx-floor-", dir=directory or Path("/var/tmp")) as data,
+        tempfile.TemporaryDirectory(prefix="zmx-floor-", dir=directory) as data,
         tempfile.TemporaryDirectory(prefix="zmx-") as sockets,  # their paths must be short
     ):
         config = dataclasses.replace(default(), place=Place(sockets, data))
-        result = run_floor(Plan(rate_per_s, seconds, warmup_s, tick_ns=TICK_US * 1_000), config)
-        measured: dict[str, Any] = {
-            "rate": rate_per_s,
-            "seconds": seconds,
-            "void": result.void,
-            "counts": result.counts,
-        }
-        for name in result.histograms:
-            for label, percentile in (("p50", 50.0), ("p99", 99.0), ("p999", 99.9)):
-                measured[f"{name}_{label}_us"] = round(result.percentile_us(name, percentile), 1)
+        for _ in range(runs):
+            for side, run in SIDES.items():
+                found[side].append(run(plan, config))
+        measured: dict[str, Any] = {"rate": plan.rate_per_s, "seconds": plan.seconds, "runs": runs}
+        for side, results in found.items():
+            measured[side] = {
+                name: {label: _median_us(results, name, share) for label, share in _SHARES.items()}
+                for name in results[0].histograms
+            }
+            measured[side]["void"] = "; ".join(result.void for result in results if result.void)
         if orders:
             measured["orders_per_s"] = round(floor_throughput(orders, config))
     return measured
 
 
+def _median_us(results: Sequence[Result], name: str, percentile: float) -> float | None:
+    taken = [result.percentile_us(name, percentile) for result in results if not result.void]
+    return round(statistics.median(taken), 1) if taken else None
+
+
 def main() -> int:
-    """Measure and print."""
+    """Measure and print; 1 where every run of the floor was void."""
     parser = argparse.ArgumentParser(prog="floor", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rate", type=int, default=10_000, help="orders a second")
-    parser.add_argument("--seconds", type=float, default=5.0, help="measured")
-    parser.add_argument("--warmup", type=float, default=1.0, help="seconds before that")
+    parser.add_argument("--rate", type=int, default=10_000, help="orders a second (default 10,000)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="measured (default 5)")
+    parser.add_argument("--warmup", type=float, default=1.0, help="seconds before that (default 1)")
+    parser.add_argument("--runs", type=int, default=3, help="of floor and plainest chain, in turns (default 3)")
     parser.add_argument("--orders", type=int, default=0, help="then so many as fast as it goes")
-    parser.add_argument("--dir", type=Path, help="a folder on the disk to measure (default /var/tmp)")
+    parser.add_argument("--dir", type=Path, default=DISK, help=f"a folder on the disk to measure (default {DISK})")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     given = parser.parse_args()
-    measured = measure(given.rate, given.seconds, given.warmup, given.orders, given.dir)
+    try:
+        plan = Plan(given.rate, given.seconds, given.warmup, tick_ns=TICK_US * 1_000)
+        describe_disk(given.dir)
+    except (ValueError, Refused) as refused:
+        parser.error(str(refused))
+    measured = measure(plan, max(given.runs, 1), given.orders, given.dir)
     print(json.dumps(measured) if given.json else table(measured))
-    return int(bool(measured["void"]))
+    return int(measured["floor"]["report"]["p50_us"] is None)
 
 
 def table(measured: dict[str, Any]) -> str:
     """What `main` prints."""
-    lines = [f"the floor at {measured['rate']:,} orders/s, us from the planned time{'p50':>12}{'p99':>12}{'p99.9':>12}"]
-    for name in ("report", "market", "lateness"):
-        lines.append(
-            f"{name:<55}" + "".join(f"{measured[f'{name}_{label}_us']:>12,}" for label in ("p50", "p99", "p999"))
-        )
+    head = f"{measured['rate']:,} orders/s, {measured['runs']} run(s) of each in turns, us from the planned time"
+    lines = [f"{head:<80}{'p50':>12}{'p99':>12}{'p99.9':>12}"]
+    for side in SIDES:
+        for name, label in (("report", "order to report"), ("market", "order to market data"), ("lateness", "late by")):
+            if name in measured[side]:
+                cells = (measured[side][name][share] for share in _SHARES)
+                lines.append(
+                    f"{side + ', ' + label:<80}" + "".join(f"{'-' if us is None else f'{us:,.1f}':>12}" for us in cells)
+                )
     if "orders_per_s" in measured:
-        lines.append(f"as fast as it goes: {measured['orders_per_s']:,} orders/s")
-    if measured["void"]:
-        lines.append(f"VOID: {measured['void']}")
+        lines.append(f"floor, as fast as it goes: {measured['orders_per_s']:,} orders/s")
+    lines += [f"{side}, void: {measured[side]['void']}" for side in SIDES if measured[side]["void"]]
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import zmq
 
-from perf import floor, relays
+from perf import floor, plain, relays
 from perf.apart import Told
 from perf.load import Plan
 from run.config import Config, Place, default
@@ -344,6 +344,16 @@ def test_a_latency_run_and_its_market_data(config: Config) -> None:
     assert result.counts["answered"] == result.counts["shown"] == plan.measured
     assert not result.void or "late" in result.void  # on a machine that does something else
     assert set(result.histograms) == {"report", "market", "lateness"}
+    assert not list(config.data_dir.iterdir()) + list(config.runtime_dir.iterdir())
+
+
+def test_the_plainest_chain_answers_every_order(config: Config) -> None:
+    for place in (config.runtime_dir, config.data_dir):
+        place.mkdir()
+    plan = Plan(rate_per_s=4_000, seconds=0.1, warmup_s=0.05)
+    result = plain.run_plain(plan, config)
+    assert result.counts["answered"] == plan.measured
+    assert not result.void or "late" in result.void
     assert not list(config.data_dir.iterdir()) + list(config.runtime_dir.iterdir())
 
 
