@@ -2,14 +2,19 @@
 of the venue, the same on every machine, never local configuration."""
 
 VERSION = 1  # of every frame
-RULES_VERSION = 2  # of what the engine does with a command
+RULES_VERSION = 3  # of what the engine does with a command
 
 # Command.flags
 FUNDS = 1  # qty is a budget in the quote asset
+POST_ONLY = 2  # add to the book or be refused
+HIDDEN = 4  # the book shows nothing of it
+STP_BY_FIRM = 8  # self-trade prevention looks at firms, not accounts
+BASIS_POINTS = 16  # the offset counts 1/10,000 of the last trade's price
 
 # Event.flags
 RESTS = 1  # from this event on, leaves_qty stands in the book at the order's price
 FROM_BOOK = 2  # the quantity that this event takes away stood in the book
+UNSEEN = 4  # the book shows other quantities of this order than its events tell
 
 # Frame flags
 HEARTBEAT = 1  # nothing but the next number

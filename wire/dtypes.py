@@ -9,6 +9,8 @@ INSTRUMENT_TERMS = flat_dtype("InstrumentTerms")
 PRICE_BANDS = flat_dtype("PriceBands")
 PARTY_TERMS = flat_dtype("PartyTerms")
 SESSION_TERMS = flat_dtype("SessionTerms")
+OPERATOR_TERMS = flat_dtype("OperatorTerms")
+BUST_TERMS = flat_dtype("BustTerms")
 
 EVENT = flat_dtype("Event")
 ACCEPTED_EVENT = flat_dtype("AcceptedEvent")
@@ -35,7 +37,7 @@ STATE_ACCOUNT = flat_dtype("StateAccount")
 STATE_SESSION = flat_dtype("StateSession")
 STATE_ORDER = flat_dtype("StateOrder")
 
-EXTENSION_VIEWS = (ORDER_TERMS, INSTRUMENT_TERMS, PRICE_BANDS, PARTY_TERMS, SESSION_TERMS)
+EXTENSION_VIEWS = (ORDER_TERMS, INSTRUMENT_TERMS, PRICE_BANDS, PARTY_TERMS, SESSION_TERMS, OPERATOR_TERMS, BUST_TERMS)
 EVENT_VIEWS = (ACCEPTED_EVENT, REPLACED_EVENT, INSTRUMENT_EVENT, BAND_EVENT, PARTY_EVENT)
 
 assert COMMAND.itemsize == EXTENSION.itemsize == 64, "a command is 64 bytes: the byte budget rests on it"

@@ -5,6 +5,8 @@ from wire.schema import int_enum
 Side = int_enum("Side")
 OrderType = int_enum("OrderType")
 TimeInForce = int_enum("TimeInForce")
+StpMode = int_enum("StpMode")
+Phase = int_enum("Phase")
 Scope = int_enum("Scope")
 CommandKind = int_enum("CommandKind")
 EventKind = int_enum("EventKind")
@@ -22,10 +24,12 @@ __all__ = [
     "Liquidity",
     "MarketKind",
     "OrderType",
+    "Phase",
     "Reason",
     "ReplayKind",
     "ReplayRefusal",
     "Scope",
     "Side",
+    "StpMode",
     "TimeInForce",
 ]

@@ -19,6 +19,10 @@ class CommandKind(IntEnum):
     ADD_SESSION = 12
     SET_RULES = 13
     ORDER_STATUS = 14
+    SET_PHASE = 15
+    BLOCK_ENTRY = 16
+    ALLOW_ENTRY = 17
+    BUST_TRADE = 18
 
 class EventKind(IntEnum):
     NONE = 0
@@ -38,6 +42,14 @@ class EventKind(IntEnum):
     RULES_SET = 14
     DAY_ENDED = 15
     REPEATED = 16
+    TRIGGERED = 17
+    DISPLAYED = 18
+    PHASE_CHANGED = 19
+    INDICATIVE = 20
+    AUCTIONED = 21
+    ENTRY_BLOCKED = 22
+    ENTRY_ALLOWED = 23
+    TRADE_BUSTED = 24
 
 class ExtensionKind(IntEnum):
     NONE = 0
@@ -46,6 +58,8 @@ class ExtensionKind(IntEnum):
     PRICE_BANDS = 3
     PARTY_TERMS = 4
     SESSION_TERMS = 5
+    OPERATOR_TERMS = 6
+    BUST_TERMS = 7
 
 class Liquidity(IntEnum):
     NONE = 0
@@ -65,6 +79,21 @@ class OrderType(IntEnum):
     NONE = 0
     LIMIT = 1
     MARKET = 2
+    STOP = 3
+    STOP_LIMIT = 4
+    MARKET_IF_TOUCHED = 5
+    LIMIT_IF_TOUCHED = 6
+    TRAILING_STOP = 7
+
+class Phase(IntEnum):
+    NONE = 0
+    PRE_OPEN = 1
+    OPENING_AUCTION = 2
+    CONTINUOUS = 3
+    HALT = 4
+    REOPENING_AUCTION = 5
+    CLOSING_AUCTION = 6
+    CLOSED = 7
 
 class Reason(IntEnum):
     NONE = 0
@@ -125,6 +154,17 @@ class Reason(IntEnum):
     PARTY_MISSING = 55
     DISCONNECTED = 56
     REPORTS_NOT_KEPT = 57
+    WOULD_TAKE = 58
+    SELF_TRADE = 59
+    INVALID_STP = 60
+    INVALID_DISPLAY_QTY = 61
+    INVALID_TRIGGER = 62
+    WRONG_PHASE = 63
+    AUCTION_MISSED = 64
+    ENTRY_BLOCKED = 65
+    KILLED = 66
+    UNKNOWN_MATCH = 67
+    ALREADY_BUSTED = 68
 
 class ReplayKind(IntEnum):
     NONE = 0
@@ -150,6 +190,13 @@ class Side(IntEnum):
     BUY = 1
     SELL = 2
 
+class StpMode(IntEnum):
+    NONE = 0
+    CANCEL_NEWEST = 1
+    CANCEL_OLDEST = 2
+    CANCEL_BOTH = 3
+    DECREMENT_AND_CANCEL = 4
+
 class TimeInForce(IntEnum):
     NONE = 0
     GTC = 1
@@ -157,3 +204,5 @@ class TimeInForce(IntEnum):
     GTD = 3
     IOC = 4
     FOK = 5
+    AT_OPEN = 6
+    AT_CLOSE = 7

@@ -17,11 +17,38 @@ annotation indefinite @0xa7a5d1b5e5e00002 (enumerant) :Void; # the outcome is no
 
 enum Side { none @0; buy @1; sell @2; }
 
-enum OrderType { none @0; limit @1; market @2; }
+enum OrderType {
+  none @0; limit @1; market @2;
+  # Dormant until the last trade reaches stopPrice: against the order's side (stop), or in its favour (touched).
+  stop @3;              # then a market order
+  stopLimit @4;         # then a limit order
+  marketIfTouched @5;   # then a market order: take profit
+  limitIfTouched @6;    # then a limit order
+  trailingStop @7;      # a stop that follows the best last trade since it entered, `offset` behind it
+}
 
-enum TimeInForce { none @0; gtc @1; day @2; gtd @3; ioc @4; fok @5; }
+enum TimeInForce { none @0; gtc @1; day @2; gtd @3; ioc @4; fok @5; atOpen @6; atClose @7; }
 
-enum Scope {            # whose orders a mass cancel means; symbol and side narrow it further
+enum StpMode {          # when an order meets one of its own account (or firm): the incoming order's mode decides
+  none @0;
+  cancelNewest @1;      # the rest of the incoming order goes
+  cancelOldest @2;      # the resting order goes, the incoming one goes on
+  cancelBoth @3;
+  decrementAndCancel @4; # both lose the smaller quantity; whichever has none left is gone
+}
+
+enum Phase {            # of a symbol
+  none @0;
+  preOpen @1;           # orders come and go, nothing trades
+  openingAuction @2;    # the same, and an indicative price is told; what ends it is the auction
+  continuous @3;
+  halt @4;              # orders may be cancelled, nothing else
+  reopeningAuction @5;  # as openingAuction, behind a halt or a pause
+  closingAuction @6;
+  closed @7;
+}
+
+enum Scope {            # whose orders a mass cancel or a kill switch means; symbol and side narrow it further
   none @0;
   session @1;           # the sender's own
   account @2;
@@ -45,6 +72,10 @@ enum CommandKind {
   addSession @12;       # extension: PartyTerms
   setRules @13;         # qty: the rules version from here on
   orderStatus @14;      # asked of a gateway, never sequenced: what became of targetRef
+  setPhase @15;         # qty: the Phase of one symbol (0: of all) from here on
+  blockEntry @16;       # kill switch: cancels all of a scope and takes no new order of it ...
+  allowEntry @17;       # ... until this
+  bustTrade @18;        # extension: BustTerms
 }
 
 enum EventKind {
@@ -65,11 +96,21 @@ enum EventKind {
   rulesSet @14;
   dayEnded @15;
   repeated @16;         # a ref seen before: nothing happened, the first answer stands
+  triggered @17;        # a dormant order woke up
+  displayed @18;        # of an order that is not shown in full: qty is what the book shows of it from here on, at the tail
+  phaseChanged @19;     # qty: the Phase from here on
+  indicative @20;       # price and qty at which the auction would end now; leavesQty: the imbalance, on `side`
+  auctioned @21;        # the auction's price and quantity; its executions follow
+  entryBlocked @22;
+  entryAllowed @23;
+  tradeBusted @24;
 }
 
 enum Liquidity { none @0; maker @1; taker @2; }
 
-enum ExtensionKind { none @0; orderTerms @1; instrumentTerms @2; priceBands @3; partyTerms @4; sessionTerms @5; }
+enum ExtensionKind {
+  none @0; orderTerms @1; instrumentTerms @2; priceBands @3; partyTerms @4; sessionTerms @5; operatorTerms @6; bustTerms @7;
+}
 
 # Why something did not happen, or why an order left the book. The number is the wire code and never changes.
 enum Reason {
@@ -136,6 +177,18 @@ enum Reason {
   partyMissing @55 $sentence("An account and a session need a firm.");
   disconnected @56 $sentence("The session was not open for as long as its log-on allows, so its orders were cancelled.");
   reportsNotKept @57 $sentence("The event log does not hold the reports that come next: resume from a later one, or ask the venue.");
+  # rules version 3
+  wouldTake @58 $sentence("The order may only add to the book, and would have traded at once.");
+  selfTrade @59 $sentence("The order met one of its own account or firm, and its mode of prevention took it away.");
+  invalidStp @60 $sentence("The mode of self-trade prevention is unknown.");
+  invalidDisplayQty @61 $sentence("A displayed quantity is a lot's multiple below the quantity, of a limit order that may rest.");
+  invalidTrigger @62 $sentence("The stop price or the offset is missing, off the tick, or does not go with the order type.");
+  wrongPhase @63 $sentence("The symbol's phase does not take that.");
+  auctionMissed @64 $sentence("The auction for which the order was meant ended without filling it.");
+  entryBlocked @65 $sentence("Orders of this account, session, firm or symbol are not taken until the block is lifted.");
+  killed @66 $sentence("Cancelled by a kill switch.");
+  unknownMatch @67 $sentence("There was no such match.");
+  alreadyBusted @68 $sentence("That match was busted before.");
 }
 
 # ---------------------------------------------------------------------------------------------- commands
@@ -150,10 +203,10 @@ struct Command {
   side @5 :Int8;          # Side
   orderType @6 :Int8;     # OrderType
   tif @7 :Int8;           # TimeInForce
-  stp @8 :Int8;           # self-trade prevention; none yet
+  stp @8 :Int8;           # StpMode
   scope @9 :Int8;         # Scope
   extensions @10 :Int8;   # how many records of the batch's extensions are this command's
-  flags @11 :Int16;       # bit 0: qty counts funds in the quote asset
+  flags @11 :Int16;       # bit 0: qty counts funds in the quote asset; 1: post only; 2: hidden; 3: stp by firm; 4: offset in bp
   gateway @12 :Int16;     # filled in by the gateway
   orderId @13 :Int64;     # the order meant, by the exchange's id ...
   targetRef @14 :Int64;   # ... or by the clientRef that entered it
@@ -175,10 +228,10 @@ struct OrderTerms {       # of newOrder
   reserved0 @1 :Int16;
   reserved1 @2 :Int32;
   minQty @3 :Int64;
-  displayQty @4 :Int64;   # none yet
+  displayQty @4 :Int64;   # of an iceberg: how much of it the book shows
   expireNs @5 :Int64;
-  stopPrice @6 :Int64;    # none yet
-  offset @7 :Int64;       # none yet
+  stopPrice @6 :Int64;    # what wakes a dormant order
+  offset @7 :Int64;       # of a trailing stop: price units, or basis points of the last trade
   tag0 @8 :Int64;         # 16 opaque bytes, echoed in the accepted event
   tag1 @9 :Int64;
 }
@@ -230,6 +283,30 @@ struct SessionTerms {     # of openSession: until it is opened again
   reserved7 @9 :Int64;
 }
 
+struct OperatorTerms {    # of a command of session 0: in whose name, and why
+  kind @0 :Int16;
+  reserved0 @1 :Int16;
+  reserved1 @2 :Int32;
+  who0 @3 :Int64;         # up to 16 bytes of UTF-8, zero-padded
+  who1 @4 :Int64;
+  why0 @5 :Int64; why1 @6 :Int64; why2 @7 :Int64; why3 @8 :Int64; why4 @9 :Int64; # up to 40
+}
+
+struct BustTerms {        # of bustTrade: the match as the event log has it, since the engine keeps no trades
+  kind @0 :Int16;
+  reserved0 @1 :Int16;
+  buySession @2 :Int32;
+  sellSession @3 :Int32;
+  buyAccount @4 :Int32;
+  sellAccount @5 :Int32;
+  reserved1 @6 :Int32;
+  match @7 :Int64;
+  buyOrderId @8 :Int64;
+  sellOrderId @9 :Int64;
+  price @10 :Int64;
+  qty @11 :Int64;
+}
+
 # ---------------------------------------------------------------------------------------------- events
 # 128 bytes. One per execution and side: maker first, then taker, with one match number.
 
@@ -256,7 +333,8 @@ struct Event {
   orderType @19 :Int8;
   tif @20 :Int8;
   liquidity @21 :Int8;    # Liquidity
-  flags @22 :Int16;       # bit 0 rests: what is left stands in the book from here on; bit 1 fromBook: it stood there before
+  flags @22 :Int16;       # bit 0 rests: what is left stands in the book from here on; bit 1 fromBook: it stood there before;
+                          # bit 2 unseen: the book shows other quantities of it than these, told by `displayed`
   gateway @23 :Int16;     # where the session is open; of a refusal by the fence (no report): who sent the command
 }
 
@@ -647,4 +725,12 @@ struct StateOrder {       # by symbol, buy before sell, best price first, then p
   leavesQty @9 :Int64;
   cumQty @10 :Int64;
   expireNs @11 :Int64;
+  displayQty @12 :Int64;  # of an iceberg, as entered
+  shownQty @13 :Int64;    # what is left of what the book shows of it
+  stopPrice @14 :Int64;   # of a dormant order, as it stands
+  offset @15 :Int64;
+  orderType @16 :Int8;
+  stp @17 :Int8;
+  flags @18 :Int16;       # of the command that entered it
+  reserved1 @19 :Int32;
 }

@@ -412,7 +412,7 @@ def test_the_auditor_notices_a_forged_event(lives: dict[int, list[Group]], forge
 )
 def test_the_auditor_notices_a_broken_fence_or_grace(mistake: str, law: str) -> None:
     engine = broken(mistake)()
-    groups = [group for group, _ in Crowd(204).play(4_000)]
+    groups = [group for group, _ in Crowd(205).play(4_000)]
     with pytest.raises(AssertionError, match=law):
         audited(groups, (apply(engine, group) for group in groups))
 

@@ -769,8 +769,10 @@ def test_many_sessions_with_many_orders(venue: Venue, make_engine: Callable[[int
 def test_who_may_send_what(venue: Venue, alice: Broker) -> None:
     ours = {CommandKind.NEW_ORDER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.MASS_CANCEL}
     ours |= {CommandKind.OPEN_SESSION, CommandKind.CLOSE_SESSION}
+    unknown = {CommandKind.NONE, CommandKind.ORDER_STATUS}
+    unknown |= {CommandKind.SET_PHASE, CommandKind.BLOCK_ENTRY, CommandKind.ALLOW_ENTRY, CommandKind.BUST_TRADE}
     for kind in CommandKind:
-        if kind in (CommandKind.NONE, CommandKind.ORDER_STATUS):
+        if kind in unknown:
             assert alice.request(kind) == ["alice rejected UNKNOWN_COMMAND"]
             assert venue.operator(kind) == ["exchange rejected UNKNOWN_COMMAND"]
         elif kind in ours:

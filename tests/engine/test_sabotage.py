@@ -29,7 +29,7 @@ class Played(NamedTuple):
 def played() -> list[Played]:
     """Lives in which all of these mistakes matter."""
     life = []
-    crowd = Crowd(7)
+    crowd = Crowd(17)
     for group, events in crowd.play(5_000):
         life.append(Played(group, events, crowd.engine.event_hash, crowd.engine.state_hash()))
     return life

@@ -11,7 +11,7 @@ from wire.state import STATE_DTYPES, CanonicalState, state_hash
 
 STRUCTS = ["StateEngine", "StateInstrument", "StateBand", "StateAccount", "StateSession", "StateOrder"]
 COUNTS = [1, 2, 3, 2, 2, 4]
-KEPT = "6c01b0b45df0b77a76eaddf1e04a7e344694908789ce85b58425472f81ee712d"
+KEPT = "acfca425aa6cc6d8ed514822ceabff5c110de6881b53a0ecf4983eef6001f0a3"
 
 
 def sample() -> CanonicalState:

@@ -40,6 +40,7 @@ def canonical_orders(s: int) -> Word:
                     row["session"] = order["session"]
                     row["account"] = order["account"]
                     row["side"] = order["side"]
+                    row["order_type"] = order["order_type"]
                     row["tif"] = order["tif"]
                     row["order_id"] = order["order_id"]
                     row["client_ref"] = order["client_ref"]

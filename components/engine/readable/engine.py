@@ -838,7 +838,7 @@ class ReadableEngine:
             row["session"] = self._sessions[row["session"]]
             row["leaves"] = row.pop("leaves_qty")
             row["cum"] = row.pop("cum_qty")
-            self._rest(Order(order_type=OrderType.LIMIT, **row))
+            self._rest(Order(**row))
 
     def check(self) -> None:
         """Raise BrokenInvariant, naming it, unless every invariant in README.md holds. O(everything)."""

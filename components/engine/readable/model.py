@@ -236,6 +236,12 @@ class Order:
     leaves: int
     cum: int = 0
     expire_ns: int = 0
+    display_qty: int = 0
+    shown_qty: int = 0
+    stop_price: int = 0
+    offset: int = 0
+    stp: int = 0
+    flags: int = 0
     arrival: int = 0  # its time priority: set whenever it takes its place at the tail
 
     @property
