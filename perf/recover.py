@@ -50,6 +50,7 @@ from wire.enums import EventKind
 KILLS: Final = 24
 RATE: Final = 4_000  # commands a second
 ALL: Final = "all at once"
+READY_S: Final = 600.0  # for a part that reads a long log first: the publisher takes 5 us an event
 CALM_S: Final = 0.5  # of trading between the end of one outage and the next blow
 MONTH_S: Final = 30 * 24 * 3600
 AVAILABILITY: Final = 0.9999
@@ -133,7 +134,7 @@ async def strike(exchange: Exchange, load: Load, losses: Losses, target: str) ->
         exchange.kill(part)
     outage_ms = await load.accepted_again(struck_ns)
     for part in parts:
-        await asyncio.to_thread(exchange.wait_ready, part)
+        await asyncio.to_thread(exchange.wait_ready, part, READY_S)
     await load.answered()
     return Blow(target, outage_ms, losses.look())
 

@@ -53,6 +53,7 @@ from wire.constants import HEARTBEAT, RESENT
 from wire.dtypes import COMMAND, EVENT
 from wire.enums import CommandKind, EventKind
 from wire.frames import ACK, BROKER_FRAME, EVENT_FRAME, GATEWAY_FRAME, REPORT_FRAME, Batch
+from wire.reasons import explain
 
 EVENTS: Final = 10_000_000
 SESSIONS: Final = 2_000
@@ -319,7 +320,7 @@ class _Asker:
         return self._next(broker, flags)
 
     def _next(self, broker: zmq.Socket[bytes], flags: int) -> Batch:
-        """The next frame with these flags."""
+        """The next frame with these flags. Others are heartbeats, or a refusal: then there is nothing to wait for."""
         found: list[Batch] = []
 
         def came() -> bool:
@@ -327,6 +328,8 @@ class _Asker:
                 batch = REPORT_FRAME.decode(parts[0])
                 if int(batch.head["flags"][0]) == flags:
                     found.append(batch)
+                refused = batch["events"][batch["events"]["kind"] == EventKind.REJECTED]
+                assert flags != RESENT or found or not refused.size, explain(int(refused["reason"][0]))
             return bool(found)
 
         self._exchange.until(came, broker)
