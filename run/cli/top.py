@@ -132,15 +132,15 @@ class View:
         """For people, on a screen or in a file."""
         over = "since each part started" if total else f"last {self.interval_s:,.1f} s"
         heading = f"[bold]{self.orders_per_s(total):,.0f} orders/s[/bold]  [dim]{over}, times in us; {self.where}[/dim]"
-        made = table("part", "stage", ">count/s", *(f">{name}" for name in _PERCENTILES))
+        made = table("part", "stage", ">count" if total else ">count/s", *(f">{name}" for name in _PERCENTILES))
         made.padding = (0, 1, 0, 0)  # it fits into 80 columns
         for column in made.columns:
             column.no_wrap = True
         clamped = 0
         for look, name, stage in self.rows(total):
-            per_s = _rate(stage, self._seconds(look, total))
+            counted = stage.count if total else _rate(stage, self.interval_s)
             made.add_row(
-                look.part, name, f"{per_s:,.0f}", *(_shown(each) if stage.count else "-" for each in _us(stage))
+                look.part, name, f"{counted:,.0f}", *(_shown(each) if stage.count else "-" for each in _us(stage))
             )
             clamped += stage.clamped
         return Group(Text.from_markup(heading), Text(), made, *self._remarks(clamped))

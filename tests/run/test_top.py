@@ -73,7 +73,10 @@ def test_stages_stand_in_the_way_of_an_order_with_their_rates_and_percentiles(
 
     sequencer = next(look for look in view.looks if look.part == "sequencer")
     assert sequencer.total["gateway_to_sequenced"].count == 1_500
-    assert shown(view, total=True, width=200)[0].split("orders/s")[1].startswith("  since each part started")
+    whole = shown(view, total=True, width=200)
+    assert whole[0].split("orders/s")[1].startswith("  since each part started")
+    (sequenced,) = (line.split() for line in whole if "gateway_to_sequenced" in line)
+    assert sequenced[:3] == ["sequencer", "gateway_to_sequenced", "1,500"]
     clock.steady_ns += 1_000_000_000
     assert not any(stage.count for _, _, stage in top.look().rows(False))
     top.close()
