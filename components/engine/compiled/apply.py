@@ -41,6 +41,7 @@ from components.engine.compiled.state import (
     orders_of,
     session_at,
     sessions_of,
+    specials_of,
     timers_of,
 )
 from components.engine.compiled.sweeping import end_of_day, go_on, let_time_pass, mass_cancel
@@ -187,13 +188,15 @@ def has_state_room(s: int, command: np.void) -> bool:
 
 @cold_kernel
 def count_safe_orders(s: int) -> bool:
-    """How many more orders fit for certain: each takes at most a slot, a level, two map entries and a timer."""
+    """How many more orders fit for certain: each takes at most a slot, a level, two map entries, a timer and special
+    terms."""
     head = head_of(s)
     compact_timers(s)
     safe = len(orders_of(s)) - head["orders_live"] - 1  # a taker in hand has a slot too
     safe = min(safe, len(levels_of(s)) - head["levels_live"])
     safe = min(safe, len(ids_of(s)) // 2 - head["orders_live"])
     safe = min(safe, len(timers_of(s)) - head["timers_used"])
+    safe = min(safe, len(specials_of(s)) - head["special_live"])
     head["safe_orders"] = safe
     return safe > 0
 

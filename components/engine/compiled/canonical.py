@@ -14,6 +14,7 @@ from components.engine.compiled.state import (
     rows_of,
     rung_at,
     side_at,
+    special_at,
 )
 from components.kernels.kernel import Word, cold_kernel
 from wire.constants import MAX_BANDS
@@ -47,7 +48,15 @@ def canonical_orders(s: int) -> Word:
                     row["price"] = order["price"]
                     row["leaves_qty"] = order["leaves"]
                     row["cum_qty"] = order["cum"]
-                    row["expire_ns"] = order["expire_ns"]
+                    row["stp"] = order["stp"]
+                    row["flags"] = order["flags"]
+                    if order["special"] != NONE:
+                        special = special_at(s, order["special"])
+                        row["expire_ns"] = special["expire_ns"]
+                        row["display_qty"] = special["display_qty"]
+                        row["shown_qty"] = special["shown_qty"]
+                        row["stop_price"] = special["stop_price"]
+                        row["offset"] = special["offset"]
                     count += 1
                     slot = order["next"]
                 position -= 1

@@ -37,6 +37,7 @@ def check_state(arrays: dict[str, np.ndarray]) -> None:
     _check_threads(arrays, "accounts", "account", live)
     _check_threads(arrays, "sessions", "session", live)
     _check_timers(arrays, live)
+    _check_special(arrays, live)
     for name in ("ids", "refs"):
         slots = np.sort(arrays[name][arrays[name] != 0] & 0xFFFFFFFF) - 1
         _demand(slots.tolist() == sorted(live), f"{name}: the map does not hold exactly the resting orders")
@@ -102,7 +103,9 @@ def _check_timers(arrays: dict[str, np.ndarray], live: set[int]) -> None:
     keys = [(int(t["due_ns"]), int(t["kind"]), int(t["id"])) for t in timers]
     _demand(all(keys[(i - 1) // 2] <= keys[i] for i in range(1, len(keys))), "the timers are not a heap")
     gtd = [orders[i] for i in live if orders[i]["tif"] == TimeInForce.GTD]
-    dated = {(int(order["expire_ns"]), EXPIRY, int(order["order_id"])) for order in gtd}
+    _demand(all(order["special"] != NONE for order in gtd), "a GTD order has no expiry")
+    expiries = arrays["special"]["expire_ns"]
+    dated = {(int(expiries[order["special"]]), EXPIRY, int(order["order_id"])) for order in gtd}
     _demand(dated <= set(keys), "a GTD order has no timer")
     sessions = arrays["sessions"]
     away = np.flatnonzero(sessions["deadline_ns"])
@@ -114,6 +117,16 @@ def _check_timers(arrays: dict[str, np.ndarray], live: set[int]) -> None:
     _demand(bool((sessions["deadline_ns"][away] > head["time_ns"]).all()), "a session's grace is over")
     graces_ns = sessions["grace_ns"]
     _demand(bool(((graces_ns >= 0) & (graces_ns <= MAX_GRACE_NS)).all()), "a session has a grace that is not allowed")
+
+
+def _check_special(arrays: dict[str, np.ndarray], live: set[int]) -> None:
+    head = arrays["head"][0]
+    indices = [int(arrays["orders"][slot]["special"]) for slot in live]
+    taken = [index for index in indices if index != NONE]
+    _demand(len(taken) == len(set(taken)), "two orders have the same special terms")
+    _demand(len(taken) == head["special_live"], "special terms are not counted as they are")
+    _demand(all(0 <= index < head["special_used"] for index in taken), "special terms beyond those in use")
+    _check_pool(arrays["special"], int(head["free_special"]), int(head["special_used"]), len(taken), "special terms")
 
 
 def _check_pool(records: np.ndarray, first_free: int, used: int, live: int, name: str) -> None:

@@ -191,7 +191,7 @@ class CompiledEngine:
         self._enlarge(name, rows_per_id * length)
 
     def _grow_orders(self) -> None:
-        """Double whatever of orders, levels and timers is more than half full, and give the ladder room."""
+        """Double whatever of orders, levels, timers and special terms is more than half full; give the ladder room."""
         arrays = self._arrays
         if self._number("orders_live") + 2 > len(arrays["orders"]) // 2:
             self._enlarge("orders", 2 * len(arrays["orders"]))
@@ -203,6 +203,8 @@ class CompiledEngine:
             self._enlarge("levels", 2 * len(arrays["levels"]))
         if self._number("timers_used") + 2 > len(arrays["timers"]) // 2:
             self._enlarge("timers", 2 * len(arrays["timers"]))
+        if self._number("special_live") + 2 > len(arrays["special"]) // 2:
+            self._enlarge("special", 2 * len(arrays["special"]))
         self._repack_ladder()
         self._set("safe_orders", 0)
 

@@ -19,9 +19,10 @@ from components.engine.compiled.state import (
     price_key,
     refs_of,
     session_at,
+    special_at,
 )
 from components.engine.compiled.timers import add_timer
-from components.kernels.kernel import Word, kernel
+from components.kernels.kernel import Word, cold_kernel, kernel
 from components.kernels.maps import hash_key, map_first, map_insert, map_next, map_remove, map_slot
 from wire.enums import CommandKind, Side, TimeInForce
 
@@ -44,9 +45,40 @@ def free_order(s: int, slot: Word) -> None:
     """Give a slot back; a timer that still names it will find another order id there."""
     head = head_of(s)
     order = order_at(s, slot)
+    if order["special"] != NONE:
+        free_special(s, order["special"])
     order["order_id"] = 0
     order["next"] = head["free_order"]
     head["free_order"] = slot
+
+
+@cold_kernel
+def take_special(s: int) -> Word:
+    """Special terms, all zero. There is room for those of one order: it was checked before the step."""
+    head = head_of(s)
+    index = head["free_special"]
+    if index == NONE:
+        index = head["special_used"]
+        head["special_used"] = index + 1
+    else:
+        head["free_special"] = special_at(s, index)["next"]
+    head["special_live"] += 1
+    special = special_at(s, index)
+    special["expire_ns"] = 0
+    special["display_qty"] = 0
+    special["shown_qty"] = 0
+    special["stop_price"] = 0
+    special["offset"] = 0
+    return index
+
+
+@cold_kernel
+def free_special(s: int, index: Word) -> None:
+    """Give special terms back."""
+    head = head_of(s)
+    special_at(s, index)["next"] = head["free_special"]
+    head["free_special"] = index
+    head["special_live"] -= 1
 
 
 @kernel
@@ -102,7 +134,7 @@ def index_order(s: int, slot: Word) -> None:
     order["indexed"] = 1
     head_of(s)["orders_live"] += 1
     if order["tif"] == TimeInForce.GTD:
-        add_timer(s, order["expire_ns"], EXPIRY, order["order_id"], slot)
+        add_timer(s, special_at(s, order["special"])["expire_ns"], EXPIRY, order["order_id"], slot)
 
 
 @kernel

@@ -10,6 +10,7 @@
     books     per symbol: the instrument's terms        bands     its ticks and lots
     accounts, sessions   by id: a look-up is one load
     ids, refs hash maps: order id -> slot; (session, client ref) -> slot
+    special   a pool: the terms of orders that are not plain, so that a plain one has no room for them
     timers    a binary heap of what time will do: (when, EXPIRY, order id) for GTD orders, (when, GRACE, session) for
               sessions that are not open; entries that nothing waits for any more are skipped when they surface
 
@@ -58,6 +59,9 @@ HEAD = np.dtype(
         ("ladder_used", "<i8"),
         ("timers_used", "<i8"),
         ("timers_live", "<i8"),  # those that something waits for
+        ("free_special", "<i8"),
+        ("special_used", "<i8"),
+        ("special_live", "<i8"),
         ("symbols", "<i8"),  # highest symbol, account, session that exist
         ("accounts", "<i8"),
         ("sessions", "<i8"),
@@ -102,12 +106,27 @@ ORDER = np.dtype(
         ("order_type", "i1"),
         ("tif", "i1"),
         ("indexed", "i1"),  # in maps and threads: it rests, or is being replaced
-        ("flags", "<i4"),
-        ("expire_ns", "<i8"),
+        ("flags", "<i2"),  # of the command that entered it, as is the next
+        ("stp", "i1"),
+        ("reserved0", "i1"),
+        ("special", "<i4"),  # -1: it is plain
+        ("reserved1", "<i4"),
         ("account_next", "<i4"),
         ("account_prev", "<i4"),
         ("session_next", "<i4"),
         ("session_prev", "<i4"),
+    ]
+)
+
+SPECIAL = np.dtype(
+    [
+        ("expire_ns", "<i8"),  # of a GTD order
+        ("display_qty", "<i8"),  # of an iceberg, as entered
+        ("shown_qty", "<i8"),  # what is left of what the book shows of it
+        ("stop_price", "<i8"),  # of a dormant order, as it stands
+        ("offset", "<i8"),
+        ("next", "<i4"),  # of a free one: in the free list
+        ("reserved", "<i4"),
     ]
 )
 
@@ -176,6 +195,7 @@ STATE_ARRAYS = {
     "ids": WORD,
     "refs": WORD,
     "timers": TIMER,
+    "special": SPECIAL,
 }
 _PASSING = ["commands", "extensions", "events", "words", "rows"]  # what a call brings with it
 COLUMNS = {name: column for column, name in enumerate([*STATE_ARRAYS, *_PASSING])}
@@ -199,6 +219,8 @@ ids_of = table_array(COLUMNS["ids"], WORD)
 refs_of = table_array(COLUMNS["refs"], WORD)
 timers_of = table_array(COLUMNS["timers"], TIMER)
 timer_at = table_record(COLUMNS["timers"], TIMER)
+specials_of = table_array(COLUMNS["special"], SPECIAL)
+special_at = table_record(COLUMNS["special"], SPECIAL)
 commands_of = table_array(COLUMNS["commands"], COMMAND)
 command_at = table_record(COLUMNS["commands"], COMMAND)
 extensions_of = table_array(COLUMNS["extensions"], EXTENSION)
@@ -225,7 +247,7 @@ EVENTS_FULL = 1  # pass the events on and call again
 NEED_ROOM = 2  # grow the arrays and call again
 BROKEN = 3  # the group's extensions do not add up
 
-NEED_ORDERS = 0  # slots, levels, map entries, timers or ladder
+NEED_ORDERS = 0  # slots, levels, map entries, timers, special terms or ladder
 NEED_BOOKS = 1
 NEED_ACCOUNTS = 2
 NEED_SESSIONS = 3
@@ -239,7 +261,16 @@ THREAD_ACCOUNT = 3  # along an account's; head: slot, account
 WALKING = 4  # cancelling through books; head: symbol, last_symbol, side, position, slot
 
 NONE = -1
-INITIAL = {"orders": 1_024, "levels": 256, "ladder": 256, "timers": 64, "books": 8, "accounts": 16, "sessions": 16}
+INITIAL = {
+    "orders": 1_024,
+    "levels": 256,
+    "ladder": 256,
+    "timers": 64,
+    "special": 64,
+    "books": 8,
+    "accounts": 16,
+    "sessions": 16,
+}
 
 
 def empty_state(expected_orders: int) -> dict[str, np.ndarray]:
@@ -252,7 +283,7 @@ def empty_state(expected_orders: int) -> dict[str, np.ndarray]:
     arrays = {name: cache_aligned(sizes[name], dtype) for name, dtype in STATE_ARRAYS.items()}
     head = arrays["head"]
     head["rules_version"] = RULES_VERSION
-    head["free_order"] = head["free_level"] = NONE
+    head["free_order"] = head["free_level"] = head["free_special"] = NONE
     return arrays
 
 

@@ -24,6 +24,7 @@ from components.engine.compiled.orders import (
     leave_level,
     side_index,
     take_order,
+    take_special,
 )
 from components.engine.compiled.state import (
     DONE,
@@ -34,6 +35,7 @@ from components.engine.compiled.state import (
     order_at,
     order_terms_at,
     price_key,
+    special_at,
 )
 from components.kernels.kernel import Word, cold_kernel, kernel
 from wire.constants import FROM_BOOK, FUNDS, RESTS
@@ -65,12 +67,12 @@ def new_order(s: int, command: np.void) -> Word:
     order["tif"] = command["tif"]
     order["indexed"] = 0
     order["flags"] = command["flags"]
-    order["expire_ns"] = 0
+    order["stp"] = command["stp"]
+    order["special"] = NONE
     min_qty = 0
     if command["extensions"] == 1:
-        terms = order_terms_at(s, head["extension"])
-        order["expire_ns"] = terms["expire_ns"]
-        min_qty = terms["min_qty"]
+        min_qty = order_terms_at(s, head["extension"])["min_qty"]
+        order["special"] = special_terms(s)
     if command["tif"] == TimeInForce.FOK:
         min_qty = command["qty"]
 
@@ -87,6 +89,21 @@ def new_order(s: int, command: np.void) -> Word:
     if min_qty > 0 and not available(s, order["symbol"], side, bound_key, min_qty):
         return refuse_minimum(s, slot, command["client_ref"])
     return match_taker(s)
+
+
+@cold_kernel
+def special_terms(s: int) -> Word:
+    """Keep what the extension in hand says of an order that outlives its command; -1 where it says nothing."""
+    terms = order_terms_at(s, head_of(s)["extension"])
+    if terms["expire_ns"] == 0 and terms["display_qty"] == 0 and terms["stop_price"] == 0 and terms["offset"] == 0:
+        return NONE
+    index = take_special(s)
+    special = special_at(s, index)
+    special["expire_ns"] = terms["expire_ns"]
+    special["display_qty"] = terms["display_qty"]
+    special["stop_price"] = terms["stop_price"]
+    special["offset"] = terms["offset"]
+    return index
 
 
 @kernel

@@ -266,6 +266,11 @@ class ReadableEngine:
             price=command.price,
             leaves=0 if command.by_funds else command.qty,
             expire_ns=terms.expire_ns,
+            display_qty=terms.display_qty,
+            stop_price=terms.stop_price,
+            offset=terms.offset,
+            stp=command.stp,
+            flags=command.flags,
         )
         bound = worst_price(order)
         rests_untouched = order.rests_in_the_end and next_maker(order, bound) is None
