@@ -358,9 +358,9 @@ def _name(kind: type[enum.IntEnum], code: int) -> str:
 
 
 def note_gateways(gateways: dict[int, tuple[int, int]], group: JournalGroup) -> None:
-    """Have each gateway's (incarnation, frame) be that of its last frame up to this group."""
+    """Have each gateway's (incarnation, frame) be that of its last frame up to this group; the operators' too (0)."""
     for gateway, _, _, incarnation, frame in group.origins.tolist():
-        if gateway:
+        if gateway or frame:  # what the sequencer injects comes in no frame
             gateways[gateway] = (incarnation, frame)
 
 

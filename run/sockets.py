@@ -66,11 +66,15 @@ def bind(
     socket = _socket(context, link.binds[1], hwm)
     socket.maxmsgsize = max_bytes
     for endpoint in (link.endpoint(runtime_dir), *also):
+        before = os.umask(0o177) if link.private else None  # from its first moment on, unlike by chmod
         try:
             socket.bind(endpoint)
         except zmq.ZMQError as error:
             socket.close()
             raise CannotListen(link, endpoint, error) from error
+        finally:
+            if before is not None:
+                os.umask(before)
     return socket
 
 

@@ -25,6 +25,7 @@ class Link:
     answers: str
     outside: bool = False
     each: bool = False  # one for each process of the binding role: `at` says which
+    private: bool = False  # only this user may connect (0600), whatever the directory allows
 
     def at(self, number: int) -> Link:
         """The link of one process of the binding role."""
@@ -51,10 +52,12 @@ MARKET = Link("market", ("publisher", zmq.XPUB), (("subscriber",), zmq.SUB), "Ma
 SNAPSHOTS = Link(
     "snapshots", ("publisher", zmq.ROUTER), (("subscriber",), zmq.DEALER), "MarketRequest", "MarketFrame", True
 )
+# The only way in for commands of the exchange itself: whoever may open the socket is the operator.
+OPERATOR = Link("operator", ("sequencer", zmq.ROUTER), (("operator",), zmq.DEALER), "GatewayFrame", "Ack", private=True)
 # Journal records and events for whoever cannot read the files: clerks and standbys on other hosts, auditors, tools.
 REPLAY = Link("replay", ("follower", zmq.ROUTER), (("auditor",), zmq.DEALER), "ReplayRequest", "ReplayAnswer")
 
-LINKS = (ORDERS, INTAKE, ACKS, COMMANDS, EVENTS, MARKET, SNAPSHOTS, REPLAY)
+LINKS = (ORDERS, INTAKE, ACKS, COMMANDS, EVENTS, MARKET, SNAPSHOTS, OPERATOR, REPLAY)
 
 # The first part of a message on EVENTS, which its subscribers filter by.
 EVENTS_TOPIC = b"E"  # events: gateways and the publisher

@@ -418,18 +418,18 @@ struct ReportFrame {      # gateway -> broker: reports, and answers that were ne
   events @5 :List(Event);
 }
 
-struct GatewayFrame {     # gateway -> sequencer
+struct GatewayFrame {     # gateway -> sequencer; operator -> sequencer: gateway 0
   version @0 :Int16;
   flags @1 :Int16;        # bit 0 heartbeat: `frame` is the number of the next one
   gateway @2 :Int16;
   reserved0 @3 :Int16;
-  incarnation @4 :Int64;  # rises at every start of that gateway
-  frame @5 :Int64;        # contiguous per incarnation, from 1
+  incarnation @4 :Int64;  # rises at every start of that gateway; of an operator: a token of this request
+  frame @5 :Int64;        # contiguous per incarnation, from 1; of operators: one above the last of all of them
   commands @6 :List(Command);
   extensions @7 :List(Extension);
 }
 
-struct Ack {              # sequencer -> gateways
+struct Ack {              # sequencer -> gateways; sequencer -> operator: gateway 0
   version @0 :Int16;
   flags @1 :Int16;        # bit 0: takes no commands; bit 1: this incarnation is lost, none of its frames is taken; bit 2: takes no orders
   gateway @2 :Int16;
@@ -437,7 +437,7 @@ struct Ack {              # sequencer -> gateways
   incarnation @4 :Int64;
   frame @5 :Int64;        # every frame up to this one is journalled and synced
   epoch @6 :Int64;
-  lastSeq @7 :Int64;
+  lastSeq @7 :Int64;      # the last number synced; to an operator whose request it is: that of its last command
 }
 
 # One record of the journal, and the message from the sequencer to the matcher: the same bytes.
@@ -459,7 +459,7 @@ struct Group {
 }
 
 struct Origin {           # where a run of the group's commands came from, in their order
-  gateway @0 :Int16;      # 0: the sequencer itself
+  gateway @0 :Int16;      # 0: the sequencer itself (frame 0), or an operator
   reserved0 @1 :Int16;
   count @2 :Int32;
   incarnation @3 :Int64;

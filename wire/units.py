@@ -51,6 +51,21 @@ def pack_name(name: str) -> tuple[int, int]:
     return int.from_bytes(raw[:8], "little", signed=True), int.from_bytes(raw[8:], "little", signed=True)
 
 
+def pack_text(text: str, size: int) -> list[int]:
+    """UTF-8 of up to `size` bytes, a multiple of 8, as words; raises ValueError for more."""
+    raw = text.encode()
+    if len(raw) > size:
+        raise ValueError(f"{text!r} has {len(raw)} bytes; there is room for {size}")
+    raw = raw.ljust(size, b"\0")
+    return [int.from_bytes(raw[at : at + 8], "little", signed=True) for at in range(0, size, 8)]
+
+
+def unpack_text(*words: int) -> str:
+    """The inverse of `pack_text`; what is no UTF-8 is marked."""
+    raw = b"".join(int(word).to_bytes(8, "little", signed=True) for word in words)
+    return raw.rstrip(b"\0").decode(errors="replace")
+
+
 def unpack_name(word0: int, word1: int) -> str:
     """The inverse of `pack_name`."""
     raw = int(word0).to_bytes(8, "little", signed=True) + int(word1).to_bytes(8, "little", signed=True)

@@ -35,12 +35,17 @@ class NoLongerKept(Exception):
 
 
 class EventStream:
-    """Every event from `first_seq` on, each once and in order, by whatever comes. Counts what was mended."""
+    """Every event from `first_seq` on, each once and in order, by whatever comes. Counts what was mended.
+
+    `first_seq` 0: from the next event on, as soon as it is known which that is.
+    """
 
     def __init__(self, first_seq: int = 1, retry_ns: int = 500_000_000) -> None:
         self.next_seq = first_seq
         self.epoch = 0
         self.heard = 0  # the last event that is known to exist
+        self.applied_seq = 0  # the events of every command up to this one were given; 0: not known yet
+        self._coming = (0, 0)  # the newest of such pairs: an event, and the command that will be applied behind it
         self.gaps = self.duplicates = self.malformed = 0
         self._retry_ns = retry_ns
         self._last = _NOTHING  # the last event taken
@@ -51,7 +56,7 @@ class EventStream:
     @property
     def missing(self) -> bool:
         """Whether there is anything to ask for."""
-        return self._checking or self.next_seq <= self.heard
+        return self._checking or 0 < self.next_seq <= self.heard
 
     def on_frame(self, frame: bytes) -> np.ndarray:
         """Take an EventFrame of the stream, events or a pulse; returns the events that it lets go on."""
@@ -60,13 +65,15 @@ class EventStream:
         except WireError:
             self.malformed += 1
             return _NOTHING
-        _, flags, _, epoch, first_seq, *_ = batch.head[0].item()
+        _, flags, _, epoch, first_seq, command_seq, *_ = batch.head[0].item()
         if not self._in_epoch(epoch):
             return _NOTHING
         events = batch["events"]
+        self.next_seq = self.next_seq or first_seq
         last = first_seq - 1 if flags & HEARTBEAT else first_seq + len(events) - 1
         self.gaps += self.next_seq < first_seq and last > self.heard >= self.next_seq - 1
         self.heard = max(self.heard, last)
+        self._coming = (last, command_seq)
         return _NOTHING if self._checking else self._take(events, first_seq)
 
     def on_answer(self, parts: Sequence[bytes]) -> np.ndarray:
@@ -102,18 +109,18 @@ class EventStream:
 
     def _in_epoch(self, epoch: int) -> bool:
         if epoch > self.epoch:
-            self.epoch, self.heard = epoch, 0
+            self.epoch, self.heard, self.applied_seq, self._coming = epoch, 0, 0, (0, 0)
             self._checking, self._asked_ns = self._last.size > 0, None
         return epoch == self.epoch
 
     def _take(self, events: np.ndarray, first_seq: int) -> np.ndarray:
         known = self.next_seq - first_seq
-        if known < 0 or known >= len(events):
-            self.duplicates += len(events) if known > 0 else 0
-            return _NOTHING
-        self.duplicates += known
-        new = events[known:]
-        self.next_seq += len(new)
-        self.heard = max(self.heard, self.next_seq - 1)
-        self._last = new[-1:].copy()
+        new = events[known:] if 0 <= known < len(events) else _NOTHING
+        self.duplicates += len(events) - len(new) if known > 0 else 0
+        if new.size:
+            self.next_seq += len(new)
+            self.heard = max(self.heard, self.next_seq - 1)
+            self._last = new[-1:].copy()
+        if self.next_seq > self._coming[0]:
+            self.applied_seq = max(self.applied_seq, self._coming[1])
         return new

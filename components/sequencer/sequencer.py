@@ -9,6 +9,8 @@ A gateway that is not heard for too long, or that sends what is not well-formed,
 its sessions, and from then on its incarnation is fenced. None of its frames is taken any more, also not by a sequencer
 that starts again, since the command's origin says so in the journal; it is told, drops what it holds and begins anew.
 
+Operators come and go, so their requests are told apart by tokens and numbered together: operators.py.
+
 Python decides once per frame and once per group; commands are only ever copied, never looped over.
 """
 
@@ -23,6 +25,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from components.sequencer import record
+from components.sequencer.operators import Operators
 from wire import stamps as envelope
 from wire.constants import FENCED, HEARTBEAT, LOST, MAX_BATCH, MAX_GATEWAY, NO_ORDERS, NOT_ACCEPTING
 from wire.dtypes import COMMAND, EXTENSION, ORIGIN
@@ -40,7 +43,8 @@ class Position(NamedTuple):
     epoch: int = 0  # of the last record
     time_ns: int = 0
     last_hash: bytes = record.NO_HASH
-    # (gateway, incarnation, frame) of each one's last journalled frame; frame LOST: that incarnation is fenced
+    # (gateway, incarnation, frame) of each one's last journalled frame; frame LOST: that incarnation is fenced.
+    # Gateway 0: token and number of the operators' last request.
     gateways: tuple[tuple[int, int, int], ...] = ()
 
 
@@ -123,7 +127,10 @@ class Sequencer:
         self._watched_ns: int | None = None  # when gateways were looked at last
         self._losses: list[str] = []  # since `take_losses`
         self._observed: tuple[int, int] | None = None
-        self._gateways = {number: _Gateway(inc, frame, frame, frame) for number, inc, frame in position.gateways}
+        self._gateways = {
+            number: _Gateway(inc, frame, frame, frame) for number, inc, frame in position.gateways if number
+        }
+        self._operators = Operators(self.epoch, *next((at[1:] for at in position.gateways if not at[0]), (0, 0)))
         self._parts: deque[_Part] = deque()
         self._deadline_ns = 0  # of the engine
         self.stamps = envelope.NO_STAMPS  # of the last record's commands, as they came
@@ -184,6 +191,37 @@ class Sequencer:
         if not _add_up(commands, extensions):
             raise ValueError("the commands' extensions do not add up")
         self._append(part)
+
+    def offer_operator(self, identity: bytes, frame: Batch) -> None:
+        """Take an operator's request if it is the next one and new; `operator_answers` has what to say to whom.
+
+        Its commands are the exchange's own (session 0). Gateways are told to refuse sooner: one request is no flood,
+        and the one that ends it may be among them.
+        """
+        _, flags, gateway, _, token, number = frame.head[0].item()
+        operators, commands = self._operators, frame["commands"]
+        if operators.repeat(identity, token):
+            return
+        if flags & HEARTBEAT:
+            operators.refuse(identity, 0 if self._takes_requests else NOT_ACCEPTING)
+        else:
+            part = _Part(0, token, number, commands, frame["extensions"])
+            sound = not gateway and token > 0 and 0 < commands.size <= MAX_BATCH and not commands["session"].any()
+            if not sound or not self._fits(part) or not _add_up(commands, part.extensions):
+                operators.refuse(identity, FENCED)
+            elif not self._takes_requests or number != operators.number + 1:
+                operators.refuse(identity, 0 if self._takes_requests else NOT_ACCEPTING)
+            else:
+                operators.take(identity, token, number)
+                self._append(part)
+
+    def operator_answers(self) -> list[tuple[bytes, bytes]]:
+        """(identity, Ack) for operators whose requests are synced, or were not taken."""
+        return self._operators.take_answers()
+
+    @property
+    def _takes_requests(self) -> bool:
+        return not (self.journal_full or self.log_full) and self.steady
 
     def matcher_at(self, command_seq: int, next_deadline_ns: int, *, log_full: bool = False) -> None:
         """What the matcher published of itself: how far it is, and when time alone will change something (0: never)."""
@@ -314,7 +352,11 @@ class Sequencer:
             "synced_seq": synced_seq,
         }
         made = record.make_record(head, self.last_hash, origins, commands, extensions)
+        last_seq = self.next_seq - 1
         for part in parts:
+            last_seq += part.commands.size
+            if not part.gateway and part.frame:
+                self._operators.grouped(last_seq)
             if part.gateway:
                 gateway = self._gateways[part.gateway]
                 if part.incarnation == gateway.incarnation:
@@ -329,6 +371,7 @@ class Sequencer:
         """The record under way is journalled and synced: what is in it may be acknowledged."""
         self._under_way = False
         self._committed = (self.next_seq, self.last_hash)
+        self._operators.committed()
         for gateway in self._gateways.values():
             gateway.committed = gateway.grouped
 

@@ -1,6 +1,10 @@
-"""The client library: brokers and subscribers, for asyncio and uvloop. `run.client.sync` has the same without."""
+"""The client library: brokers and subscribers, for asyncio and uvloop. `run.client.sync` has the same without.
+
+Operators, who do one thing at a time, have one that blocks.
+"""
 
 from run.client.broker import Broker
 from run.client.market import MarketData
+from run.client.operator import Operator
 
-__all__ = ["Broker", "MarketData"]
+__all__ = ["Broker", "MarketData", "Operator"]

@@ -2,5 +2,6 @@
 
 from run.client.broker import BrokerSync as Broker
 from run.client.market import MarketDataSync as MarketData
+from run.client.operator import Operator
 
-__all__ = ["Broker", "MarketData"]
+__all__ = ["Broker", "MarketData", "Operator"]

@@ -31,6 +31,7 @@ from wire.reasons import WireError
 
 # Groups are large. A matcher further behind than this reads the journal, and memory holds no second one.
 COMMANDS_QUEUE: Final = 256  # messages
+_REQUESTS: Final = 16  # of operators, taken per cycle
 GATEWAY_TO_SEQUENCED, SEQUENCED_TO_SYNCED = range(len(STAGES["sequencer"]))
 _MIB: Final = 1 << 20
 _RETRY_NS: Final = 20_000_000  # between looks whether a full disk has room again
@@ -68,7 +69,7 @@ class SequencerAgent:
     def do_work(self) -> int:
         """One group: take what waits, journal it, sync, acknowledge, pass it on."""
         now_ns, monotonic_ns = self._clock.time_ns(), self._clock.monotonic_ns()
-        taken = self._drain_intake()
+        taken = self._drain_intake() + self._hear_operators()
         self._follow_matcher()
         self._sequencer.observe(now_ns, monotonic_ns)
         if self._heard_all:
@@ -103,6 +104,22 @@ class SequencerAgent:
             self._sequencer.offer(frame, self._stamps(parts, frame["commands"].size))
         self._heard_all |= taken >= 2 * len(self._config.gateway)
         return taken
+
+    def _hear_operators(self) -> int:
+        taken = 0
+        while taken < _REQUESTS and (parts := try_receive(self._operator)) is not None:
+            taken += 1
+            try:
+                self._sequencer.offer_operator(parts[0], GATEWAY_FRAME.decode(parts[1]))
+            except (WireError, IndexError):
+                self.malformed += 1
+        if taken:
+            self._answer_operators()
+        return taken
+
+    def _answer_operators(self) -> None:
+        for identity, ack in self._sequencer.operator_answers():
+            try_send(self._operator, [identity, ack])  # one that is gone asks again
 
     def _stamps(self, parts: Sequence[bytes], commands: int) -> np.ndarray:
         """What stands behind a frame; what does not fit it is let go: it is no reason to lose an order."""
@@ -142,6 +159,7 @@ class SequencerAgent:
         self._under_way, self._sequencer.journal_full = None, False
         stamps["synced_ns"] = self._clock.monotonic_ns()
         self._acknowledge(everyone=False)
+        self._answer_operators()
         # A full queue drops it; the matcher sees the gap and reads the journal.
         try_send(self._commands, [record, envelope.encode(stamps)])
         assert self._recorder is not None
@@ -229,6 +247,7 @@ class SequencerAgent:
         where, queue = config.runtime_dir, settings.queue
         self._intake = self._keep(bind(self._host.context, topology.INTAKE, where, queue))
         self._acks = self._keep(bind(self._host.context, topology.ACKS, where, queue))
+        self._operator = self._keep(bind(self._host.context, topology.OPERATOR, where, _REQUESTS))
         self._commands = self._keep(
             connect(self._host.context, topology.COMMANDS, topology.COMMANDS.endpoint(where), COMMANDS_QUEUE)
         )
@@ -241,7 +260,7 @@ class SequencerAgent:
 
     def inputs(self) -> Sequence[zmq.Socket[bytes]]:
         """What ends an idle wait."""
-        return [self._intake, self._pulses]
+        return [self._intake, self._operator, self._pulses]
 
     def on_close(self) -> None:
         """Say in the journal that all of it is synced, then release everything."""

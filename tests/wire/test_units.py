@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire.constants import MAX_SCALE, MAX_UNITS
-from wire.units import from_units, pack_name, to_units, unpack_name
+from wire.units import from_units, pack_name, pack_text, to_units, unpack_name, unpack_text
 
 scales = st.integers(0, MAX_SCALE)
 
@@ -107,3 +107,12 @@ def test_other_names_are_refused(name: str) -> None:
 def test_a_name_from_outside_that_is_none_can_still_be_shown() -> None:
     assert unpack_name(-1, -1) == "\ufffd" * 16
     assert unpack_name(0, 0) == ""
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8))
+def test_text_travels_as_words(text: str) -> None:
+    words = pack_text(text, 40)
+    assert np.array(words, "<i8").tobytes() == text.encode().ljust(40, b"\0")
+    assert unpack_text(*np.array(words)) == text
+    with pytest.raises(ValueError, match="there is room for 8"):
+        pack_text(text + "é" * 5, 8)

@@ -1,0 +1,116 @@
+"""Operators and a running exchange: over the real socket, into the journal with a name and a cause, and back."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zmq
+
+from components.client.operator import Fate, Request
+from run.client.operator import NotDone, Operator, operator_terms
+from run.journal import JournalReader
+from run.sockets import connect, try_receive
+from run.supervisor import Exchange
+from run.topology import EVENTS, OPERATOR, REPLAY
+from tests.run.exchange import Context, Pair
+from wire.dtypes import COMMAND, OPERATOR_TERMS
+from wire.enums import CommandKind, EventKind, Reason
+from wire.units import unpack_text
+
+
+@pytest.fixture
+def operator(running: Exchange) -> Iterator[Operator]:
+    where = running.config.runtime_dir
+    ends = [link.endpoint(where) for link in (OPERATOR, EVENTS, REPLAY)]
+    with Operator(*ends, who="carol") as operator:
+        yield operator
+
+
+def test_a_command_is_journalled_with_who_and_why_and_its_outcome_comes_back(
+    running: Exchange, operator: Operator
+) -> None:
+    done = operator.command(CommandKind.END_OF_DAY, symbol=2, why="early close")
+    assert done.raise_for_reject().events["kind"].tolist() == [EventKind.DAY_ENDED]
+    (group,) = (
+        group
+        for group in JournalReader(running.config.journal_dir).groups(done.seq)
+        if group.first_seq <= done.seq < group.first_seq + group.commands.size
+    )
+    assert group.commands["kind"][done.seq - group.first_seq] == CommandKind.END_OF_DAY
+    terms = group.extensions.view(OPERATOR_TERMS)
+    mine = terms[group.commands["extensions"][: done.seq - group.first_seq].sum()]
+    assert unpack_text(mine["who0"], mine["who1"]) == "carol"
+    assert unpack_text(*(mine[f"why{i}"] for i in range(5))) == "early close"
+    after = operator.command(CommandKind.TICK)
+    assert after.seq > done.seq
+    assert not after.events.size, "a command without events is over as well"
+
+
+def test_a_rejection_has_its_reason_and_what_is_a_brokers_is_not_taken(operator: Operator) -> None:
+    assert operator.command(CommandKind.END_OF_DAY, symbol=999).reason is Reason.UNKNOWN_INSTRUMENT
+    with pytest.raises(NotDone, match="did not act"):
+        operator.command(CommandKind.CANCEL, session=1)
+
+
+def test_only_this_user_may_open_the_socket(running: Exchange) -> None:
+    path = running.config.runtime_dir / "operator.sock"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_names_and_causes_have_their_limits() -> None:
+    assert operator_terms("", "").size == 0
+    assert operator_terms("é" * 8, "x" * 40).size == 1
+    with pytest.raises(ValueError, match="17 bytes; there is room for 16"):
+        operator_terms("é" * 8 + "x", "")
+    with pytest.raises(ValueError, match="there is room for 40"):
+        operator_terms("", "x" * 41)
+
+
+def test_a_request_acts_once_though_the_sequencer_dies_before_it_answers(tmp_path: Path, context: Context) -> None:
+    pair = Pair(tmp_path, context).start()
+    rows = np.zeros(1, COMMAND)
+    rows["kind"], rows["symbol"] = CommandKind.END_OF_DAY, 1
+    dealer = connect(context, OPERATOR, OPERATOR.endpoint(pair.config.runtime_dir), 10)
+    request = Request(77, rows)
+
+    def heard() -> bool:
+        if (frame := request.frame(pair.clock.monotonic_ns())) is not None:
+            dealer.send(frame)
+        while (parts := try_receive(dealer)) is not None:
+            request.on_answer(parts[0])
+        return request.fate is not Fate.OPEN
+
+    def journalled() -> bool:
+        heard_nothing = request._number and (frame := request.frame(pair.clock.monotonic_ns()))
+        if heard_nothing:
+            dealer.send(frame)
+        if not request._number:
+            heard()
+        assert pair.sequencer is not None
+        return (0, 77, 1) in [
+            (0, *row[3:]) for g in JournalReader(pair.config.journal_dir).groups() for row in g.origins.tolist()
+        ]
+
+    try:
+        pair.drive(journalled)
+        pair.stop_sequencer(crash=True)
+        while try_receive(dealer) is not None:
+            pass  # the answer is lost
+        pair.start_sequencer()
+        pair.drive(heard)
+        assert request.fate is Fate.TAKEN
+        groups = list(JournalReader(pair.config.journal_dir).groups())
+        assert sum(int((group.commands["kind"] == CommandKind.END_OF_DAY).sum()) for group in groups) == 1
+    finally:
+        dealer.close()
+        pair.stop()
+
+
+@pytest.fixture
+def context() -> Iterator[Context]:
+    with zmq.Context() as context:
+        yield context
