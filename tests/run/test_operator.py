@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -77,31 +77,29 @@ def test_a_request_acts_once_though_the_sequencer_dies_before_it_answers(tmp_pat
     dealer = connect(context, OPERATOR, OPERATOR.endpoint(pair.config.runtime_dir), 10)
     request = Request(77, rows)
 
-    def heard() -> bool:
+    def say() -> None:
         if (frame := request.frame(pair.clock.monotonic_ns())) is not None:
             dealer.send(frame)
-        while (parts := try_receive(dealer)) is not None:
+
+    def heard(until: Callable[[], object]) -> bool:
+        say()
+        while not until() and (parts := try_receive(dealer)) is not None:
             request.on_answer(parts[0])
-        return request.fate is not Fate.OPEN
+        return bool(until())
 
     def journalled() -> bool:
-        heard_nothing = request._number and (frame := request.frame(pair.clock.monotonic_ns()))
-        if heard_nothing:
-            dealer.send(frame)
-        if not request._number:
-            heard()
-        assert pair.sequencer is not None
-        return (0, 77, 1) in [
-            (0, *row[3:]) for g in JournalReader(pair.config.journal_dir).groups() for row in g.origins.tolist()
-        ]
+        say()
+        groups = JournalReader(pair.config.journal_dir).groups()
+        return any(row[3] == request._token for group in groups for row in group.origins.tolist())
 
     try:
+        pair.drive(lambda: heard(lambda: request._number))
         pair.drive(journalled)
         pair.stop_sequencer(crash=True)
-        while try_receive(dealer) is not None:
-            pass  # the answer is lost
+        while try_receive(dealer) is not None:  # the answer is lost
+            pass
         pair.start_sequencer()
-        pair.drive(heard)
+        pair.drive(lambda: heard(lambda: request.fate is not Fate.OPEN))
         assert request.fate is Fate.TAKEN
         groups = list(JournalReader(pair.config.journal_dir).groups())
         assert sum(int((group.commands["kind"] == CommandKind.END_OF_DAY).sum()) for group in groups) == 1
