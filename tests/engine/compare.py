@@ -20,6 +20,7 @@ from tests.engine.groups import (
     singly,
 )
 from tests.engine.outcomes import Outcomes
+from tests.engine.scenario import spelled
 
 MakeEngine = Callable[[], Engine]
 Fails = Callable[[list[Draft]], str | None]
@@ -178,7 +179,7 @@ def shortened(drafts: list[Draft], fails: Fails) -> list[Draft]:
 
 
 def report(parting: Disagreement, make_judge: MakeEngine, make_engine: MakeEngine) -> str:
-    """The shortest list of commands found that parts the engines, and how they part on it."""
+    """The shortest list of commands found that parts the engines, as a scenario, and how they part on it."""
 
     def fails(drafts: list[Draft]) -> str | None:
         return disagreement(singly(drafts), make_judge, make_engine)
@@ -190,9 +191,10 @@ def report(parting: Disagreement, make_judge: MakeEngine, make_engine: MakeEngin
     for judgement, form in ((fails, "each a group of its own"), (fails_grouped, "grouped by time")):
         if judgement(drafts):
             short = shortened(drafts, judgement)
-            lines = [show_command(number, each) for number, each in enumerate(short, 1)]
-            commands = "\n".join(lines)
-            return f"{parting}\n\n{len(short)} commands are enough, {form}:\n{commands}\n\n{judgement(short)}"
+            groups = singly(short) if judgement is fails else by_time(short)
+            title = f"Found by chance, cut down to {len(short)} commands, with what the judge tells."
+            scenario = spelled(title, (drafts_of([group]) for group in groups), make_judge)
+            return f"{parting}\n\n{len(short)} commands are enough, {form}:\n\n{scenario}\n{judgement(short)}"
     return f"{parting}\n\nOnly the groups as they were show it; a list of single commands does not."
 
 

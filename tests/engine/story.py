@@ -30,14 +30,15 @@ ABOUT_ORDERS = (EventKind.ACCEPTED, EventKind.EXECUTED, EventKind.CANCELLED, Eve
 
 
 class Venue:
-    """An engine, and the names of those who trade on it."""
+    """An engine, and the names of those who trade on it. A bare one lists nothing yet."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, bare: bool = False) -> None:
         self.engine = engine
         self.time_ns = 1000
         self.brokers: dict[int, Broker] = {}
         self.events: list[dict[str, int]] = []  # of the last action
-        self.list_instrument(1)
+        if not bare:
+            self.list_instrument(1)
 
     def act(self, *drafts: Draft) -> Lines:
         """One group."""
@@ -158,10 +159,14 @@ class Broker:
 
     def order(self, **fields: int) -> Lines:
         """A new order by the fields of its command, GTC and limit unless told else."""
+        return self.venue.act(self.order_draft(**fields))
+
+    def order_draft(self, **fields: int) -> Draft:
+        """The same, to be part of a group."""
         terms = {name: fields.pop(name) for name in ORDER_TERMS.names or () if name in fields and name != "kind"}
         records = [extension(ORDER_TERMS, **terms)] if terms else []
         usual = {"symbol": 1, "account": self.number, "order_type": LIMIT, "tif": GTC}
-        return self.request(CommandKind.NEW_ORDER, *records, **{**usual, **fields})
+        return self.draft(CommandKind.NEW_ORDER, *records, **{**usual, **fields})
 
     def buy(self, qty: int, at: int, **fields: int) -> Lines:
         """A limit order to buy, GTC unless told else."""
@@ -201,9 +206,13 @@ class Broker:
 
     def log_on(self, gateway: int | None = None, grace_ns: int = 0) -> Lines:
         """Open the session, here or elsewhere; with a grace its orders go when it stays closed for that long."""
+        return self.venue.act(self.log_on_draft(gateway, grace_ns))
+
+    def log_on_draft(self, gateway: int | None = None, grace_ns: int = 0) -> Draft:
+        """The same, to be part of a group."""
         self.gateway = gateway if gateway is not None else self.gateway
         terms = [extension(SESSION_TERMS, grace_ns=grace_ns)] if grace_ns else []
-        return self.request(CommandKind.OPEN_SESSION, *terms, client_ref=0)
+        return self.draft(CommandKind.OPEN_SESSION, *terms, client_ref=0)
 
     def log_off(self, **fields: int) -> Lines:
         """Close the session."""

@@ -1,0 +1,758 @@
+"""Scenarios: text files that a trader can read, and that play themselves. tests/README.md says how one is written.
+
+    Who improves the price trades first                 what it shows
+    Rule: Matching.                                      and where that is said
+
+    given                                                how the book came about; nothing here may be refused
+        brokers alice, bob, carol of firm 2
+        alice sells 5 @ 102
+        bob sells 5 @ 101
+
+    book                                                 bids left, asks right; best on top, in the order of priority
+         | 101  bob 1: 5
+         | 102  alice 1: 5
+
+    carol buys 6 @ 103                                   what somebody does, and all that anybody is told
+        carol 1 accepted 6 @ 103, leaves 6
+        bob 1 executed 5 @ 101, cum 5, maker, from book
+        ...
+
+The file is the expectation: to play it gives the same file with what really came, and the two are compared as text.
+Nothing here writes what came into a file; `--tidy` straightens indentation and drawings and plays nothing.
+
+`python -P -m tests.engine.scenario FILE...` plays each with both engines and shows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import itertools
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from components.engine.contract import BrokenInvariant, Engine
+from run import kernelcache
+from tests.engine.groups import (
+    COMMAND_FIELDS,
+    ENUMS,
+    EXTENSION_KINDS,
+    Draft,
+    Group,
+    group_of,
+    named,
+    spell,
+)
+from tests.engine.story import GTC, GTD, IOC, Broker, Lines, Venue
+from wire.constants import BASIS_POINTS, FUNDS, HIDDEN, POST_ONLY, STP_BY_FIRM
+from wire.dtypes import EXTENSION, ORDER_TERMS
+from wire.enums import CommandKind, ExtensionKind, OrderType, Scope, Side, StpMode, TimeInForce
+
+INDENT = "    "
+Make = Callable[[], Engine]
+
+
+class Wrong(Exception):
+    """A scenario that cannot be read or played: where, and why."""
+
+
+# ------------------------------------------------------------------------------------------ the file
+
+
+class Row(NamedTuple):
+    """A line of the file, its words parted by single spaces."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """What begins at the left margin, and the indented lines below it."""
+
+    heads: tuple[Row, ...]  # one, or the actions of one group
+    rows: tuple[Row, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What it is: comment, given, bare, book or action."""
+        word = self.heads[0].text.partition(" ")[0]
+        return "comment" if word.startswith("#") else word if word in ("given", "book", "bare") else "action"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A file, read."""
+
+    name: str
+    heading: tuple[str, ...]  # a title, and what explains it
+    blocks: tuple[Block, ...]
+
+    @property
+    def bare(self) -> bool:
+        """Whether it begins without an instrument, as what the fuzzer prints does."""
+        return any(block.kind == "bare" for block in self.blocks)
+
+    def text(self) -> str:
+        """The file as it should look."""
+        parts = ["\n".join(self.heading)]
+        for block in self.blocks:
+            rows = [row.text for row in block.rows]
+            if block.kind == "book":
+                rows = drawn(drawing(self.name, block.rows))
+            part = "\n".join([*(head.text for head in block.heads), *(INDENT + row for row in rows)])
+            follows_comment = parts[-1].rpartition("\n")[2].startswith("#")
+            parts.append(part)
+            if follows_comment:
+                parts[-2:] = ["\n".join(parts[-2:])]
+        return "\n\n".join(parts) + "\n"
+
+
+def read(text: str, name: str = "scenario") -> Scenario:
+    """The scenario that a text is; Wrong where it is none. What its actions mean is looked at when it is played."""
+    lines = text.split("\n")
+    heading = tuple(itertools.takewhile(str.strip, lines))
+    if not heading or any(line[0].isspace() for line in heading):
+        raise Wrong(f"{name}:1: a scenario begins with a line that says what it shows")
+    blocks: list[tuple[list[Row], list[Row]]] = []
+    for number, line in enumerate(lines[len(heading) :], len(heading) + 1):
+        row = Row(number, " ".join(line.split()))
+        if not row.text:
+            continue
+        if line[0].isspace():
+            if not blocks or blocks[-1][0][0].text.startswith("#"):
+                raise Wrong(f"{name}:{number}: an indented line belongs to what stands above it, and nothing does")
+            blocks[-1][1].append(row)
+        elif row.text.startswith("& "):
+            if not blocks or blocks[-1][1] or Block(tuple(blocks[-1][0])).kind != "action":
+                raise Wrong(f"{name}:{number}: `&` joins an action to the one directly above it, and there is none")
+            blocks[-1][0].append(row)
+        else:
+            blocks.append(([row], []))
+    scenario = Scenario(name, heading, tuple(Block(tuple(heads), tuple(rows)) for heads, rows in blocks))
+    if not any(block.kind == "action" for block in scenario.blocks):
+        raise Wrong(f"{name}: nothing happens in it: an action stands at the left margin")
+    for block in scenario.blocks:
+        if block.kind == "book":
+            symbol_of(name, block)
+            drawing(name, block.rows)
+    return scenario
+
+
+# ------------------------------------------------------------------------------------------ the book, drawn
+
+Level = tuple[int, list[str]]  # price, orders in priority
+
+
+@dataclass
+class Drawing:
+    """A symbol's book: bids left, asks right, what sleeps below."""
+
+    bids: list[Level] = field(default_factory=list)
+    asks: list[Level] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # "phase halt", "asleep alice 1: sell 5, stop 98"
+
+
+_ORDER = r"\w+ \d+: \d+(?: of \d+)?"
+_ORDERS = rf"{_ORDER}(?:, {_ORDER})*"
+_BIDS = re.compile(rf"(?P<orders>{_ORDERS}) (?P<price>\d+)")
+_ASKS = re.compile(rf"(?P<price>\d+) (?P<orders>{_ORDERS})")
+
+
+def drawing(name: str, rows: Iterable[Row]) -> Drawing:
+    """A drawn book, read."""
+    book = Drawing()
+    empty = True
+    for number, text in rows:
+        empty = False
+        if text.startswith(("phase ", "asleep ")):
+            book.notes.append(text)
+        elif text.count("|") == 1:
+            for half, pattern, side in zip(text.split("|"), (_BIDS, _ASKS), (book.bids, book.asks), strict=True):
+                words = " ".join(half.split())
+                if not words:
+                    continue
+                found = pattern.fullmatch(words)
+                if not found:
+                    raise Wrong(
+                        f"{name}:{number}: {words!r} is no level of a book; `alice 1: 5, bob 2: 3 of 9  99 |` is"
+                    )
+                side.append((int(found["price"]), found["orders"].split(", ")))
+        elif text != "empty":
+            forms = "`BIDS | ASKS`, `empty`, `phase ...` and `asleep ...` are"
+            raise Wrong(f"{name}:{number}: {text!r} is no line of a book; {forms}")
+    if empty:
+        raise Wrong(f"{name}: a book without a line; an empty one is drawn as `empty`")
+    return book
+
+
+def drawn(book: Drawing) -> list[str]:
+    """The same as lines, prices in one column."""
+    bids = [f"{', '.join(orders)}  {price}" for price, orders in book.bids]
+    asks = [f"{price}  {', '.join(orders)}" for price, orders in book.asks]
+    width = max(map(len, bids), default=0)
+    rows = [f"{left:>{width}} | {right}".rstrip() for left, right in itertools.zip_longest(bids, asks, fillvalue="")]
+    return (rows or ["empty"]) + book.notes
+
+
+def seen(stage: Stage, symbol: int) -> Drawing:
+    """The book that the engine has."""
+    book = Drawing()
+    orders = stage.engine.canonical().orders
+    for side, levels in ((Side.BUY, book.bids), (Side.SELL, book.asks)):
+        own = orders[(orders["symbol"] == symbol) & (orders["side"] == side)]
+        for price, rows in itertools.groupby(own, key=lambda row: int(row["price"])):
+            levels.append((price, [f"{stage.who(row)}: {quantity(row)}" for row in rows]))
+    return book
+
+
+def quantity(row: np.void) -> str:
+    """What is left of an order; of one that is not shown in full, how much of that is shown."""
+    if row["display_qty"] or row["flags"] & HIDDEN:
+        return f"{row['shown_qty']} of {row['leaves_qty']}"
+    return f"{row['leaves_qty']}"
+
+
+def symbol_of(name: str, block: Block) -> int:
+    """Which book: `book` is symbol 1's, `book 2` symbol 2's."""
+    (number, text) = block.heads[0]
+    found = re.fullmatch(r"book(?: (\d+))?", text)
+    if not found:
+        raise Wrong(f"{name}:{number}: {text!r} draws no book; `book` or `book 2` does")
+    return int(found[1] or 1)
+
+
+# ------------------------------------------------------------------------------------------ the stage
+
+
+class Stage(Venue):
+    """A venue on which sentences are played; keeps what was sent."""
+
+    def __init__(self, engine: Engine, bare: bool = False) -> None:
+        self.groups: list[Group] = []
+        self.by_name: dict[str, Broker] = {}
+        self.bare = bare
+        super().__init__(engine, bare)
+
+    def act(self, *drafts: Draft) -> Lines:
+        self.groups.append(group_of(list(drafts), self.engine.command_seq + 1))
+        return super().act(*drafts)
+
+    def enter(self, name: str, **words: int) -> None:
+        """A broker comes in."""
+        if name in self.by_name or name in ("operator", "gateway", "time", "clock"):
+            raise Wrong(f"there is a {name} already")
+        self.by_name[name] = self.broker(name, **words)
+
+    def nameless(self, number: int) -> None:
+        """A session of a bare venue is called by its number."""
+        if number > 0 and number not in self.brokers:
+            self.by_name[f"s{number}"] = self.brokers[number] = Broker(self, f"s{number}", number, 1)
+
+    def named(self, name: str) -> Broker:
+        """A broker."""
+        if name not in self.by_name:
+            known = ", ".join(self.by_name) or "nobody yet: `brokers alice, bob` brings them in"
+            raise Wrong(f"there is no broker {name!r}, but {known}")
+        return self.by_name[name]
+
+    def number(self, word: str) -> int:
+        """A number, or the number of that broker's session and account."""
+        return self.named(word).number if re.fullmatch(r"[a-z]\w*", word) else int(word)
+
+    def resting(self, owner: str, ref: str) -> int:
+        """The exchange's id of the order that entered with `ref`, resting or asleep."""
+        broker = self.named(owner)
+        for table in self.engine.canonical():
+            if "client_ref" in (table.dtype.names or ()) and "order_id" in (table.dtype.names or ()):
+                own = table[(table["session"] == broker.number) & (table["client_ref"] == int(ref))]
+                if len(own):
+                    return int(own["order_id"][0])
+        raise Wrong(f"no order {ref} of {owner} rests or sleeps")
+
+
+Words = dict[str, str | None]
+Clauses = list[str]
+Fields = dict[str, int]
+
+# What may follow an action, parted by commas: (form, the fields that it sets). Flags add up.
+CLAUSES: list[tuple[str, Callable[[Stage, list[str]], Fields]]] = [
+    (r"(gtc|day|ioc|fok)", lambda stage, words: {"tif": TimeInForce[words[0].upper()]}),
+    (r"at open", lambda stage, words: {"tif": TimeInForce.AT_OPEN}),
+    (r"at close", lambda stage, words: {"tif": TimeInForce.AT_CLOSE}),
+    (r"gtd (\d+)", lambda stage, words: {"tif": GTD, "expire_ns": int(words[0])}),
+    (r"min (-?\d+)", lambda stage, words: {"min_qty": int(words[0])}),
+    (r"worst (-?\d+)", lambda stage, words: {"price": int(words[0])}),
+    (r"post-only", lambda stage, words: {"flags": POST_ONLY}),
+    (r"hidden", lambda stage, words: {"flags": HIDDEN}),
+    (r"shows (-?\d+)", lambda stage, words: {"display_qty": int(words[0])}),
+    (r"stop (-?\d+)", lambda stage, words: {"stop_price": int(words[0])}),
+    (r"touch (-?\d+)", lambda stage, words: {"stop_price": int(words[0])}),
+    (r"trail (-?\d+)", lambda stage, words: {"offset": int(words[0])}),
+    (r"trail (-?\d+) bp", lambda stage, words: {"offset": int(words[0]), "flags": BASIS_POINTS}),
+    (r"cancel newest", lambda stage, words: {"stp": StpMode.CANCEL_NEWEST}),
+    (r"cancel oldest", lambda stage, words: {"stp": StpMode.CANCEL_OLDEST}),
+    (r"cancel both", lambda stage, words: {"stp": StpMode.CANCEL_BOTH}),
+    (r"decrement", lambda stage, words: {"stp": StpMode.DECREMENT_AND_CANCEL}),
+    (r"by firm", lambda stage, words: {"flags": STP_BY_FIRM}),
+    (r"account (\w+)", lambda stage, words: {"account": stage.number(words[0])}),
+    (r"symbol (\d+)", lambda stage, words: {"symbol": int(words[0])}),
+    (r"ref (-?\d+)", lambda stage, words: {"client_ref": int(words[0])}),
+    (r"at gateway (\d+)", lambda stage, words: {"gateway": int(words[0])}),
+    (r"grace (\d+)", lambda stage, words: {"grace_ns": int(words[0])}),
+    (r"(buys|sells)", lambda stage, words: {"side": side_of(words[0])}),
+    (r"of firm (\d+)", lambda stage, words: {"firm": int(words[0])}),
+]
+
+
+def side_of(verb: str) -> int:
+    """Of `buys` and `spends`, or `sells` and `raises`."""
+    return Side.BUY if verb in ("buys", "spends") else Side.SELL
+
+
+def fields_of(stage: Stage, clauses: Clauses, allowed: str) -> Fields:
+    """The fields that the clauses set; `allowed` names the first words of those that mean something here."""
+    fields: Fields = {}
+    for clause in clauses:
+        for form, meaning in CLAUSES:
+            found = re.fullmatch(form, clause)
+            if found and re.match(rf"({allowed})\b", clause):
+                more = meaning(stage, list(found.groups()))
+                both = fields.keys() & more.keys() - {"flags"}
+                if both:
+                    raise Wrong(f"{clause!r} says {', '.join(sorted(both))} a second time")
+                flags = fields.get("flags", 0) | more.get("flags", 0)
+                fields |= more | ({"flags": flags} if flags else {})
+                break
+        else:
+            raise Wrong(f"{clause!r} means nothing here; what may follow: {allowed.replace('|', ', ')}")
+    return fields
+
+
+OF_AN_ORDER = (
+    "gtc|day|ioc|fok|at open|at close|gtd|min|worst|post-only|hidden|shows|stop|touch|trail|cancel|decrement|by firm"
+    "|account|symbol|ref|at gateway"
+)
+
+
+def _order(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    fields = fields_of(stage, clauses, OF_AN_ORDER)
+    limit = words.get("price") is not None
+    if limit and any(clause.startswith("worst") for clause in clauses):
+        raise Wrong("`worst` is a market order's; a limit order's worst price stands behind its @")
+    dormant = [word for word in DORMANT if any(clause.split()[0] == word for clause in clauses)]
+    if len(dormant) > 1:
+        raise Wrong(f"{' and '.join(dormant)} do not go together")
+    fields["order_type"] = DORMANT[dormant[0]][limit] if dormant else PLAIN[limit]
+    by_funds = words["side"] in ("spends", "raises")
+    if by_funds:
+        fields["flags"] = fields.get("flags", 0) | FUNDS
+    usual = {"tif": GTC if limit or dormant else IOC, "side": side_of(words["side"]), "qty": int(words["qty"])}
+    if limit:
+        usual["price"] = int(words["price"])
+    return [stage.named(words["who"]).order_draft(**{**usual, **fields})]
+
+
+PLAIN = (OrderType.MARKET, OrderType.LIMIT)
+DORMANT = {  # by the clause's first word: of a market order, of a limit order
+    "stop": (OrderType.STOP, OrderType.STOP_LIMIT),
+    "touch": (OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED),
+    "trail": (OrderType.TRAILING_STOP, OrderType.TRAILING_STOP),
+}
+
+
+def _target(stage: Stage, words: dict[str, str]) -> Fields:
+    """`1`: by ref; `#12`: by the exchange's id, which is 12; `#1`, with an owner: that of the order with ref 1."""
+    if words.get("owner"):
+        return {"order_id": stage.resting(words["owner"], words["target"])}
+    target = words["target"]
+    return {"order_id": int(target[1:])} if target.startswith("#") else {"target_ref": int(target)}
+
+
+def _cancel(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    fields = {**_target(stage, words), **fields_of(stage, clauses, "ref|at gateway")}
+    if words.get("total"):
+        fields["qty"] = int(words["total"])
+    return [_sent(stage, words["who"], CommandKind.CANCEL, fields)]
+
+
+def _replace(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    fields = {**_target(stage, words), "qty": int(words["total"]), "price": int(words["price"])}
+    fields |= fields_of(stage, clauses, "ref|at gateway")
+    return [_sent(stage, words["who"], CommandKind.REPLACE, fields)]
+
+
+def _cancel_all(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    """All of the session, unless an account or the firm is named; the operator's: of the venue or an account."""
+    of_firm = "of the firm" in clauses
+    fields = fields_of(
+        stage, [each for each in clauses if each != "of the firm"], "account|symbol|buys|sells|ref|at gateway"
+    )
+    own = Scope.FIRM if of_firm else Scope.VENUE if words["who"] == "operator" else Scope.SESSION
+    fields["scope"] = Scope.ACCOUNT if "account" in fields else own
+    return [_sent(stage, words["who"], CommandKind.MASS_CANCEL, fields)]
+
+
+def _sent(stage: Stage, who: str, kind: CommandKind, fields: Fields, *extensions: bytes) -> Draft:
+    """A command of a broker, or of the exchange itself."""
+    if who == "operator":
+        return stage.drafted(extensions, **{"kind": kind, **fields})
+    return stage.named(who).draft(kind, *extensions, **fields)
+
+
+def _log_on(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    fields = fields_of(stage, clauses, "grace|at gateway")
+    return [stage.named(words["who"]).log_on_draft(fields.get("gateway"), fields.get("grace_ns", 0))]
+
+
+def _log_off(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    fields = fields_of(stage, clauses, "at gateway")
+    return [_sent(stage, words["who"], CommandKind.CLOSE_SESSION, {"client_ref": 0, **fields})]
+
+
+def _end_of_day(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    return [_sent(stage, "operator", CommandKind.END_OF_DAY, fields_of(stage, clauses, "symbol"))]
+
+
+def _gateway_lost(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    fields_of(stage, clauses, "nothing")
+    return [_sent(stage, "operator", CommandKind.GATEWAY_LOST, {"gateway": int(words["gateway"])})]
+
+
+def _time(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    """Time goes on, and someone notices; `clock` sets it for what comes next."""
+    fields_of(stage, clauses, "nothing")
+    stage.time_ns = int(words["time"])
+    return [_sent(stage, "operator", CommandKind.TICK, {})] if words["what"] == "time" else []
+
+
+def _brokers(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    for who in (words["first"], *clauses):
+        name, _, rest = who.partition(" ")
+        stage.enter(name, **fields_of(stage, re.findall(r"of firm \d+|at gateway \d+|\S+", rest), "of firm|at gateway"))
+    return []
+
+
+def _instrument(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    """`instrument 2, band 0 1 1, band 100 5 10, max_price 500`: bands are from_price, tick, lot."""
+    bands: list[tuple[int, int, int]] = []
+    terms: Fields = {}
+    for clause in clauses:
+        if found := re.fullmatch(r"band (\d+) (\d+) (\d+)", clause):
+            bands.append((int(found[1]), int(found[2]), int(found[3])))
+        elif found := re.fullmatch(r"([a-z_]+) (\d+)", clause):
+            terms[found[1]] = int(found[2])
+        else:
+            raise Wrong(f"{clause!r} is no term of an instrument; `band FROM TICK LOT` and `NAME NUMBER` are")
+    told = stage.list_instrument(int(words["symbol"]), bands, **terms)
+    if told[0] != "exchange instrument_added":
+        raise Wrong(f"the instrument was refused: {told[0]}")
+    return []
+
+
+def _send(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    """Any command, field by field: `send new_order session=alice side=buy qty=5 + order_terms min_qty=3`."""
+    if clauses:
+        raise Wrong("`send` takes no commas")
+    command, *records = re.split(r" \+ ", words["command"])
+    kind, *assigned = command.split()
+    code = CommandKind[kind.upper()] if kind.upper() in CommandKind.__members__ else int(kind)
+    fields = _assigned(stage, assigned, COMMAND_FIELDS)
+    extensions = []
+    for record in records:
+        name, *assigned = record.split()
+        if name not in TERMS:
+            raise Wrong(f"there are no extensions {name!r}, but {', '.join(TERMS)}")
+        row = np.zeros(1, TERMS[name])
+        for word, value in _assigned(stage, assigned, row.dtype.names or ()).items():
+            row[word] = value
+        if name != "record":
+            row["kind"] = EXTENSION_KINDS[row.dtype]
+        extensions.append(row.tobytes())
+    if stage.bare and code == CommandKind.ADD_SESSION:
+        stage.nameless(fields.get("price", 0))
+    if stage.bare and code == CommandKind.OPEN_SESSION and fields.get("session", 0) in stage.brokers:
+        stage.brokers[fields["session"]].gateway = fields.get("gateway", 0)
+    return [stage.drafted(tuple(extensions), **{"kind": code, **fields})]
+
+
+TERMS = {named(ExtensionKind, code): dtype for dtype, code in EXTENSION_KINDS.items()} | {"record": EXTENSION}
+
+
+def _assigned(stage: Stage, words: list[str], names: Iterable[str]) -> Fields:
+    fields: Fields = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or name not in names:
+            raise Wrong(f"{word!r} sets no field; `NAME=VALUE` does, where NAME is one of {', '.join(names)}")
+        enum = ENUMS.get(name)
+        known = enum is not None and value.upper() in enum.__members__
+        fields[name] = int(enum[value.upper()]) if enum is not None and known else stage.number(value)
+    return fields
+
+
+Meaning = Callable[[Stage, dict[str, str], Clauses], list[Draft]]
+_NUMBER = r"-?\d+"
+FORMS: list[tuple[str, str, Meaning]] = [  # how it looks, as people and as the parser see it
+    (
+        "WHO buys|sells QTY @ PRICE, or at market",
+        rf"(?P<who>\w+) (?P<side>buys|sells) (?P<qty>{_NUMBER}) (?:@ (?P<price>{_NUMBER})|at market)",
+        _order,
+    ),
+    ("WHO spends|raises FUNDS", rf"(?P<who>\w+) (?P<side>spends|raises) (?P<qty>{_NUMBER})", _order),
+    ("WHO cancels all", r"(?P<who>\w+) cancels all", _cancel_all),
+    (
+        "WHO cancels REF or #ID or OWNER REF, down to TOTAL",
+        rf"(?P<who>\w+) cancels (?:(?P<owner>[a-z]\w*) )?(?P<target>#?{_NUMBER})(?: down to (?P<total>{_NUMBER}))?",
+        _cancel,
+    ),
+    (
+        "WHO replaces REF or #ID or OWNER REF with TOTAL @ PRICE",
+        rf"(?P<who>\w+) replaces (?:(?P<owner>[a-z]\w*) )?(?P<target>#?{_NUMBER})"
+        rf" with (?P<total>{_NUMBER}) @ (?P<price>{_NUMBER})",
+        _replace,
+    ),
+    ("WHO logs on", r"(?P<who>\w+) logs on", _log_on),
+    ("WHO logs off", r"(?P<who>\w+) logs off", _log_off),
+    ("operator ends the day", r"operator ends the day", _end_of_day),
+    ("gateway N is lost", r"gateway (?P<gateway>\d+) is lost", _gateway_lost),
+    ("time T, clock T", rf"(?P<what>time|clock) (?P<time>{_NUMBER})", _time),
+    ("brokers NAME, NAME of firm N, ...", r"brokers (?P<first>[a-z]\w*(?: .+)?)", _brokers),
+    ("instrument N, band FROM TICK LOT, NAME NUMBER, ...", r"instrument (?P<symbol>\d+)", _instrument),
+    ("send KIND FIELD=VALUE ... + TERMS FIELD=VALUE ...", r"send (?P<command>.+)", _send),
+]
+
+
+def drafts_of(stage: Stage, sentence: str) -> list[Draft]:
+    """The commands that a sentence means; none for one that only sets the stage."""
+    head, *clauses = sentence.removeprefix("& ").split(", ")
+    for _, form, meaning in FORMS:
+        if found := re.fullmatch(form, head):
+            return meaning(stage, found.groupdict(), clauses)
+    forms = "\n".join(f"    {shown}" for shown, _, _ in FORMS)
+    raise Wrong(f"{head!r} is nothing that anybody does. What there is:\n{forms}")
+
+
+# ------------------------------------------------------------------------------------------ played
+
+
+@dataclass
+class Played:
+    """A scenario as it came out, and the groups that were sent."""
+
+    scenario: Scenario
+    groups: list[Group]
+
+
+def play(scenario: Scenario, engine: Engine) -> Played:
+    """The same scenario with what really came; Wrong where it cannot be played, or where what was given is refused."""
+    stage = Stage(engine, scenario.bare)
+    blocks = []
+    for block in scenario.blocks:
+        rows: Iterable[str] = [row.text for row in block.rows]
+        if block.kind == "given":
+            for row in block.rows:
+                if row.text.startswith("#"):
+                    continue
+                told = acted(scenario, stage, (row,))
+                refused = [line for line in told if " rejected " in line]
+                if refused:
+                    raise Wrong(f"{scenario.name}:{row.line}: given, but {refused[0]}")
+        elif block.kind == "book":
+            rows = drawn(seen(stage, symbol_of(scenario.name, block)))
+        elif block.kind == "action":
+            rows = acted(scenario, stage, block.heads)
+        blocks.append(Block(block.heads, tuple(Row(0, row) for row in rows)))
+    return Played(Scenario(scenario.name, scenario.heading, tuple(blocks)), stage.groups)
+
+
+def acted(scenario: Scenario, stage: Stage, rows: Iterable[Row]) -> Lines:
+    """What is told after these actions, which are one group."""
+    drafts = []
+    for row in rows:
+        try:
+            drafts += drafts_of(stage, row.text)
+        except (Wrong, ValueError) as wrong:
+            raise Wrong(f"{scenario.name}:{row.line}: {wrong}") from None
+    try:
+        return stage.act(*drafts) if drafts else []
+    except BrokenInvariant as broken:
+        raise Wrong(f"{scenario.name}:{row.line}: after this the engine is broken: {broken}") from broken
+
+
+def difference(expected: Scenario, given: Scenario) -> str:
+    """Where a scenario came out differently, as a diff of the file; empty where it did not."""
+    lines = [scenario.text().splitlines() for scenario in (expected, given)]
+    whole = max(map(len, lines))
+    return "\n".join(
+        line for line in difflib.unified_diff(*lines, n=whole, lineterm="") if not line.startswith(("---", "+++", "@@"))
+    )
+
+
+def verdict(scenario: Scenario, make_engine: Make) -> str:
+    """What is wrong after playing it; empty where nothing is."""
+    return difference(scenario, play(scenario, make_engine()).scenario)
+
+
+# ------------------------------------------------------------------------------------------ from commands
+
+
+def spelled(title: str, groups: Iterable[list[Draft]], make_judge: Make) -> str:
+    """Commands as the text of a scenario that sends them again, with what `make_judge`'s engine tells.
+
+    The commands count from 1. Each is a sentence where one means just that command, else its fields.
+    """
+    stage = Stage(make_judge(), bare=True)
+    blocks = [Block((Row(0, "bare"),))]
+    for drafts in groups:
+        time_ns = drafts[0].time_ns
+        if time_ns != stage.time_ns:
+            blocks.append(Block((Row(0, f"clock {time_ns}"),)))
+            stage.time_ns = time_ns
+        heads = [Row(0, ("& " if place else "") + sentence(stage, each)) for place, each in enumerate(drafts)]
+        blocks.append(Block(tuple(heads), tuple(Row(0, line) for line in stage.act(*drafts))))
+    return Scenario("commands", (title,), tuple(blocks)).text()
+
+
+def sentence(stage: Stage, each: Draft) -> str:
+    """The sentence that means this command, or the fields that it is made of."""
+    fields = dict(zip(COMMAND_FIELDS, each.fields, strict=True))
+    for candidate in candidates(stage, fields, each.extensions):
+        try:
+            meant = drafts_of(stage, candidate)
+        except (Wrong, ValueError):
+            continue
+        if [(one.fields, one.extensions) for one in meant] == [(each.fields, each.extensions)]:
+            return candidate
+    line = f"send {named(CommandKind, fields['kind'])} {spell({**fields, 'extensions': 0})}".rstrip()
+    for record in each.extensions:
+        kind = int.from_bytes(record[:2], "little", signed=True)
+        name = named(ExtensionKind, kind)
+        dtype = TERMS.get(name, EXTENSION)
+        words = dict(zip(dtype.names or (), np.frombuffer(record, dtype)[0].item(), strict=True))
+        kind_too = [] if name in TERMS else [f"kind={kind}"]
+        line += " ".join(["", "+", name if name in TERMS else "record", *kind_too, spell(words)]).rstrip()
+    drafts_of(stage, line)  # who it brings in is known from here on
+    return line
+
+
+def candidates(stage: Stage, fields: Fields, extensions: tuple[bytes, ...]) -> Iterator[str]:
+    """Sentences that may mean a command, to be tried."""
+    kind, symbol = fields["kind"], fields["symbol"]
+    known = stage.brokers.get(fields["session"])
+    who = known.name if known else "operator"
+    ending = f", ref {fields['client_ref']}" if known else ""
+    if known and fields["gateway"] != known.gateway:
+        ending += f", at gateway {fields['gateway']}"
+    target = f"#{fields['order_id']}" if fields["order_id"] else f"{fields['target_ref']}"
+    down_to = f" down to {fields['qty']}" if fields["qty"] else ""
+    match kind:
+        case CommandKind.NEW_ORDER if known:
+            yield order_sentence(known, fields, extensions) + ending
+        case CommandKind.CANCEL:
+            yield f"{who} cancels {target}{down_to}{ending}"
+        case CommandKind.REPLACE:
+            yield f"{who} replaces {target} with {fields['qty']} @ {fields['price']}{ending}"
+        case CommandKind.MASS_CANCEL:
+            words = ", of the firm" if fields["scope"] == Scope.FIRM else ""
+            words += f", account {fields['account']}" if fields["scope"] == Scope.ACCOUNT else ""
+            words += f", symbol {symbol}" if symbol else ""
+            words += f", {VERBS.get(fields['side'], '?')}" if fields["side"] else ""
+            yield f"{who} cancels all{words}{ending}"
+        case CommandKind.TICK:
+            yield f"time {stage.time_ns}"
+        case CommandKind.END_OF_DAY:
+            yield "operator ends the day" + (f", symbol {symbol}" if symbol else "")
+        case CommandKind.GATEWAY_LOST:
+            yield f"gateway {fields['gateway']} is lost"
+
+
+VERBS = {Side.BUY: "buys", Side.SELL: "sells"}
+
+
+def order_sentence(broker: Broker, fields: Fields, extensions: tuple[bytes, ...]) -> str:
+    """A new order; what it cannot say it leaves out."""
+    terms = dict.fromkeys(ORDER_TERMS.names or (), 0)
+    if extensions:
+        terms = dict(zip(terms, np.frombuffer(extensions[0], ORDER_TERMS)[0].item(), strict=True))
+    order_type, flags, price = fields["order_type"], fields["flags"], fields["price"]
+    limit = order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED)
+    verb = VERBS.get(fields["side"], "?")
+    words = [f"{broker.name} {verb} {fields['qty']} " + (f"@ {price}" if limit else "at market")]
+    if flags & FUNDS:
+        words = [f"{broker.name} {'spends' if fields['side'] == Side.BUY else 'raises'} {fields['qty']}"]
+    if price and not limit:
+        words.append(f"worst {price}")
+    tif = named(TimeInForce, fields["tif"]).replace("_", " ")
+    words.append(f"gtd {terms['expire_ns']}" if fields["tif"] == GTD else tif)
+    touched = order_type in (OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED)
+    for name, word in (
+        ("min_qty", "min"),
+        ("display_qty", "shows"),
+        ("stop_price", "touch" if touched else "stop"),
+        ("offset", "trail"),
+    ):
+        if terms[name]:
+            words.append(f"{word} {terms[name]}" + (" bp" if word == "trail" and flags & BASIS_POINTS else ""))
+    words += [
+        word for flag, word in ((POST_ONLY, "post-only"), (HIDDEN, "hidden"), (STP_BY_FIRM, "by firm")) if flags & flag
+    ]
+    if fields["stp"]:
+        words.append(named(StpMode, fields["stp"]).replace("_", " ").replace("decrement and cancel", "decrement"))
+    if fields["account"] != broker.number:
+        words.append(f"account {fields['account']}")
+    if fields["symbol"] != 1:
+        words.append(f"symbol {fields['symbol']}")
+    return ", ".join(words)
+
+
+# ------------------------------------------------------------------------------------------ the command
+
+
+def main() -> int:
+    """Plays scenarios and shows them; 1 where one came out differently, 2 where one cannot be played."""
+    parser = argparse.ArgumentParser(prog="python -m tests.engine.scenario", description="Plays scenarios.")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--tidy", action="store_true", help="straighten indentation and drawings; nothing is played")
+    arguments = parser.parse_args()
+    if not arguments.tidy:
+        kernelcache.activate()  # before Numba is imported
+    worst = 0
+    for path in arguments.files:
+        try:
+            scenario = read(path.read_text(), str(path))
+            if arguments.tidy:
+                path.write_text(scenario.text())
+            else:
+                worst = max(worst, shown(scenario))
+        except Wrong as wrong:
+            print(wrong, file=sys.stderr)
+            worst = 2
+    return worst
+
+
+def shown(scenario: Scenario) -> int:
+    """Plays it with both engines and prints it; 1 where it came out differently, or the engines part."""
+    from components.engine.compiled import CompiledEngine
+    from components.engine.readable import ReadableEngine
+    from tests.engine.compare import disagreement
+
+    played = play(scenario, ReadableEngine())
+    found = difference(scenario, played.scenario)
+    print(found or scenario.text())
+    if found:
+        print(f"\n{scenario.name}: it came out differently (+) from what the file says (-)")
+    parting = disagreement(played.groups, ReadableEngine, CompiledEngine)
+    if parting:
+        print(f"{scenario.name}: the engines part: {parting}")
+    return int(bool(found or parting))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
