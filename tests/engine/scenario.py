@@ -588,11 +588,9 @@ def acted(scenario: Scenario, stage: Stage, rows: Iterable[Row]) -> Lines:
 
 def difference(expected: Scenario, given: Scenario) -> str:
     """Where a scenario came out differently, as a diff of the file; empty where it did not."""
-    lines = [scenario.text().splitlines() for scenario in (expected, given)]
-    whole = max(map(len, lines))
-    return "\n".join(
-        line for line in difflib.unified_diff(*lines, n=whole, lineterm="") if not line.startswith(("---", "+++", "@@"))
-    )
+    old, new = expected.text().splitlines(), given.text().splitlines()
+    lines = difflib.unified_diff(old, new, n=len(old), lineterm="")
+    return "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
 
 
 def verdict(scenario: Scenario, make_engine: Make) -> str:
@@ -673,7 +671,7 @@ def candidates(stage: Stage, fields: Fields, extensions: tuple[bytes, ...]) -> I
             yield f"gateway {fields['gateway']} is lost"
 
 
-VERBS = {Side.BUY: "buys", Side.SELL: "sells"}
+VERBS: dict[int, str] = {Side.BUY: "buys", Side.SELL: "sells"}
 
 
 def order_sentence(broker: Broker, fields: Fields, extensions: tuple[bytes, ...]) -> str:
