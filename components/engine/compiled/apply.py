@@ -7,14 +7,13 @@ import numpy as np
 from components.engine.compiled.canonical import canonical_orders
 from components.engine.compiled.checks import check_sender
 from components.engine.compiled.events import hash_events, new_event, rejected_event
-from components.engine.compiled.ladder import ladder_room
+from components.engine.compiled.ladder import FIRST_CAPACITY, ladders_fit
 from components.engine.compiled.matching import has_event_room, match_taker
 from components.engine.compiled.orders import (
     find_by_id,
     find_by_ref,
     prefetch_maps,
     prefetch_target,
-    side_index,
 )
 from components.engine.compiled.state import (
     BROKEN,
@@ -27,7 +26,6 @@ from components.engine.compiled.state import (
     NEED_ORDERS,
     NEED_ROOM,
     NEED_SESSIONS,
-    NONE,
     accounts_of,
     books_of,
     command_at,
@@ -36,8 +34,8 @@ from components.engine.compiled.state import (
     extensions_of,
     head_of,
     ids_of,
+    ladder_of,
     levels_of,
-    order_at,
     orders_of,
     session_at,
     sessions_of,
@@ -46,7 +44,7 @@ from components.engine.compiled.state import (
 )
 from components.engine.compiled.sweeping import end_of_day, go_on, let_time_pass, mass_cancel
 from components.engine.compiled.timers import compact_timers, has_timer_room, next_deadline
-from components.engine.compiled.trading import cancel, find_target, new_order, replace
+from components.engine.compiled.trading import cancel, new_order, replace
 from components.engine.compiled.venue import (
     add_account,
     add_instrument,
@@ -180,7 +178,7 @@ def has_state_room(s: int, command: np.void) -> bool:
             head["needed_table"] = NEED_ORDERS
             return False
         head["safe_orders"] -= 1
-        return ladder_fits(s, command)
+        return ladders_fit(s)
     if kind >= CommandKind.CLOSE_SESSION:
         return rare_fits(s, command)
     return True
@@ -201,26 +199,6 @@ def count_safe_orders(s: int) -> bool:
     return safe > 0
 
 
-@kernel
-def ladder_fits(s: int, command: np.void) -> bool:
-    """Whether the side that the order may rest on has room for a level."""
-    head = head_of(s)
-    symbol = command["symbol"]
-    side = side_index(command["side"])
-    if command["kind"] == CommandKind.REPLACE:
-        slot = find_target(s, command)
-        if slot == NONE:
-            return True
-        symbol = order_at(s, slot)["symbol"]
-        side = side_index(order_at(s, slot)["side"])
-    elif not 0 < symbol < len(books_of(s)):
-        return True
-    if ladder_room(s, 2 * symbol + side):
-        return True
-    head["needed_table"] = NEED_ORDERS
-    return False
-
-
 @cold_kernel
 def rare_fits(s: int, command: np.void) -> bool:
     """Whether the tables reach the id that an add command names (one out of the venue's range is refused anyway), and
@@ -231,6 +209,9 @@ def rare_fits(s: int, command: np.void) -> bool:
     if kind == CommandKind.GATEWAY_LOST:
         return has_timer_room(s, head_of(s)["sessions"])
     if kind == CommandKind.ADD_INSTRUMENT:
+        if head_of(s)["ladder_used"] + 2 * FIRST_CAPACITY > len(ladder_of(s)):
+            head_of(s)["needed_table"] = NEED_ORDERS
+            return False
         return reaches(s, command["symbol"], MAX_SYMBOL, len(books_of(s)), NEED_BOOKS)
     if kind == CommandKind.ADD_ACCOUNT:
         return reaches(s, command["account"], MAX_ACCOUNT, len(accounts_of(s)), NEED_ACCOUNTS)

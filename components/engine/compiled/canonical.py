@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.engine.compiled.ladder import best_level, next_level
 from components.engine.compiled.state import (
     NONE,
-    best_rung,
     head_of,
     level_at,
     order_at,
     row_at,
     rows_of,
-    rung_at,
-    side_at,
     special_at,
 )
 from components.kernels.kernel import Word, cold_kernel
@@ -30,10 +28,9 @@ def canonical_orders(s: int) -> Word:
     for symbol in range(1, head_of(s)["symbols"] + 1):
         for side in range(2):
             side_row = 2 * symbol + side
-            position = best_rung(s, side_row)
-            first = side_at(s, side_row)["start"]
-            while position >= first and position != NONE:
-                slot = level_at(s, rung_at(s, position)["level"])["first"]
+            level_slot = best_level(s, side_row)
+            while level_slot != NONE:
+                slot = level_at(s, level_slot)["first"]
                 while slot != NONE and count < room:
                     order = order_at(s, slot)
                     row = row_at(s, count)
@@ -59,7 +56,7 @@ def canonical_orders(s: int) -> Word:
                         row["offset"] = special["offset"]
                     count += 1
                     slot = order["next"]
-                position -= 1
+                level_slot = next_level(s, side_row, level_at(s, level_slot)["key"])
     return count
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.engine.compiled.state import EXPIRY, FRESH, GRACE, NONE
+from components.engine.compiled.ladder import BITS_AT
+from components.engine.compiled.state import EXPIRY, FRESH, GRACE, NO_KEY, NONE, TICK
 from components.engine.contract import BrokenInvariant
 from wire.constants import MAX_GRACE_NS
 from wire.enums import TimeInForce
@@ -55,19 +56,50 @@ def _check_books(arrays: dict[str, np.ndarray]) -> set[int]:
         for side in range(2):
             where = f"symbol {symbol}, {'sell' if side else 'buy'}"
             run = arrays["sides"][2 * symbol + side]
-            rungs = arrays["ladder"][run["start"] : run["start"] + run["levels"]]
-            _demand(run["levels"] <= run["capacity"], f"{where}: more levels than its ladder has room for")
-            _demand(bool((np.diff(rungs["key"]) > 0).all()), f"{where}: its ladder is not sorted")
-            levels_seen += rungs["level"].tolist()
-            for rung in rungs:
-                price = int(rung["key"]) if side == 0 else -int(rung["key"])
-                live.update(_check_level(arrays, int(symbol), side, price, int(rung["level"])))
-            best.append(abs(int(rungs[-1]["key"])) if len(rungs) else None)
+            slots = _check_ladder(arrays, run, where)
+            levels_seen += slots
+            keys = [int(arrays["levels"][slot]["key"]) for slot in slots]
+            for key, slot in zip(keys, slots, strict=True):
+                live.update(_check_level(arrays, int(symbol), side, key if side == 0 else -key, slot))
+            _demand(int(run["best_key"]) == max(keys, default=NO_KEY), f"{where}: its best key is another")
+            _demand(not keys or slots[int(np.argmax(keys))] == run["best"], f"{where}: its best level is another")
+            best.append(abs(max(keys)) if keys else None)
         bid, ask = best
         _demand(bid is None or ask is None or bid < ask, f"symbol {symbol}: the book is crossed, {bid} over {ask}")
     _demand(len(levels_seen) == len(set(levels_seen)), "a level stands in two ladders")
     _demand(len(levels_seen) == arrays["head"][0]["levels_live"], "levels are not counted as they stand")
     return live
+
+
+def _check_ladder(arrays: dict[str, np.ndarray], side: np.void, where: str) -> list[int]:
+    """The slots of a side's levels, from its run and its window, whose bits are checked at every height."""
+    rungs = arrays["ladder"][side["start"] : side["start"] + side["run"]]
+    keys = arrays["levels"]["key"]
+    _demand(side["run"] <= side["room"] < side["capacity"], f"{where}: more levels than its run has room for")
+    _demand(bool((np.diff(rungs["key"]) > 0).all()), f"{where}: its run is not sorted")
+    _demand(bool((keys[rungs["level"]] == rungs["key"]).all()), f"{where}: a rung's level has another key")
+    shift, inverse, base = int(side["tick_shift"]), int(side["tick_inverse"]), int(side["base"])
+
+    def offsets(of: np.ndarray) -> list[int]:
+        signed = [((int(key) >> shift) * inverse) % 2**64 for key in of]
+        return [value - 2**64 * (value >= 2**63) - base for value in signed]
+
+    ticks, first = int(side["ticks"]), int(side["window"])
+    _demand(not any(0 <= at < ticks for at in offsets(rungs["key"])), f"{where}: a level of the window in the run")
+    slots: list[int] = rungs["level"].tolist()
+    if ticks:
+        words = arrays["windows"][first : first + BITS_AT + (ticks >> 6)].view(np.uint64)
+        at = 2 * (first + BITS_AT + (ticks >> 6))
+        held = arrays["windows"].view(TICK)[at : at + ticks]
+        occupied = np.flatnonzero(held)
+        for height, bits in enumerate((words[BITS_AT:], words[1:BITS_AT], words[:1])):
+            found = np.flatnonzero(np.unpackbits(bits.view(np.uint8), bitorder="little"))
+            _demand(found.tolist() == np.unique(occupied >> 6 * height).tolist(), f"{where}: bits of {height} differ")
+        inside = (held[occupied] - 1).tolist()
+        _demand(offsets(keys[inside]) == occupied.tolist(), f"{where}: a level at another's tick")
+        slots = slots + inside
+    _demand(len(slots) == side["levels"], f"{where}: levels are not counted as they stand")
+    return slots
 
 
 def _check_level(arrays: dict[str, np.ndarray], symbol: int, side: int, price: int, slot: int) -> list[int]:

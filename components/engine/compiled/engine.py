@@ -10,6 +10,7 @@ import numpy as np
 from components.engine.compiled import apply as doors
 from components.engine.compiled.canonical import canonical_state
 from components.engine.compiled.check import check_state
+from components.engine.compiled.ladder import BITS_AT
 from components.engine.compiled.state import (
     BROKEN,
     COLUMNS,
@@ -23,6 +24,7 @@ from components.engine.compiled.state import (
     NEED_SESSIONS,
     NEED_TIMERS,
     STATE_ARRAYS,
+    TICK,
     WORD,
     empty_state,
 )
@@ -58,6 +60,7 @@ class CompiledEngine:
         self._arrays = arrays
         for name, array in arrays.items():
             self._table[COLUMNS[name]] = array
+        self._table[COLUMNS["ticks"]] = arrays["windows"].view(TICK)
         # the head's words as plain integers: reading one from the record would cost ten times as much
         self._words = memoryview(arrays["head"].view(WORD).data)
 
@@ -206,6 +209,7 @@ class CompiledEngine:
         if self._number("special_live") + 2 > len(arrays["special"]) // 2:
             self._enlarge("special", 2 * len(arrays["special"]))
         self._repack_ladder()
+        self._repack_windows()
         self._set("safe_orders", 0)
 
     def _repack_ladder(self) -> None:
@@ -215,10 +219,24 @@ class CompiledEngine:
         new = np.zeros(2 * used + 2 * int(sides["capacity"].max()) + INITIAL["ladder"], old.dtype)
         starts = np.cumsum(sides["capacity"]) - sides["capacity"]
         for side, start in zip(sides, starts, strict=True):
-            new[start : start + side["levels"]] = old[side["start"] : side["start"] + side["levels"]]
+            new[start : start + side["run"]] = old[side["start"] : side["start"] + side["run"]]
         sides["start"] = starts
         self._set("ladder_used", used)
         self._arrays["ladder"] = new
+
+    def _repack_windows(self) -> None:
+        """Lay the windows end to end in a new array, with room for the one that is asked for."""
+        sides, old = self._arrays["sides"], self._arrays["windows"]
+        sizes = np.where(sides["ticks"] > 0, BITS_AT + (sides["ticks"] >> 6) + (sides["ticks"] >> 1), 0)
+        used, needed = int(sizes.sum()), self._number("needed_words")
+        new = cache_aligned(2 * (used + needed) + INITIAL["windows"], WORD)
+        starts = np.cumsum(sizes) - sizes
+        for side, start, size in zip(sides, starts, sizes, strict=True):
+            new[start : start + size] = old[side["window"] : side["window"] + size]
+        sides["window"] = starts
+        self._set("windows_used", used)
+        self._set("needed_words", 0)
+        self._arrays["windows"] = new
 
     def _enlarge(self, name: str, length: int) -> None:
         old = self._arrays[name]

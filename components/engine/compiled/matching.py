@@ -8,22 +8,22 @@ import numpy as np
 
 from components.engine.compiled.checks import band_for
 from components.engine.compiled.events import cancelled_event, executed_event
+from components.engine.compiled.ladder import best_level, next_level
 from components.engine.compiled.orders import drop_order, free_order, index_order, join_level, side_index, unindex_order
 from components.engine.compiled.state import (
     DONE,
     EVENTS_FULL,
     FRESH,
     MATCHING,
+    NO_KEY,
     NONE,
     band_at,
-    best_rung,
     book_at,
     events_of,
     head_of,
     level_at,
     order_at,
     price_key,
-    rung_at,
     side_at,
 )
 from components.engine.contract import MIN_EVENT_CAPACITY
@@ -62,11 +62,11 @@ def bound_price(s: int, symbol: Word, side: Word, order_type: Word, price: Word)
     """The worst price at which the order may trade; 0 where the other side is empty and none is needed."""
     if order_type == OrderType.LIMIT:
         return price
-    rung = best_rung(s, opposite_row(symbol, side))
-    if rung < 0:
+    key = side_at(s, opposite_row(symbol, side))["best_key"]
+    if key == NO_KEY:
         return np.int64(0)
     book = book_at(s, symbol)
-    best = price_key(1 - side, rung_at(s, rung)["key"])
+    best = price_key(1 - side, key)
     if side == 0:
         bound = min(best + book["protection_points"], book["max_price"])
         return min(bound, price) if price != 0 else bound
@@ -77,8 +77,7 @@ def bound_price(s: int, symbol: Word, side: Word, order_type: Word, price: Word)
 @kernel
 def crosses(s: int, symbol: Word, side: Word, bound_key: Word) -> bool:
     """Whether the best opposite level is within the bound (as a key of that level's side)."""
-    rung = best_rung(s, opposite_row(symbol, side))
-    return rung >= 0 and rung_at(s, rung)["key"] >= bound_key
+    return side_at(s, opposite_row(symbol, side))["best_key"] >= bound_key
 
 
 @cold_kernel
@@ -88,11 +87,10 @@ def available(s: int, symbol: Word, side: Word, bound_key: Word, wanted: Word) -
     Where orders may be so large that a level's sum can wrap around, its orders are asked one by one.
     """
     row = opposite_row(symbol, side)
-    first = side_at(s, row)["start"]
-    rung = best_rung(s, row)
+    level_slot = best_level(s, row)
     exact_orders = MAX_UNITS // book_at(s, symbol)["max_qty"]  # so many at most, and the sum is no wider than 62 bits
-    while rung >= first and rung_at(s, rung)["key"] >= bound_key:
-        level = level_at(s, rung_at(s, rung)["level"])
+    while level_slot != NONE and level_at(s, level_slot)["key"] >= bound_key:
+        level = level_at(s, level_slot)
         if level["orders"] <= exact_orders:
             wanted -= level["qty"]
         else:
@@ -102,7 +100,7 @@ def available(s: int, symbol: Word, side: Word, bound_key: Word, wanted: Word) -
                 slot = order_at(s, slot)["next"]
         if wanted <= 0:
             return True
-        rung -= 1
+        level_slot = next_level(s, row, level["key"])
     return False
 
 
@@ -201,10 +199,10 @@ def match_taker(s: int) -> Word:
     while True:
         if not has_event_room(s):
             return EVENTS_FULL
-        rung = best_rung(s, row)
-        if rung < 0 or rung_at(s, rung)["key"] < head["bound_key"]:
+        opposite = side_at(s, row)
+        if opposite["best_key"] < head["bound_key"]:
             return finish_taker(s, Reason.NONE)
-        maker_slot = level_at(s, rung_at(s, rung)["level"])["first"]
+        maker_slot = level_at(s, opposite["best"])["first"]
         maker = order_at(s, maker_slot)
         if by_funds:
             if head["budget"] == 0:

@@ -199,7 +199,8 @@ def join_level(s: int, slot: Word) -> None:
 def leave_level(s: int, slot: Word, leaves: Word) -> None:
     """Take the order out of its queue, where it stood for `leaves`; an empty level goes too."""
     order = order_at(s, slot)
-    level = level_at(s, order["level"])
+    level_slot = np.int64(order["level"])
+    level = level_at(s, level_slot)
     before = order["prev"]
     after = order["next"]
     if before == NONE:
@@ -214,8 +215,7 @@ def leave_level(s: int, slot: Word, leaves: Word) -> None:
     level["qty"] -= leaves
     order["level"] = NONE
     if level["orders"] == 0:
-        side = side_index(order["side"])
-        remove_level(s, 2 * order["symbol"] + side, price_key(side, order["price"]))
+        remove_level(s, 2 * order["symbol"] + side_index(order["side"]), level_slot)
 
 
 @kernel

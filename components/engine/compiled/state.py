@@ -4,9 +4,9 @@
     orders    a pool of slots; a slot is a link in four lists: its level's queue, its account's and session's orders, or
               the free list
     levels    a pool: one price of one side: total quantity, count, first and last order
-    sides     two rows per symbol (buy, sell): where its ladder stands in `ladder`
-    ladder    per side a sorted run of (key, level), the best price last, so that the usual insertions and removals,
-              near the best, move little. Scanned from the best end: measured faster than binary search everywhere
+    sides     two rows per symbol (buy, sell): its best level, and where its levels stand in the next two (ladder.py)
+    ladder    per side a sorted run of (key, level), the best price last
+    windows   per side, once it has many levels, a window of ticks: bits, and a level's slot for each
     books     per symbol: the instrument's terms        bands     its ticks and lots
     accounts, sessions   by id: a look-up is one load
     ids, refs hash maps: order id -> slot; (session, client ref) -> slot
@@ -57,6 +57,8 @@ HEAD = np.dtype(
         ("levels_used", "<i8"),
         ("levels_live", "<i8"),
         ("ladder_used", "<i8"),
+        ("windows_used", "<i8"),
+        ("crowded", "<i8"),  # the side whose levels need room before another one comes; 0: none
         ("timers_used", "<i8"),
         ("timers_live", "<i8"),  # those that something waits for
         ("free_special", "<i8"),
@@ -75,7 +77,7 @@ HEAD = np.dtype(
         ("budget", "<i8"),  # quote units left of a funds order
         ("request_ref", "<i8"),
         ("slot", "<i8"),  # walking orders: the next one
-        ("position", "<i8"),  # walking a ladder: its level's position
+        ("key", "<i8"),  # walking a side: its level's
         ("side", "<i8"),
         ("symbol", "<i8"),
         ("last_symbol", "<i8"),  # of the walk; of accounts: the last account
@@ -85,6 +87,7 @@ HEAD = np.dtype(
         ("written", "<i8"),  # events in the buffer
         ("needed_table", "<i8"),  # with NEED_ROOM: NEED_ORDERS, NEED_BOOKS, ...
         ("needed_id", "<i8"),  # the id or length that it must reach
+        ("needed_words", "<i8"),  # of a new window
     ]
 )
 
@@ -130,8 +133,26 @@ SPECIAL = np.dtype(
     ]
 )
 
-LEVEL = np.dtype([("qty", "<i8"), ("first", "<i4"), ("last", "<i4"), ("orders", "<i4"), ("next", "<i4")])
-SIDE = np.dtype([("start", "<i4"), ("capacity", "<i4"), ("levels", "<i4"), ("reserved", "<i4")])
+LEVEL = np.dtype(
+    [("key", "<i8"), ("qty", "<i8"), ("first", "<i4"), ("last", "<i4"), ("orders", "<i4"), ("next", "<i4")]
+)
+SIDE = np.dtype(
+    [
+        ("best_key", "<i8"),  # NO_KEY: it has no level
+        ("tick_inverse", "<i8"),  # a key in ticks is (key >> tick_shift) * tick_inverse: see `tick_offset`
+        ("tick_shift", "<i4"),
+        ("ticks", "<i4"),  # of its window; 0: it has none
+        ("base", "<i8"),  # in ticks, the key of the window's first
+        ("best", "<i4"),
+        ("levels", "<i4"),
+        ("window", "<i4"),  # its first word
+        ("start", "<i4"),  # its run: first rung ...
+        ("run", "<i4"),  # ... how many ...
+        ("room", "<i4"),  # ... as many make it crowded
+        ("capacity", "<i4"),
+        ("reserved", "<i4"),
+    ]
+)
 RUNG = np.dtype([("key", "<i8"), ("level", "<i8")])
 
 BOOK = np.dtype(
@@ -180,6 +201,7 @@ TIMER = np.dtype([("due_ns", "<i8"), ("id", "<i8"), ("kind", "<i4"), ("slot", "<
 EXPIRY = 0  # of the order `id` in `slot`
 GRACE = 1  # of the session `id`
 WORD = np.dtype(np.int64)
+TICK = np.dtype(np.int32)
 
 # The arrays that are the state, in the order of their columns in the state table.
 STATE_ARRAYS = {
@@ -188,6 +210,7 @@ STATE_ARRAYS = {
     "levels": LEVEL,
     "sides": SIDE,
     "ladder": RUNG,
+    "windows": WORD,
     "books": BOOK,
     "bands": BAND,
     "accounts": ACCOUNT,
@@ -197,7 +220,7 @@ STATE_ARRAYS = {
     "timers": TIMER,
     "special": SPECIAL,
 }
-_PASSING = ["commands", "extensions", "events", "words", "rows"]  # what a call brings with it
+_PASSING = ["commands", "extensions", "events", "words", "rows", "ticks"]  # what a call brings with it
 COLUMNS = {name: column for column, name in enumerate([*STATE_ARRAYS, *_PASSING])}
 
 _head_at = table_record(COLUMNS["head"], HEAD)
@@ -208,6 +231,8 @@ level_at = table_record(COLUMNS["levels"], LEVEL)
 side_at = table_record(COLUMNS["sides"], SIDE)
 ladder_of = table_array(COLUMNS["ladder"], RUNG)
 rung_at = table_record(COLUMNS["ladder"], RUNG)
+windows_of = table_array(COLUMNS["windows"], WORD)
+ticks_of = table_array(COLUMNS["ticks"], TICK)  # the same memory, by half words
 books_of = table_array(COLUMNS["books"], BOOK)
 book_at = table_record(COLUMNS["books"], BOOK)
 band_at = table_record(COLUMNS["bands"], BAND)
@@ -258,13 +283,15 @@ FRESH = 0
 MATCHING = 1  # head: taker, bound_key, budget, request_ref
 THREAD_SESSION = 2  # cancelling along a session's orders; head: slot
 THREAD_ACCOUNT = 3  # along an account's; head: slot, account
-WALKING = 4  # cancelling through books; head: symbol, last_symbol, side, position, slot
+WALKING = 4  # cancelling through books; head: symbol, last_symbol, side, key, slot
 
 NONE = -1
+NO_KEY = -(1 << 63)  # below every level's
 INITIAL = {
     "orders": 1_024,
     "levels": 256,
     "ladder": 256,
+    "windows": 1_024,
     "timers": 64,
     "special": 64,
     "books": 8,
@@ -294,13 +321,6 @@ def head_of(s: int) -> Any:
 
 
 @kernel
-def best_rung(s: int, side_row: Word) -> Word:
-    """Position in the ladder of a side's best level, or -1."""
-    side = side_at(s, side_row)
-    return side["start"] + side["levels"] - 1 if side["levels"] > 0 else NONE
-
-
-@kernel
 def price_key(side: Word, price: Word) -> Word:
-    """What a ladder is sorted by: the higher, the better."""
+    """What levels are sorted by: the higher, the better."""
     return price if side == 0 else -price

@@ -7,25 +7,24 @@ import numpy as np
 
 from components.engine.compiled.checks import check_account, instrument_exists, only_scope
 from components.engine.compiled.events import new_event, rejected_event
+from components.engine.compiled.ladder import best_level, next_level
 from components.engine.compiled.matching import has_event_room
 from components.engine.compiled.state import (
     DONE,
     EVENTS_FULL,
     EXPIRY,
     FRESH,
+    NO_KEY,
     NONE,
     THREAD_ACCOUNT,
     THREAD_SESSION,
     WALKING,
     account_at,
-    best_rung,
     event_at,
     head_of,
     level_at,
     order_at,
-    rung_at,
     session_at,
-    side_at,
     timer_at,
 )
 from components.engine.compiled.timers import end_grace, pop_timer, timer_is_live
@@ -197,7 +196,7 @@ def start_walk(s: int, symbol: Word) -> None:
     head["last_symbol"] = symbol if symbol != 0 else head["symbols"]
     head["side"] = NONE
     head["slot"] = NONE
-    head["position"] = NONE
+    head["key"] = NO_KEY
     if head["symbol"] <= head["last_symbol"]:
         next_side(s)
 
@@ -211,26 +210,26 @@ def next_side(s: int) -> None:
         head["side"] = 0
         head["symbol"] += 1
     if head["symbol"] <= head["last_symbol"]:
-        head["position"] = best_rung(s, 2 * head["symbol"] + head["side"])
-        first_of_level(s)
+        stand_at(s, best_level(s, 2 * head["symbol"] + head["side"]))
 
 
 @cold_kernel
-def first_of_level(s: int) -> None:
-    """Stand at the first order of the level at `head.position`."""
+def stand_at(s: int, level_slot: Word) -> None:
+    """Stand at a level's first order; at none if there is no such level."""
     head = head_of(s)
-    if head["position"] >= side_at(s, 2 * head["symbol"] + head["side"])["start"]:
-        head["slot"] = level_at(s, rung_at(s, head["position"])["level"])["first"]
-    else:
+    if level_slot == NONE:
         head["slot"] = NONE
-        head["position"] = NONE
+        head["key"] = NO_KEY
+    else:
+        head["slot"] = level_at(s, level_slot)["first"]
+        head["key"] = level_at(s, level_slot)["key"]
 
 
 @cold_kernel
 def walk_books(s: int, command: np.void) -> Word:
     """Symbol by symbol, buy before sell, best price first, then priority.
 
-    Cancelling may remove the level in hand; those above it, which move down then, have been visited already.
+    Cancelling may remove the level in hand: its key says where to go on.
     """
     head = head_of(s)
     while head["symbol"] <= head["last_symbol"]:
@@ -240,9 +239,8 @@ def walk_books(s: int, command: np.void) -> Word:
         if slot != NONE:
             head["slot"] = order_at(s, slot)["next"]
             sweep_if_fitting(s, command, slot)
-        elif head["position"] != NONE:
-            head["position"] -= 1
-            first_of_level(s)
+        elif head["key"] != NO_KEY:
+            stand_at(s, next_level(s, 2 * head["symbol"] + head["side"], head["key"]))
         else:
             next_side(s)
     return DONE

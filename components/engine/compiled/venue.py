@@ -8,6 +8,7 @@ import numpy as np
 
 from components.engine.compiled.checks import account_exists, instrument_exists, only_session
 from components.engine.compiled.events import new_event, rejected_event, session_exists
+from components.engine.compiled.ladder import open_ladders
 from components.engine.compiled.state import (
     DONE,
     NONE,
@@ -376,6 +377,8 @@ def add_instrument(s: int, command: np.void) -> Word:
     else:
         book["max_product_high"], book["max_product_low"] = notional_as_product(terms, terms["max_notional"], False)
     head["symbols"] = max(head["symbols"], symbol)
+    shift, inverse = tick_unit(s, first + 1, count)
+    open_ladders(s, symbol, shift, inverse)
     instrument_event(s, symbol)
     for i in range(count):
         band = band_at(s, MAX_BANDS * symbol + i)
@@ -386,6 +389,27 @@ def add_instrument(s: int, command: np.void) -> Word:
         event["tick"] = band["tick"]
         event["lot"] = band["lot"]
     return DONE
+
+
+@cold_kernel
+def tick_unit(s: int, first: Word, count: Word) -> tuple[Word, Word]:
+    """What divides a price by the largest unit that every tick is a multiple of: a shift, then a product.
+
+    The inverse of an odd number modulo 2^64 by Newton's method: exact where there is no remainder.
+    """
+    unit = np.int64(0)
+    for i in range(count):
+        _, tick, _ = band_of_record(s, first, i)
+        while tick != 0:
+            unit, tick = tick, unit % tick
+    shift = np.int64(0)
+    while unit & 1 == 0:
+        unit >>= 1
+        shift += 1
+    inverse = np.int64(unit)
+    for _ in range(5):
+        inverse *= 2 - unit * inverse
+    return shift, inverse
 
 
 @cold_kernel
