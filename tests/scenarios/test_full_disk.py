@@ -41,9 +41,15 @@ def refused(load: Load) -> list[int]:
 
 
 async def all_are_refused(load: Load) -> None:
+    """But for those whose whole window was sequenced before the disk was full: they have none left to be refused."""
     before = refused(load)
+
+    def full() -> bool:
+        more = [now > then for now, then in zip(refused(load), before, strict=True)]
+        return any(more) and all(each or trader.waiting for each, trader in zip(more, load.traders, strict=True))
+
     async with asyncio.timeout(PATIENCE_S):
-        while not all(now > then for now, then in zip(refused(load), before, strict=True)):
+        while not full():
             for trader in load.traders:
                 trader.limit = trader.reports + trader.broker.in_flight + 100
             await asyncio.sleep(0.01)
