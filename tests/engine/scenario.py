@@ -52,7 +52,7 @@ from tests.engine.groups import (
 from tests.engine.story import GTC, GTD, IOC, Broker, Lines, Venue
 from wire.constants import BASIS_POINTS, FUNDS, HIDDEN, POST_ONLY, STP_BY_FIRM
 from wire.dtypes import EXTENSION, ORDER_TERMS
-from wire.enums import CommandKind, ExtensionKind, OrderType, Scope, Side, StpMode, TimeInForce
+from wire.enums import CommandKind, ExtensionKind, OrderType, Phase, Scope, Side, StpMode, TimeInForce
 
 INDENT = "    "
 Make = Callable[[], Engine]
@@ -308,6 +308,8 @@ CLAUSES: list[tuple[str, Callable[[Stage, list[str]], Fields]]] = [
     (r"grace (\d+)", lambda stage, words: {"grace_ns": int(words[0])}),
     (r"(buys|sells)", lambda stage, words: {"side": side_of(words[0])}),
     (r"of firm (\d+)", lambda stage, words: {"firm": int(words[0])}),
+    (r"session ([a-z]\w*)", lambda stage, words: {"price": stage.number(words[0])}),
+    (r"firm (\d+)", lambda stage, words: {"price": int(words[0])}),
 ]
 
 
@@ -389,14 +391,36 @@ def _replace(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draf
 
 
 def _cancel_all(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
-    """All of the session, unless an account or the firm is named; the operator's: of the venue or an account."""
-    of_firm = "of the firm" in clauses
-    fields = fields_of(
-        stage, [each for each in clauses if each != "of the firm"], "account|symbol|buys|sells|ref|at gateway"
-    )
-    own = Scope.FIRM if of_firm else Scope.VENUE if words["who"] == "operator" else Scope.SESSION
-    fields["scope"] = Scope.ACCOUNT if "account" in fields else own
+    """All of the session, unless an account or the firm is named; the operator's: of the venue, unless one is named."""
+    own = Scope.VENUE if words["who"] == "operator" else Scope.SESSION
+    scope = next((scope for scope in SCOPES if any(clause.split()[0] == scope for clause in clauses)), "")
+    clauses = [clause for clause in clauses if clause != "firm"]
+    fields = fields_of(stage, clauses, "session|account|firm|symbol|buys|sells|ref|at gateway")
+    fields["scope"] = SCOPES[scope] if scope else own
     return [_sent(stage, words["who"], CommandKind.MASS_CANCEL, fields)]
+
+
+SCOPES = {"session": Scope.SESSION, "account": Scope.ACCOUNT, "firm": Scope.FIRM}
+
+
+def _block(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    """The kill switch: of what is named, or of the sender's own session or firm."""
+    what, whose = words["what"], words["whose"]
+    clauses = [*clauses, f"{what} {whose}"] if whose else clauses
+    fields = fields_of(stage, clauses, "session|account|firm|symbol|ref|at gateway")
+    fields["scope"] = SCOPES.get(what, Scope.VENUE)
+    kind = CommandKind.BLOCK_ENTRY if words["verb"] == "blocks" else CommandKind.ALLOW_ENTRY
+    return [_sent(stage, words["who"], kind, fields)]
+
+
+def _phase(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    name = words["phase"].replace(" ", "_").upper()
+    if name not in Phase.__members__:
+        raise Wrong(
+            f"there is no phase {words['phase']!r}, but {', '.join(Phase.__members__).lower().replace('_', ' ')}"
+        )
+    fields = {"qty": Phase[name], **fields_of(stage, clauses, "symbol")}
+    return [_sent(stage, "operator", CommandKind.SET_PHASE, fields)]
 
 
 def _sent(stage: Stage, who: str, kind: CommandKind, fields: Fields, *extensions: bytes) -> Draft:
@@ -521,6 +545,12 @@ FORMS: list[tuple[str, str, Meaning]] = [  # how it looks, as people and as the 
     ("WHO logs on", r"(?P<who>\w+) logs on", _log_on),
     ("WHO logs off", r"(?P<who>\w+) logs off", _log_off),
     ("operator ends the day", r"operator ends the day", _end_of_day),
+    ("operator sets phase NAME", r"operator sets phase (?P<phase>[a-z_ ]+)", _phase),
+    (
+        "WHO blocks|allows session|account NAME, firm|symbol N, or one's own session or firm",
+        r"(?P<who>\w+) (?P<verb>blocks|allows) (?P<what>session|account|firm|symbol)(?: (?P<whose>\w+))?",
+        _block,
+    ),
     ("gateway N is lost", r"gateway (?P<gateway>\d+) is lost", _gateway_lost),
     ("time T, clock T", rf"(?P<what>time|clock) (?P<time>{_NUMBER})", _time),
     ("brokers NAME, NAME of firm N, ...", r"brokers (?P<first>[a-z]\w*(?: .+)?)", _brokers),
@@ -658,7 +688,8 @@ def candidates(stage: Stage, fields: Fields, extensions: tuple[bytes, ...]) -> I
         case CommandKind.REPLACE:
             yield f"{who} replaces {target} with {fields['qty']} @ {fields['price']}{ending}"
         case CommandKind.MASS_CANCEL:
-            words = ", of the firm" if fields["scope"] == Scope.FIRM else ""
+            own = "" if known else f" {fields['price']}"
+            words = f", firm{own}" if fields["scope"] == Scope.FIRM else ""
             words += f", account {fields['account']}" if fields["scope"] == Scope.ACCOUNT else ""
             words += f", symbol {symbol}" if symbol else ""
             words += f", {VERBS.get(fields['side'], '?')}" if fields["side"] else ""

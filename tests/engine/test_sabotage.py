@@ -1,8 +1,9 @@
 """A test counts when it has been seen to fail: the readable engine is broken in one place at a time, and the comparison
-has to notice."""
+has to notice. So has, where people can see the difference, a scenario."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,9 @@ from tests.engine.commands import Crowd
 from tests.engine.compare import Disagreement, live, report
 from tests.engine.groups import Group, apply
 from tests.engine.sabotage import MISTAKES, broken
+from tests.engine.scenario import Wrong, read, verdict
+
+SCENARIOS = Path(__file__).parent / "scenarios"
 
 
 class Played(NamedTuple):
@@ -54,6 +58,55 @@ def noticed(engine: Engine, life: list[Played]) -> str:
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_noticed(mistake: str, played: list[Played]) -> None:
     assert noticed(broken(mistake)(), played)
+
+
+# Judged by no other engine at all: the scenario that goes red where a rule is broken.
+RED = {
+    "the newest at a price trades first": "limit/price_then_time",
+    "an order in sight of its bound does not reach it": "limit/equal_prices_cross",
+    "a band holds only above its first price": "bands/ticks_and_lots_grow_with_the_price",
+    "the taker's price": "limit/the_rest_rests_at_its_own_price",
+    "a repeat acts again": "sessions/a_repeat_does_nothing",
+    "a refused order leaves its ref free": "immediate/min_qty_belongs_to_ioc",
+    "an order lives through its expiry": "time/gtd_expires",
+    "time goes back": "time/never_goes_back",
+    "funds buy part of a lot": "funds/costs_are_rounded_up",
+    "the price of a purchase by funds is rounded down": "funds/costs_are_rounded_up",
+    "FOK counts what is out of its reach": "immediate/fok_all_or_nothing",
+    "min_qty is not looked at": "immediate/min_qty_not_met",
+    "protection is wider by one": "market/protection_downwards",
+    "a market order's own price is not looked at": "market/a_worst_price_nobody_meets",
+    "a reduction counts from leaves": "pairs/cancel_down_x_in_flight_fill",
+    "a larger order keeps its place": "replace/more_loses_priority",
+    "a smaller order loses its place": "replace/less_keeps_priority",
+    "a replace adds to what was executed": "pairs/replace_x_in_flight_fill",
+    "a mass cancel by account goes by price": "mass_cancel/of_an_account_used_by_two_sessions",
+    "a mass cancel answers orders of others": "mass_cancel/of_an_account_used_by_two_sessions",
+    "a lost gateway's sessions stay open": "sessions/a_lost_gateway_begins_the_grace",
+    "what the fence refuses uses up its ref": "sessions/closed_means_closed",
+    "a session that stays away keeps its orders": "sessions/disconnect_with_a_grace",
+    "a log-on does not end the grace": "sessions/back_in_time",
+    "half a grace is enough": "sessions/disconnect_with_a_grace",
+    "a grace outlives the log-on that gave it": "sessions/the_last_log_on_gives_the_grace",
+    "a lost gateway starts no grace": "sessions/a_lost_gateway_begins_the_grace",
+    "graces end before orders expire": "pairs/expiry_x_disconnect",
+    "a disconnected session's orders go by price": "sessions/the_oldest_order_goes_first",
+    "the longest grace is one too short": "sessions/longest_grace",
+    "the end of the day takes GTD orders too": "time/the_end_of_the_day",
+    "the largest notional excludes itself": "bands/notional",
+}
+
+
+@pytest.mark.parametrize("mistake", RED)
+def test_a_mistake_turns_a_scenario_red(mistake: str) -> None:
+    path = SCENARIOS / f"{RED[mistake]}.txt"
+    scenario = read(path.read_text(), path.stem)
+    assert verdict(scenario, ReadableEngine) == ""
+    try:
+        found = verdict(scenario, broken(mistake))
+    except Wrong as wrong:  # what was given was refused, or the engine broke
+        found = str(wrong)
+    assert found
 
 
 def test_the_sound_engine_is_not_blamed(played: list[Played]) -> None:
