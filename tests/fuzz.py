@@ -2,7 +2,8 @@
 
 The run is cut into lives of some ten thousands of commands, each with a seed, a venue and a crowd of its own, so that
 a difference is found near its beginning. Prints the table of what led to what; exit code 1 and the shortest list of
-commands found where the engines part, 2 where a possible outcome was not reached or an impossible one was.
+commands found, as a scenario to play and to keep, where the engines part, 2 where a possible outcome was not reached or
+an impossible one was.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def main() -> int:
     parser.add_argument("--commands", type=int, default=1_000_000)
     parser.add_argument("--life", type=int, default=50_000, help="commands per life; life N has seed SEED + N")
     parser.add_argument("--state-every", type=int, default=20, help="groups between two comparisons of the state hash")
+    parser.add_argument("--check-every", type=int, default=1, help="groups between two checks of all invariants")
     arguments = parser.parse_args()
 
     kernelcache.activate()  # before Numba is imported
@@ -46,7 +48,7 @@ def main() -> int:
                     commands,
                     CompiledEngine,
                     outcomes,
-                    check_every=200,
+                    check_every=arguments.check_every,
                     state_every=arguments.state_every,
                     progress=lambda count: progress.advance(task, count),
                 )

@@ -129,3 +129,7 @@ def test_a_difference_is_shown_with_few_commands(mistake: str, most: int, words:
     assert words in told
     enough = int(told.partition(" commands are enough")[0].split()[-1])
     assert enough <= most, told
+    title = told.index("Found by chance")
+    scenario = read(told[title : told.index("\nevents differ", title)])
+    assert verdict(scenario, ReadableEngine) == "", "it plays, and says what should come"
+    assert verdict(scenario, make_broken)
