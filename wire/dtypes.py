@@ -29,6 +29,7 @@ SNAPSHOT_ARRAY = flat_dtype("SnapshotArray")
 TOP = flat_dtype("Top")
 LEVEL_DELTA = flat_dtype("LevelDelta")
 TRADE = flat_dtype("Trade")
+STATUS = flat_dtype("Status")
 
 STATE_ENGINE = flat_dtype("StateEngine")
 STATE_INSTRUMENT = flat_dtype("StateInstrument")

@@ -74,6 +74,7 @@ class MarketKind(IntEnum):
     SNAPSHOT = 4
     HEARTBEAT = 5
     REFUSED = 6
+    STATUS = 7
 
 class OrderType(IntEnum):
     NONE = 0

@@ -541,7 +541,7 @@ struct Stamp {            # one per joined part; CLOCK_MONOTONIC of one host; 0:
 
 # ---------------------------------------------------------------------------------------------- market data
 
-enum MarketKind { none @0; top @1; depth @2; trade @3; snapshot @4; heartbeat @5; refused @6; }
+enum MarketKind { none @0; top @1; depth @2; trade @3; snapshot @4; heartbeat @5; refused @6; status @7; }
 
 struct MarketFrame {      # publisher -> subscribers, behind a frame that holds the topic
   version @0 :Int16;
@@ -554,6 +554,7 @@ struct MarketFrame {      # publisher -> subscribers, behind a frame that holds 
   tops @7 :List(Top);
   levels @8 :List(LevelDelta);
   trades @9 :List(Trade);
+  statuses @10 :List(Status);
 }
 
 struct Top {              # topic l1.SYMBOL: one per event that changed it
@@ -584,10 +585,23 @@ struct Trade {            # topic trades.SYMBOL
   match @2 :Int64;
   price @3 :Int64;
   qty @4 :Int64;
-  side @5 :Int8;          # the taker's
+  side @5 :Int8;          # the taker's; none in an auction
   reserved0 @6 :Int8;
   reserved1 @7 :Int16;
   reserved2 @8 :Int32;
+}
+
+struct Status {           # topic status.SYMBOL: its phase, and what its auction gives
+  eventSeq @0 :Int64;
+  timeNs @1 :Int64;
+  price @2 :Int64;        # at which the auction would end now, or has ended; 0: nothing trades there
+  qty @3 :Int64;
+  leavesQty @4 :Int64;    # the imbalance, on `side`
+  phase @5 :Int8;         # Phase
+  side @6 :Int8;
+  auctioned @7 :Int8;     # 1: the auction was held; its trades follow, then the next phase
+  reserved0 @8 :Int8;
+  reserved1 @9 :Int32;
 }
 
 # Not hot: read and written by pycapnp.
@@ -671,8 +685,8 @@ struct StateInstrument {  # by symbol
   priceScale @2 :Int8;
   qtyScale @3 :Int8;
   quoteScale @4 :Int8;
-  reserved0 @5 :Int8;
-  reserved1 @6 :Int32;
+  phase @5 :Int8;         # Phase
+  reserved0 @6 :Int32;
   name0 @7 :Int64;
   name1 @8 :Int64;
   maxPrice @9 :Int64;
@@ -681,6 +695,7 @@ struct StateInstrument {  # by symbol
   minNotional @12 :Int64;
   maxNotional @13 :Int64;
   protectionPoints @14 :Int64;
+  lastPrice @15 :Int64;   # of the last trade; 0: none yet
 }
 
 struct StateBand {        # by symbol, then fromPrice

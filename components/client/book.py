@@ -65,7 +65,7 @@ class Book(Feed):
         return list(islice(self._asks.values(), n))
 
     def check(self) -> None:
-        """Raise AssertionError unless the book is one: not crossed, and no level empty."""
+        """Raise AssertionError unless the book is one of continuous trading: not crossed, and no level empty."""
         for side in (self._bids, self._asks):
             for price, level in side.items():
                 assert level.price == price > 0, level
@@ -86,6 +86,3 @@ class Book(Feed):
                 levels[price] = Level(price, qty, orders)
             elif levels.pop(price, None) is None:
                 raise Inconsistent(f"a level goes at {price}, where none stands")
-        # Along the numbers no prefix of the entries is ever crossed: what leaves is said before what comes.
-        if self._bids and self._asks and self._bids.peekitem(-1)[0] >= self._asks.peekitem(0)[0]:
-            raise Inconsistent("the book is crossed")

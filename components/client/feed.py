@@ -78,7 +78,7 @@ class Feed(ABC):
     def on_frame(self, batch: Batch) -> bool:
         """Take a MarketFrame of this topic, of any kind. Returns whether what the feed shows may have changed."""
         match int(batch.head["kind"][0]):
-            case MarketKind.TOP | MarketKind.DEPTH | MarketKind.TRADE:
+            case MarketKind.TOP | MarketKind.DEPTH | MarketKind.TRADE | MarketKind.STATUS:
                 return self.on_deltas(batch)
             case MarketKind.SNAPSHOT:
                 return self.on_snapshot(batch)

@@ -22,7 +22,7 @@ import numpy as np
 from components.client.book import Book
 from components.client.feed import Feed, Need
 from wire.constants import VERSION
-from wire.enums import MarketKind
+from wire.enums import MarketKind, Phase
 from wire.frames import MARKET_FRAME, Batch
 from wire.reasons import WireError
 from wire.schema import schema
@@ -53,7 +53,7 @@ class Top(NamedTuple):
 
 
 class Trade(NamedTuple):
-    """One match, in the instrument's units; `side` is the taker's, a `wire.enums.Side`."""
+    """One match, in the instrument's units; `side` is the taker's, a `wire.enums.Side`: none in an auction."""
 
     event_seq: int
     time_ns: int
@@ -61,6 +61,23 @@ class Trade(NamedTuple):
     price: int
     qty: int
     side: int
+
+
+class Status(NamedTuple):
+    """An instrument's phase (`wire.enums.Phase`), and what its auction gives, in the instrument's units.
+
+    In an auction `price` and `qty` are those at which it would end now, `leaves_qty` is what would be left over, on
+    `side`; where `auctioned`, it was held so. A price of 0 means that nothing would trade.
+    """
+
+    event_seq: int
+    time_ns: int
+    price: int
+    qty: int
+    leaves_qty: int
+    phase: int
+    side: int
+    auctioned: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +132,28 @@ class TopFeed(Feed):
     def _apply(self, rows: np.ndarray) -> None:
         if len(rows):
             self.top = Top._make(rows[-1].item())
+
+
+class StatusFeed(Feed):
+    """Topic `status.NAME`: `status` is the present one. An instrument begins in continuous trading, of which no word
+    is said."""
+
+    list_name = "statuses"
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(topic)
+        self.status = _UNTOLD
+
+    def _restart(self, rows: np.ndarray, seq: int) -> None:
+        self.status = _UNTOLD
+        self._apply(rows[-1:])
+
+    def _apply(self, rows: np.ndarray) -> None:
+        if len(rows):
+            self.status = Status._make(rows[-1].item()[: len(Status._fields)])
+
+
+_UNTOLD: Final = Status(0, 0, 0, 0, 0, Phase.CONTINUOUS, 0, 0)
 
 
 class TradeFeed(Feed):
@@ -238,6 +277,10 @@ class MarketFeeds:
         """The feed of level 1."""
         return self._open(TopFeed, f"l1.{symbol}")
 
+    def status(self, symbol: str) -> StatusFeed:
+        """The feed of phase and auction."""
+        return self._open(StatusFeed, f"status.{symbol}")
+
     def trades(self, symbol: str) -> TradeFeed:
         """The feed of the trades."""
         return self._open(TradeFeed, f"trades.{symbol}")
@@ -286,7 +329,7 @@ class MarketFeeds:
         if feed.need is not None:
             self._needy.add(topic)
         kind = int(batch.head["kind"][0])
-        if kind in (MarketKind.TOP, MarketKind.DEPTH, MarketKind.TRADE):
+        if kind in (MarketKind.TOP, MarketKind.DEPTH, MarketKind.TRADE, MarketKind.STATUS):
             self._unsure[topic] = self._pulses
             if topic in self._tails:
                 self._more[topic] = None

@@ -1,4 +1,4 @@
-"""From events to level 1, level 2 and trades: the publisher's inner loop, and the books that it keeps.
+"""From events to level 1, level 2, trades and status: the publisher's inner loop, and the books that it keeps.
 
 A book here is derived from events alone: per side, what stands at each price. Each event is taken by itself, in order,
 so what comes out does not depend on how events were batched. The loop reads plain integers column by column and
@@ -17,8 +17,8 @@ import numpy as np
 from sortedcontainers import SortedDict
 
 from wire.constants import FROM_BOOK, RESTS
-from wire.dtypes import BAND_EVENT, EVENT, INSTRUMENT_EVENT, LEVEL_DELTA, REPLACED_EVENT, TOP, TRADE
-from wire.enums import EventKind, Side
+from wire.dtypes import BAND_EVENT, EVENT, INSTRUMENT_EVENT, LEVEL_DELTA, REPLACED_EVENT, STATUS, TOP, TRADE
+from wire.enums import EventKind, Phase, Side
 from wire.units import unpack_name
 
 ACCEPTED: Final = int(EventKind.ACCEPTED)
@@ -27,6 +27,9 @@ CANCELLED: Final = int(EventKind.CANCELLED)
 REPLACED: Final = int(EventKind.REPLACED)
 INSTRUMENT_ADDED: Final = int(EventKind.INSTRUMENT_ADDED)
 BAND_ADDED: Final = int(EventKind.BAND_ADDED)
+PHASE_CHANGED: Final = int(EventKind.PHASE_CHANGED)
+INDICATIVE: Final = int(EventKind.INDICATIVE)
+AUCTIONED: Final = int(EventKind.AUCTIONED)
 BUY: Final = int(Side.BUY)
 SELL: Final = int(Side.SELL)
 
@@ -34,9 +37,21 @@ SELL: Final = int(Side.SELL)
 _EVENT_NAMES, _REPLACED_NAMES = EVENT.names or (), REPLACED_EVENT.names or ()
 assert _REPLACED_NAMES.index("previous_price") == _EVENT_NAMES.index("fee")
 assert _REPLACED_NAMES.index("previous_leaves") == _EVENT_NAMES.index("match")
-assert (TOP.itemsize, LEVEL_DELTA.itemsize, TRADE.itemsize) == (9 * 8, 4 * 8, 6 * 8)
+assert (TOP.itemsize, LEVEL_DELTA.itemsize, TRADE.itemsize, STATUS.itemsize) == (9 * 8, 4 * 8, 6 * 8, 6 * 8)
 _MOST: Final = (1 << 63) - 1
 _SIDE_SHIFT: Final = 32  # of LevelDelta.side in the word that it shares with `orders`
+_STATUS_SIDE_SHIFT: Final = 8  # of Status.side in the word that it shares with `phase` and
+_AUCTIONED: Final = 1 << 16  # `auctioned`
+assert np.array([7, 8, 9, 5, 6, 3 | 2 << _STATUS_SIDE_SHIFT | _AUCTIONED]).view(STATUS).item()[:8] == (
+    7,
+    8,
+    9,
+    5,
+    6,
+    3,
+    2,
+    1,
+)
 assert np.array([7, 8, 9, 5 | 2 << _SIDE_SHIFT]).view(LEVEL_DELTA).item()[:5] == (7, 8, 9, 5, 2)
 
 
@@ -87,7 +102,10 @@ class BookSide:
 class Book:
     """One instrument: its terms, both sides, the last trade, and the entries that are not yet collected."""
 
-    __slots__ = ("bids", "depth", "last", "sides", "symbol", "terms", "top", "tops", "trades", "volume")
+    __slots__ = (
+        "auctioned", "bids", "depth", "last", "phase", "sides", "statuses", "symbol", "terms", "top", "tops", "trades",
+        "volume",
+    )  # fmt: skip
 
     def __init__(self, symbol: int, terms: Terms) -> None:
         self.symbol = symbol
@@ -98,7 +116,10 @@ class Book:
         self.top = (0, 0, 0, 0)  # bid price and qty, ask price and qty
         self.tops: list[int] = []  # flat words of Top,
         self.depth: list[int] = []  # LevelDelta
-        self.trades: list[int] = []  # and Trade rows
+        self.trades: list[int] = []  # Trade
+        self.statuses: list[int] = []  # and Status rows
+        self.phase = int(Phase.CONTINUOUS)
+        self.auctioned = False  # its trades are those of an auction, until the next phase
 
     def change(self, seq: int, side: int, price: int, qty: int, orders: int) -> None:
         """Change a level and note the delta."""
@@ -119,10 +140,31 @@ class Book:
             self.top = top
             self.tops += (seq, time_ns, *top, *self.last, self.volume)
 
-    def collect(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The entries since the last call, as TOP, LEVEL_DELTA and TRADE rows."""
-        rows = (_rows(self.tops, TOP), _rows(self.depth, LEVEL_DELTA), _rows(self.trades, TRADE))
-        self.tops, self.depth, self.trades = [], [], []
+    def execute_in_auction(self, seq: int, side: int, qty: int, leaves: int) -> None:
+        """Take away what an order traded in an auction. Its own price is not the trade's: it is its side's best."""
+        book_side = self.sides[side]
+        if book_side is None or not book_side.best:
+            raise BrokenInvariant(f"{qty} trade in an auction, where nothing stands")
+        self.change(seq, side, abs(book_side.best), -qty, 0 if leaves else -1)
+
+    def note_status(self, seq: int, time_ns: int, kind: int, told: tuple[int, int, int, int]) -> None:
+        """Note a phase, or what an auction gives: price, qty, leaves_qty, side."""
+        price, qty, leaves, side = told
+        self.auctioned = kind == AUCTIONED
+        if kind == PHASE_CHANGED:
+            self.phase, qty = qty, 0
+        words = self.phase | side << _STATUS_SIDE_SHIFT | (_AUCTIONED if self.auctioned else 0)
+        self.statuses += (seq, time_ns, price, qty, leaves, words)
+
+    def collect(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The entries since the last call, as TOP, LEVEL_DELTA, TRADE and STATUS rows."""
+        rows = (
+            _rows(self.tops, TOP),
+            _rows(self.depth, LEVEL_DELTA),
+            _rows(self.trades, TRADE),
+            _rows(self.statuses, STATUS),
+        )
+        self.tops, self.depth, self.trades, self.statuses = [], [], [], []
         return rows
 
     def levels(self, event_seq: int) -> np.ndarray:
@@ -173,6 +215,7 @@ class Books:
         """
         kinds, flags = events["kind"], events["flags"]
         matters = (kinds == ACCEPTED) | (kinds == REPLACED) | (kinds == INSTRUMENT_ADDED) | (kinds == BAND_ADDED)
+        matters |= (kinds == PHASE_CHANGED) | (kinds == INDICATIVE) | (kinds == AUCTIONED)
         matters |= ((kinds == EXECUTED) | (kinds == CANCELLED)) & ((flags & (FROM_BOOK | RESTS)) != 0)
         events = events.take(np.flatnonzero(matters))  # a mask copies structured rows field by field
         touched: set[int] = set()
@@ -194,7 +237,14 @@ class Books:
                         continue
                     book.change(seq, side, price, leaves, 1)
                 elif kind == EXECUTED:
-                    if bits & FROM_BOOK:  # the maker's; what is said of the match is said here, once
+                    if book.auctioned:
+                        book.execute_in_auction(seq, side, qty, leaves)
+                        if side == BUY:  # what is said of the match is said here, once
+                            book.trades += (seq, time_ns, word2, price, qty, 0)
+                            book.last = (price, qty)
+                            book.volume += qty
+                            traded = True
+                    elif bits & FROM_BOOK:  # the maker's; what is said of the match is said here, once
                         book.change(seq, side, price, -qty, 0 if leaves else -1)
                         book.trades += (seq, time_ns, word2, price, qty, BUY + SELL - side)
                         book.last = (price, qty)
@@ -218,6 +268,9 @@ class Books:
                         book.change(seq, side, word1, -word2, -1)
                         if bits & RESTS:
                             book.change(seq, side, price, leaves, 1)
+                elif kind != BAND_ADDED:
+                    book.note_status(seq, time_ns, kind, (price, qty, leaves, side))
+                    continue
                 else:
                     band = events[at : at + 1].view(BAND_EVENT)[0]
                     self.terms_changes += 1

@@ -1,9 +1,9 @@
 """The publisher's thinking: it numbers what the books say, per topic, and answers whoever joins late or missed some.
 
-Three topics per instrument, `l1.NAME`, `l2.NAME` and `trades.NAME`; each entry has a number of its own, contiguous per
-topic from 1, that follows from the events alone. So a publisher that starts again from the event log gives the same
-entries the same numbers, and subscribers notice no more than a pause. Two topics have no numbers: `heartbeat` tells the
-number of the next event, `instruments` is what the list of instruments is answered under.
+Four topics per instrument, `l1.NAME`, `l2.NAME`, `trades.NAME` and `status.NAME`; each entry has a number of its own,
+contiguous per topic from 1, that follows from the events alone. So a publisher that starts again from the event log
+gives the same entries the same numbers, and subscribers notice no more than a pause. Two topics have no numbers:
+`heartbeat` tells the number of the next event, `instruments` is what the list of instruments is answered under.
 
 It never sends, waits or looks at a clock: frames are returned, as (topic, frame), and time is handed in.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from components.publisher.books import Book, Books, BrokenInvariant
 from components.publisher.ring import Ring
 from wire.constants import VERSION
-from wire.dtypes import LEVEL_DELTA, TOP, TRADE
+from wire.dtypes import LEVEL_DELTA, STATUS, TOP, TRADE
 from wire.enums import MarketKind
 from wire.frames import MARKET_FRAME
 from wire.schema import schema
@@ -39,6 +39,7 @@ _FORMS: Final = (
     (b"l1.", MarketKind.TOP, "tops", TOP),
     (b"l2.", MarketKind.DEPTH, "levels", LEVEL_DELTA),
     (b"trades.", MarketKind.TRADE, "trades", TRADE),
+    (b"status.", MarketKind.STATUS, "statuses", STATUS),
 )
 
 
@@ -208,7 +209,8 @@ class Publisher:
     def snapshot(self, name: bytes) -> bytes:
         """All that stands now, in one frame that names the entry it stands at: a refusal where there is no such topic.
 
-        Of l2 every level, bids before asks and best first; of l1 the last entry; of trades the last SNAPSHOT_TRADES.
+        Of l2 every level, bids before asks and best first; of l1 and status the last entry; of trades the last
+        SNAPSHOT_TRADES.
         """
         topic = self._topics.get(name)
         if topic is None or not self.epoch:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from run.cli.choices import Engine, Side, Tif
+from run.cli.choices import Engine, Phase, Side, Tif
 
 app = typer.Typer(
     name="zmx",
@@ -247,6 +247,28 @@ def events_(
     from run.config import load
 
     verb.show(load(config), first, count, as_json)
+
+
+@app.command(rich_help_panel=OPERATE, epilog="Example: zmx phase AAPL halt --why 'news pending'")
+def phase(
+    symbol: Annotated[str, typer.Argument(help="Name of the instrument, or all.", metavar="SYMBOL")],
+    into: Annotated[Phase | None, typer.Argument(help="From now on; left out: show it.", show_default=False)] = None,
+    who: Annotated[str, typer.Option(help="In whose name; up to 16 bytes.", show_default="this user's")] = "",
+    why: Annotated[str, typer.Option(help="The cause, for the journal; up to 40 bytes.")] = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put an instrument into a phase, or say which it is in.
+
+    Leaving an auction for continuous or closed holds it.
+    """
+    from run.cli import phases
+    from run.config import load
+
+    if into is None:
+        phases.show(load(config), symbol, as_json)
+    else:
+        phases.set_phase(load(config), symbol, into.value, who, why, as_json)
 
 
 @app.command("config", rich_help_panel=OPERATE, epilog="Example: zmx config > exchange.toml")

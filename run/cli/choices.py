@@ -27,3 +27,15 @@ class Engine(enum.StrEnum):
     COMPILED = "compiled"
     READABLE = "readable"
     BOTH = "both"
+
+
+class Phase(enum.StrEnum):
+    """What an instrument is in."""
+
+    PRE_OPEN = "pre-open"
+    OPENING_AUCTION = "opening-auction"
+    CONTINUOUS = "continuous"
+    HALT = "halt"
+    REOPENING_AUCTION = "reopening-auction"
+    CLOSING_AUCTION = "closing-auction"
+    CLOSED = "closed"

@@ -49,7 +49,7 @@ def show(config: Config, first: int, count: int | None, as_json: bool) -> None:
 
 
 def _print(event: np.void, as_json: bool) -> None:
-    said = _said(event)
+    said = fields_of(event)
     if as_json:
         print_json(said, line=True)
         return
@@ -67,7 +67,7 @@ def _print(event: np.void, as_json: bool) -> None:
     )
 
 
-def _said(event: np.void) -> dict[str, Any]:
+def fields_of(event: np.void) -> dict[str, Any]:
     """Every field of the event by its name, as its kind has them; codes as words, packed names as text."""
     row = event.reshape(1).view(_FORMS.get(EventKind(int(event["kind"])), EVENT))[0]
     said: dict[str, Any] = {name: int(row[name]) for name in row.dtype.names or () if not name.startswith("reserved")}

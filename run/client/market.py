@@ -16,7 +16,7 @@ import zmq
 
 from components.client.book import Book
 from components.client.feed import Feed
-from components.client.market import PULSE_TOPIC, Instrument, MarketFeeds, Top, Trade
+from components.client.market import PULSE_TOPIC, Instrument, MarketFeeds, Status, Top, Trade
 from run.client.arrivals import Arrivals
 from run.clock import Clock, SystemClock
 from run.config import default_runtime_dir
@@ -209,6 +209,10 @@ class MarketData:
         """Level 1 as it is now. Raises UnknownSymbol, TimeoutError."""
         return (await self._opened(self.feeds.top, symbol)).top
 
+    async def status(self, symbol: str) -> Status:
+        """Phase and auction as they are now. Raises UnknownSymbol, TimeoutError."""
+        return (await self._opened(self.feeds.status, symbol)).status
+
     async def trades(self, symbol: str, recent: int = 0) -> AsyncGenerator[Trade, None]:
         """Every trade from now on, each once and in order; before them up to `recent` (at most 100) past ones.
 
@@ -344,6 +348,11 @@ class MarketDataSync:
         """Level 1 as it is now. Raises UnknownSymbol, TimeoutError."""
         self.poll()
         return self._opened(self.feeds.top, symbol).top
+
+    def status(self, symbol: str) -> Status:
+        """Phase and auction as they are now. Raises UnknownSymbol, TimeoutError."""
+        self.poll()
+        return self._opened(self.feeds.status, symbol).status
 
     def trades(self, symbol: str, recent: int = 0, timeout_s: float | None = None) -> Iterator[Trade]:
         """Every trade from now on, each once and in order; before them up to `recent` (at most 100) past ones.

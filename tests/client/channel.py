@@ -54,6 +54,8 @@ class Rig:
         self.books = {symbol: self.feeds.book(name) for symbol, name in SYMBOLS.items()}
         self.tops = {symbol: self.feeds.top(name) for symbol, name in SYMBOLS.items()}
         self.trades = {symbol: self.feeds.trades(name) for symbol, name in SYMBOLS.items()}
+        self.statuses = {symbol: self.feeds.status(name) for symbol, name in SYMBOLS.items()}
+        self.may_cross = False  # there are auctions
         self.tapes = {symbol: feed.reader() for symbol, feed in self.trades.items()}
 
     def step(self, events: np.ndarray | None = None, epoch: int = 1) -> None:
@@ -72,7 +74,7 @@ class Rig:
                 self.feeds.on_message(message)
         for question in self.feeds.requests(self.now_ns):
             self.questions.send(question, self.now_ns)
-        for book in self.books.values():
+        for book in self.books.values() if not self.may_cross else ():
             book.check()  # never crossed, not even in the midst of a gap
 
     def heal(self) -> None:
@@ -96,4 +98,6 @@ class Rig:
             assert top[2:4] == (bid[:2] if bid else (0, 0))
             assert top[4:6] == (ask[:2] if ask else (0, 0))
             assert self.trades[symbol].need is None
+            assert self.statuses[symbol].need is None
+            assert self.statuses[symbol].seq == self.publisher.last_seq(f"status.{name}".encode())
             assert self.trades[symbol].seq == self.publisher.last_seq(f"trades.{name}".encode())

@@ -12,12 +12,12 @@ import components.client.book
 import components.client.market
 from components.client.book import Book, Level
 from components.client.feed import MAX_EARLY, Feed, Need
-from components.client.market import TopFeed, TradeFeed
+from components.client.market import StatusFeed, TopFeed, TradeFeed
 from components.publisher import Publisher
 from tests.client.channel import Rig
 from tests.publisher.flow import Market
 from wire.dtypes import LEVEL_DELTA, TRADE
-from wire.enums import EventKind, Liquidity, MarketKind, Side
+from wire.enums import EventKind, Liquidity, MarketKind, Phase, Side
 from wire.frames import MARKET_FRAME, Batch
 
 BUY, SELL = int(Side.BUY), int(Side.SELL)
@@ -241,9 +241,13 @@ def test_a_publisher_that_does_not_know_the_epoch_yet_is_asked_again() -> None:
 def test_entries_that_contradict_the_book_start_it_over(book: Book) -> None:
     assert not book.on_frame(depth(11, (BUY, 42, 0)))
     assert (need(book), book.restarts) == (Need.SNAPSHOT, 1)
-    book.on_frame(snapshot(12, (BUY, 99, 5), (SELL, 101, 7)))
-    assert not book.on_frame(depth(13, (BUY, 101, 1)))
-    assert (need(book), book.restarts) == (Need.SNAPSHOT, 2)
+
+
+def test_a_book_may_be_crossed_until_its_auction_is_held(book: Book) -> None:
+    assert book.on_frame(depth(11, (BUY, 101, 1)))
+    assert (need(book), book.restarts) == (None, 0)
+    with pytest.raises(AssertionError):
+        book.check()  # in continuous trading that is none
 
 
 def test_check_finds_what_is_no_book(book: Book) -> None:
@@ -345,6 +349,32 @@ def test_level_1_is_empty_until_something_was_said() -> None:
     feed.on_frame(MARKET_FRAME.decode(MARKET_FRAME.encode(head)))
     assert feed.synced
     assert not any(feed.top)
+
+
+def test_phases_and_auctions_survive_a_bad_network() -> None:
+    """What a subscriber knows in the end is what the events said last, whatever was lost on the way."""
+    rig, batches = Rig(3, 0.2), list(Market(3, phases=True).events(400))
+    rig.may_cross = True
+    for events in batches:
+        rig.step(events)
+    rig.heal()
+    rig.compare()
+    events = np.concatenate(batches)
+    for symbol, feed in rig.statuses.items():
+        changes = events[(events["kind"] == EventKind.PHASE_CHANGED) & (events["symbol"] == symbol)]
+        assert feed.status.phase == (changes["qty"][-1] if len(changes) else Phase.CONTINUOUS)
+        told = events[np.isin(events["kind"], (EventKind.INDICATIVE, EventKind.AUCTIONED, EventKind.PHASE_CHANGED))]
+        (last,) = told[told["symbol"] == symbol][-1:] if len(changes) else (None,)
+        if last is not None and last["kind"] != EventKind.PHASE_CHANGED:
+            assert feed.status[:5] == tuple(last[["seq", "time_ns", "price", "qty", "leaves_qty"]].item())
+
+
+def test_an_instrument_of_which_nothing_was_said_trades_continuously() -> None:
+    feed = StatusFeed("status.AAPL")
+    head = {"kind": MarketKind.SNAPSHOT, "symbol": 1, "epoch": 1, "first_seq": 0}
+    feed.on_frame(MARKET_FRAME.decode(MARKET_FRAME.encode(head)))
+    assert feed.synced
+    assert feed.status == (0, 0, 0, 0, 0, Phase.CONTINUOUS, 0, 0)
 
 
 @pytest.mark.parametrize("module", [components.client.book, components.client.market])

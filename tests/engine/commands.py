@@ -19,7 +19,7 @@ from components.engine.readable.model import Instrument, Order, Session
 from tests.engine.groups import COMMAND_FIELDS, Draft, Group, apply, draft, extension, group_of
 from wire.constants import FUNDS, MAX_ACCOUNT, MAX_GRACE_NS, MAX_SESSION, MAX_SYMBOL, MAX_UNITS, RULES_VERSION
 from wire.dtypes import COMMAND, EXTENSION, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
-from wire.enums import CommandKind, OrderType, Scope, Side, TimeInForce
+from wire.enums import CommandKind, OrderType, Phase, Scope, Side, TimeInForce
 from wire.units import pack_name
 
 INT64_MAX = (1 << 63) - 1
@@ -182,6 +182,7 @@ class Crowd:
             (0.3, self.add_account),
             (0.3, self.add_session),
             (0.15, self.set_rules),
+            (0.6, self.set_phase),
             (0.3, self.nonsense),
             (0.6, self.misdirected),
         ]
@@ -689,6 +690,16 @@ class Crowd:
         return operator(
             CommandKind.SET_RULES, qty=self.chance.choice((RULES_VERSION, RULES_VERSION, 0, RULES_VERSION + 1, -1))
         )
+
+    def set_phase(self) -> Draw:
+        """Into any phase, seldom all symbols; one that does not trade mostly trades again before long."""
+        away = [each for each in self.engine._instruments.values() if each.phase != Phase.CONTINUOUS]
+        if away and self.chance.random() < 0.8:
+            phase: int = Phase.CONTINUOUS if self.chance.random() < 0.8 else self.chance.choice(list(Phase))
+            return operator(CommandKind.SET_PHASE, symbol=self.chance.choice(away).symbol, qty=phase)
+        phase = self.chance.choice((*list(Phase)[1:], Phase.OPENING_AUCTION, Phase.CLOSING_AUCTION, 0, 8))
+        symbol = self.an_instrument().symbol if self.chance.random() < 0.9 else self.chance.choice((0, 777))
+        return operator(CommandKind.SET_PHASE, symbol=symbol, qty=phase)
 
     def misdirected(self) -> Draw:
         """A sound command in the wrong name: the operator's from a session, a broker's from nobody or a stranger."""

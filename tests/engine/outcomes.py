@@ -52,6 +52,7 @@ POSSIBLE: dict[str, set[str]] = {
         R.UNSUPPORTED_INSTRUCTION,
         R.INVALID_EXPIRY,
         R.INVALID_MIN_QTY,
+        R.WRONG_PHASE,
     )
     | {"accepted", "accepted, rests"}
     | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.MIN_QTY_NOT_MET, R.FOK_NOT_FILLED, R.FUNDS_EXHAUSTED),
@@ -62,7 +63,7 @@ POSSIBLE: dict[str, set[str]] = {
     "replace": FENCE
     | TRADES
     | PRICE_AND_QTY
-    | rejected(R.NOT_PERMITTED, R.RESERVED_NOT_ZERO, R.UNKNOWN_ORDER)
+    | rejected(R.NOT_PERMITTED, R.RESERVED_NOT_ZERO, R.UNKNOWN_ORDER, R.WRONG_PHASE)
     | {"replaced", "replaced, rests"}
     | cancelled(R.REPLACED_BELOW_EXECUTED),
     "mass_cancel": FENCE
@@ -101,11 +102,14 @@ POSSIBLE: dict[str, set[str]] = {
     "add_session": rejected(R.NOT_PERMITTED, R.ID_OUT_OF_RANGE, R.ALREADY_EXISTS, R.EXTENSION_MISMATCH, R.PARTY_MISSING)
     | {"session_added"},
     "set_rules": rejected(R.NOT_PERMITTED, R.UNSUPPORTED_RULES) | {"rules_set"},
+    "set_phase": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT, R.INVALID_TERMS)
+    | {"phase_changed", "auctioned", "executed none", "executed none, rests", "nothing"},
+    "auction": {"indicative"},  # whatever changed its book
     "unknown": rejected(R.UNKNOWN_COMMAND),
     "time": cancelled(R.EXPIRED, R.DISCONNECTED),
 }
 PAIRS: set[Pair] = {(kind, outcome) for kind, outcomes in POSSIBLE.items() for outcome in outcomes}
-_KNOWN = range(CommandKind.NEW_ORDER, CommandKind.SET_RULES + 1)
+_KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.SET_PHASE + 1)} - {CommandKind.ORDER_STATUS}
 
 
 class Outcomes:
@@ -132,6 +136,7 @@ class Outcomes:
                 outcome += ", rests"
             of_time = reason in (Reason.EXPIRED, Reason.DISCONNECTED)
             label = "time" if of_time else named(CommandKind, command) if command in _KNOWN else "unknown"
+            label = "auction" if kind == EventKind.INDICATIVE else label
             self.counts[label, outcome] += count
         silent = np.setdiff1d(np.arange(len(group.commands)), events["command_seq"] - group.first_seq)
         for command, count in Counter(group.commands["kind"][silent].tolist()).items():

@@ -11,7 +11,7 @@ from components.engine import readable
 from components.engine.readable import ReadableEngine
 
 SOURCES = Path(readable.__file__).parent
-MODULES = ("model", "events", "checks", "engine")  # each imports only those before it
+MODULES = ("model", "events", "checks", "auctions", "engine")  # each imports only those before it
 
 MISTAKES: dict[str, tuple[str, str, str]] = {
     "the newest at a price trades first": ("model", "order.price, order.arrival)", "order.price, -order.arrival)"),
@@ -155,6 +155,36 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "(price * qty * int(10**self.quote_scale)) % 2**64",
     ),
     "the largest notional excludes itself": ("checks", "notional <= largest", "notional < largest"),
+    "a halt takes orders": (
+        "engine",
+        "COLLECTING if may_rest else ()",
+        "(*COLLECTING, Phase.HALT) if may_rest else ()",
+    ),
+    "an auction takes what may not rest": ("engine", "COLLECTING if may_rest else ()", "COLLECTING"),
+    "a call trades": (
+        "engine",
+        "if taker.instrument.phase != Phase.CONTINUOUS:",
+        "if taker.instrument.phase not in (Phase.CONTINUOUS, Phase.CLOSING_AUCTION):",
+    ),
+    "an auction leaves the least volume": ("auctions", "volume = max(", "volume = min("),
+    "an auction does not look at what is left over": (
+        "auctions",
+        "if abs(result.surplus) == least]",
+        "if abs(result.surplus) >= least]",
+    ),
+    "the buyers' pressure lowers the price": ("auctions", "return highest\n", "return lowest\n"),
+    "an auction forgets the last price": ("auctions", "max(instrument.last_price, lowest.price)", "lowest.price"),
+    "an auction's executions stop at the price": (
+        "engine",
+        "not ask.price <= result.price <= bid.price",
+        "not ask.price < result.price <= bid.price",
+    ),
+    "a crossed book opens": (
+        "engine",
+        "if ends or (phase == Phase.CONTINUOUS and is_crossed(instrument)):",
+        "if ends:",
+    ),
+    "the indicative price is told each time": ("engine", "and told != instrument.told", "and told != 0"),
     "only the expiry is forgotten": (
         "engine",
         '"cum_qty": order.cum,\n                    }',

@@ -19,7 +19,7 @@ from components.engine.contract import Engine
 from tests.engine.groups import Draft, apply, draft, event_fields, extension, group_of, named
 from wire.constants import FROM_BOOK, FUNDS, RESTS
 from wire.dtypes import INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
-from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Reason, Scope, Side, TimeInForce
+from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Phase, Reason, Scope, Side, TimeInForce
 from wire.units import pack_name
 
 Lines = list[str]
@@ -27,6 +27,11 @@ GTC, DAY, GTD, IOC, FOK = TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD, Tim
 LIMIT, MARKET = OrderType.LIMIT, OrderType.MARKET
 
 ABOUT_ORDERS = (EventKind.ACCEPTED, EventKind.EXECUTED, EventKind.CANCELLED, EventKind.REPLACED)
+
+
+def of_symbol(event: dict[str, int]) -> str:
+    """Which one, if it is not the first."""
+    return f" of {event['symbol']}" if event["symbol"] != 1 else ""
 
 
 class Venue:
@@ -75,10 +80,15 @@ class Venue:
             line += "".join(f", {word} {event[f'{word}_qty']}" for word in ("leaves", "cum") if event[f"{word}_qty"])
             if event["request_ref"] not in (0, event["client_ref"]):
                 line += f", by {event['request_ref']}"
-            if kind == EventKind.EXECUTED:
+            if event["liquidity"]:
                 line += f", {named(Liquidity, event['liquidity'])}"
             line += ", from book" if event["flags"] & FROM_BOOK else ""
             line += ", rests" if event["flags"] & RESTS else ""
+        elif kind == EventKind.PHASE_CHANGED:
+            line += f" {named(Phase, event['qty'])}" + of_symbol(event)
+        elif kind in (EventKind.INDICATIVE, EventKind.AUCTIONED):
+            line += f" {event['qty']} @ {event['price']}" + of_symbol(event)
+            line += f", {event['leaves_qty']} left to {named(Side, event['side'])}" if event["leaves_qty"] else ""
         elif event.get("qty") and kind != EventKind.REJECTED:
             line += f" {event['qty']}"
         return line
@@ -112,6 +122,10 @@ class Venue:
         assert self.operator(CommandKind.ADD_SESSION, terms, price=number) == ["exchange session_added"]
         assert broker.log_on() == [f"{name} session_opened"]
         return broker
+
+    def phase(self, phase: Phase, symbol: int = 1) -> Lines:
+        """The operator puts a symbol (0: all) into a phase."""
+        return self.operator(CommandKind.SET_PHASE, symbol=symbol, qty=phase)
 
     def passes(self, time_ns: int) -> Lines:
         """Time goes on to that moment, and someone notices."""

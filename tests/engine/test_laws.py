@@ -19,9 +19,9 @@ from components.engine.readable import ReadableEngine
 from tests.engine.commands import INT64_MAX, Crowd
 from tests.engine.groups import COMMAND_FIELDS, Draft, Group, apply, drafts_of, event_fields, resplit
 from tests.engine.sabotage import broken
-from wire.constants import FROM_BOOK, FUNDS, RESTS
+from wire.constants import FROM_BOOK, FUNDS, MAX_UNITS, RESTS
 from wire.dtypes import EVENT, ORDER_TERMS, SESSION_TERMS
-from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Reason, Side, TimeInForce
+from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Phase, Reason, Side, TimeInForce
 
 Event = dict[str, int]
 SEEDS = range(200, 204)
@@ -68,6 +68,9 @@ class Auditor:
         self.orders: dict[int, Known] = {}
         self.books: dict[tuple[int, int], dict[int, list[int]]] = defaultdict(dict)  # (symbol, side): price: ids
         self.maker: Event | None = None
+        self.phases: dict[int, int] = {}
+        self.auction: Event | None = None  # that is being held
+        self.auction_qty = 0
         self.open_at: dict[int, int] = {}  # gateway by session
         self.graces: dict[int, int] = {}  # by session, as its last log-on said
         self.deadlines: dict[int, int] = {}  # by session that is not open
@@ -91,8 +94,8 @@ class Auditor:
         """One command and all that came of it."""
         fields = dict(zip(COMMAND_FIELDS, draft.fields, strict=True))
         answers = [event for event in told if event["reason"] not in (Reason.EXPIRED, Reason.DISCONNECTED)]
-        if fields["kind"] != CommandKind.TICK:
-            assert answers, "every command is answered, but for a tick"
+        if fields["kind"] not in (CommandKind.TICK, CommandKind.SET_PHASE):
+            assert answers, "every command is answered, but for a tick and a phase that there is already"
         for event in told:
             assert event["seq"] == self.seq + 1, "event numbers are contiguous"
             self.seq += 1
@@ -101,8 +104,9 @@ class Auditor:
             self.number_of_report(event, fields)
             self.event(event, draft, fields)
         assert self.maker is None, "a maker without a taker"
-        for symbol in {event["symbol"] for event in told}:
+        for symbol in sorted({event["symbol"] for event in told}):
             self.never_crossed(symbol)
+        self.auction_is_over()
         if answers and answers[0]["kind"] == EventKind.ACCEPTED:
             self.outcome(self.orders[draft.number], answers)
 
@@ -140,6 +144,18 @@ class Auditor:
                     self.left(session, event["time_ns"])
             case EventKind.INSTRUMENT_ADDED:
                 self.instruments[event["symbol"]] = event
+                self.phases[event["symbol"]] = Phase.CONTINUOUS
+            case EventKind.PHASE_CHANGED:
+                self.auction_is_over()
+                assert event["qty"] != self.phases[event["symbol"]], "a phase is told when it changes"
+                self.phases[event["symbol"]] = event["qty"]
+            case EventKind.AUCTIONED:
+                self.auction_is_over()
+                self.auction = event
+                self.judge_auction(event)
+            case EventKind.INDICATIVE:
+                assert "AUCTION" in Phase(self.phases[event["symbol"]]).name, "indicative is of an auction"
+                self.judge_auction(event)
             case EventKind.ACCEPTED:
                 self.accepted(event, draft, fields)
             case EventKind.EXECUTED:
@@ -171,8 +187,11 @@ class Auditor:
         assert event["qty"] > 0
         order.cum += event["qty"]
         order.leaves -= 0 if order.funds else event["qty"]
-        if event["liquidity"] == Liquidity.MAKER:
+        if event["liquidity"] == Liquidity.NONE:
+            self.executed_in_auction(event, order)
+        elif event["liquidity"] == Liquidity.MAKER:
             assert self.maker is None, "maker, then taker"
+            assert self.phases[event["symbol"]] == Phase.CONTINUOUS, "nothing trades but continuously or in an auction"
             assert event["match"] == self.match + 1, "match numbers are contiguous"
             self.match += 1
             self.maker = event
@@ -189,6 +208,55 @@ class Auditor:
                 assert better <= 0, "no trade is worse than the order's price"
             order.prices.append((event["price"], event["qty"]))
         self.place(event, order)
+
+    def executed_in_auction(self, event: Event, order: Known) -> None:
+        """Buyer, then seller, both from the book, at the auction's price, which is none that they refuse."""
+        buyer, self.maker = self.maker, event if self.maker is None else None
+        auction = self.auction
+        assert auction is not None, "nobody trades without a taker but in an auction"
+        assert (event["price"], event["symbol"]) == (auction["price"], auction["symbol"]), "an auction has one price"
+        assert event["request_ref"] == 0
+        self.was_next(event, order)
+        if buyer is None:
+            assert event["side"] == Side.BUY
+            assert order.price >= event["price"], "no trade is worse than the order's price"
+            assert event["match"] == self.match + 1, "match numbers are contiguous"
+            self.match += 1
+            self.auction_qty += event["qty"]
+        else:
+            assert event["side"] == Side.SELL
+            assert order.price <= event["price"], "no trade is worse than the order's price"
+            for word in ("match", "qty", "command_seq"):
+                assert buyer[word] == event[word], f"both sides of a match tell the same {word}"
+
+    def judge_auction(self, event: Event) -> None:
+        """Of all limits in the book none gives more volume, or as much with less left over."""
+        sides = []
+        for side in (Side.BUY, Side.SELL):
+            levels = self.books[event["symbol"], side]
+            sides.append([(price, sum(self.orders[each].leaves for each in ids)) for price, ids in levels.items()])
+        bids, asks = sides
+
+        def result(price: int) -> tuple[int, int]:
+            demand = sum(qty for limit, qty in bids if limit >= price)
+            supply = sum(qty for limit, qty in asks if limit <= price)
+            return min(demand, supply), demand - supply
+
+        best = max(((volume, -abs(left)) for volume, left in map(result, dict(bids + asks))), default=(0, 0))
+        if not best[0]:
+            assert not any((event["price"], event["qty"], event["leaves_qty"], event["side"])), "there is no price"
+            return
+        volume, left = result(event["price"])
+        assert (volume, -abs(left)) >= best, "another price is better"
+        assert event["qty"] == min(volume, MAX_UNITS)
+        assert event["leaves_qty"] == min(abs(left), MAX_UNITS)
+        assert event["side"] == (0 if not left else Side.BUY if left > 0 else Side.SELL)
+
+    def auction_is_over(self) -> None:
+        """As much was traded as was told."""
+        if self.auction:
+            assert min(self.auction_qty, MAX_UNITS) == self.auction["qty"], "an auction trades what it says"
+        self.auction, self.auction_qty = None, 0
 
     def cancelled(self, event: Event) -> None:
         order = self.known(event)
@@ -274,6 +342,8 @@ class Auditor:
         assert levels[best][0] == event["order_id"], "time priority"
 
     def never_crossed(self, symbol: int) -> None:
+        if self.phases.get(symbol) != Phase.CONTINUOUS:
+            return
         bids, asks = self.books[symbol, Side.BUY], self.books[symbol, Side.SELL]
         assert not bids or not asks or max(bids) < min(asks), "the book is crossed"
 

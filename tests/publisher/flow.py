@@ -11,7 +11,7 @@ from components.engine.readable import ReadableEngine
 from components.publisher import Publisher
 from wire.constants import FUNDS, RULES_VERSION
 from wire.dtypes import COMMAND, EVENT, EXTENSION, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS
-from wire.enums import CommandKind, ExtensionKind, OrderType, Scope, Side, TimeInForce
+from wire.enums import CommandKind, ExtensionKind, OrderType, Phase, Scope, Side, TimeInForce
 from wire.frames import MARKET_FRAME
 from wire.units import pack_name
 
@@ -21,11 +21,13 @@ _START_NS = 1_000_000_000_000
 
 
 class Market:
-    """Draws commands by seed and applies them; `events()` gives one EVENT array per group."""
+    """Draws commands by seed and applies them; `events()` gives one EVENT array per group. With `phases` there are
+    auctions and halts too, and so crossed books."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, phases: bool = False) -> None:
         self.engine = ReadableEngine()
         self.chance = random.Random(seed)
+        self._phases = phases
         self._time_ns = _START_NS
         self._refs = [0] * (_SESSIONS + 1)
         self._orders: list[int] = []
@@ -76,6 +78,9 @@ class Market:
     def _draw(self, number: int) -> tuple[dict[str, int], list[np.ndarray]]:
         chance = self.chance
         session = chance.randint(1, _SESSIONS)
+        if self._phases and chance.random() < 0.01:
+            phase = Phase.CONTINUOUS if chance.random() < 0.6 else chance.choice((Phase.OPENING_AUCTION, *Phase))
+            return {"kind": CommandKind.SET_PHASE, "symbol": chance.choice((0, *SYMBOLS)), "qty": phase}, []
         kind = chance.choices(("new", "cancel", "replace", "mass", "tick", "day"), (60, 16, 25, 0.3, 2, 0.3))[0]
         if kind == "tick":
             return {"kind": CommandKind.TICK}, []

@@ -12,7 +12,7 @@ from components.publisher import BrokenInvariant, Publisher
 from tests.publisher.flow import SYMBOLS, Market, cut, engine_levels, publish, published_levels
 from wire.constants import FROM_BOOK, RESTS
 from wire.dtypes import EVENT
-from wire.enums import EventKind, Liquidity, Reason, Side
+from wire.enums import EventKind, Liquidity, Phase, Reason, Side
 
 
 def publisher() -> Publisher:
@@ -30,7 +30,7 @@ def test_level_2_equals_the_engines_book_after_every_group(seed: int, long: bool
 
 
 def check_level_2(seed: int, groups: int, size: int) -> None:
-    market, published = Market(seed), publisher()
+    market, published = Market(seed, phases=seed % 2 == 1), publisher()
     for events in market.events(groups, size):
         published.on_events(events, epoch=1)
         for symbol in SYMBOLS:
@@ -71,7 +71,7 @@ def test_the_flow_has_every_way_into_the_book_and_out_of_it() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_entries_and_numbers_do_not_depend_on_how_events_are_batched(seed: int) -> None:
-    events = np.concatenate(list(Market(seed).events(300)))
+    events = np.concatenate(list(Market(seed, phases=True).events(300)))
     at_once = publish([events])
     assert publish(events[at : at + 1] for at in range(len(events))) == at_once
     assert publish(cut(events, random.Random(seed), 50)) == at_once
@@ -85,14 +85,15 @@ def test_level_1_is_said_when_it_changes_and_only_then() -> None:
     published = publisher()
     last: dict[int, tuple[int, ...]] = dict.fromkeys(SYMBOLS, (0,) * 7)
     told: dict[str, int] = dict.fromkeys(SYMBOLS.values(), 0)
-    for events in Market(11).events(150):
-        for event in np.split(events, len(events)):
+    for events in Market(11, phases=True).events(150):
+        for event in np.split(events, len(events)) if len(events) else ():
             tops = publish([event], published)
             symbol = int(event["symbol"][0])
             if symbol not in SYMBOLS:
                 assert not tops
                 continue
-            trade = event["kind"][0] == EventKind.EXECUTED and event["liquidity"][0] == Liquidity.MAKER
+            trade = event["kind"][0] == EventKind.EXECUTED and event["liquidity"][0] != Liquidity.TAKER
+            trade &= bool(event["liquidity"][0] or event["side"][0] == Side.BUY)  # of an auction the buyer's
             traded = (int(event["price"][0]), int(event["qty"][0])) if trade else last[symbol][4:6]
             volume = last[symbol][6] + (traded[1] if trade else 0)
             levels = published_levels(published, symbol)
@@ -108,9 +109,14 @@ def test_level_1_is_said_when_it_changes_and_only_then() -> None:
     assert told["AAPL"] > 100
 
 
-def test_each_match_is_one_trade_on_the_takers_side() -> None:
-    events = np.concatenate(list(Market(5).events(300)))
-    takers = events[(events["kind"] == EventKind.EXECUTED) & (events["liquidity"] == Liquidity.TAKER)]
+def test_each_match_is_one_trade_on_the_takers_side_if_there_is_one() -> None:
+    events = np.concatenate(list(Market(5, phases=True).events(300)))
+    executed = events["kind"] == EventKind.EXECUTED
+    in_auction = executed & (events["liquidity"] == Liquidity.NONE) & (events["side"] == Side.BUY)
+    assert in_auction.any()
+    events["side"][in_auction] = Side.NONE  # the publisher sees none of them
+    takers = events[executed & (events["liquidity"] == Liquidity.TAKER) | in_auction]
+    events["side"][in_auction] = Side.BUY
     published = publish([events])
     trades = sorted(
         (match, price, qty, side)
@@ -120,6 +126,23 @@ def test_each_match_is_one_trade_on_the_takers_side() -> None:
     )
     assert trades == sorted(takers[["match", "price", "qty", "side"]].tolist())
     assert len(trades) > 100
+
+
+def test_status_says_phases_and_auctions() -> None:
+    """Each phaseChanged, indicative and auctioned is one entry, with the phase that holds from there."""
+    events = np.concatenate(list(Market(6, phases=True).events(400)))
+    published = publish([events])
+    told = (EventKind.PHASE_CHANGED, EventKind.INDICATIVE, EventKind.AUCTIONED)
+    for symbol, name in SYMBOLS.items():
+        phase, expected = int(Phase.CONTINUOUS), []
+        for each in events[np.isin(events["kind"], told) & (events["symbol"] == symbol)]:
+            words = [int(each[word]) for word in ("seq", "time_ns", "price", "qty", "leaves_qty")]
+            if each["kind"] == EventKind.PHASE_CHANGED:
+                phase, words[3] = words[3], 0
+            held = int(each["kind"] == EventKind.AUCTIONED)
+            expected.append((*words, phase, int(each["side"]), held, 0, 0))
+        assert list(published.get(f"status.{name}".encode(), {}).values()) == expected
+    assert len(published[b"status.AAPL"]) > 10
 
 
 def test_an_order_that_keeps_its_place_is_one_delta_or_none() -> None:

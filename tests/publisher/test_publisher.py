@@ -186,7 +186,8 @@ def test_a_topics_heartbeats_follow_its_activity_and_then_back_off(events: np.nd
     beats = [now for now in range(1, 400) if b"l2.AAPL" in dict(publisher.heartbeats(now * SECOND))]
     assert beats == [1, 3, 7, 15, 31, 63, 123, 183, 243, 303, 363]
     frames = dict(publisher.heartbeats(423 * SECOND))
-    assert sorted(frames) == sorted([*TOPICS, b"heartbeat"])
+    statuses = [f"status.{name}".encode() for name in SYMBOLS.values()]
+    assert sorted(frames) == sorted([*TOPICS, *statuses, b"heartbeat"])
     for topic in TOPICS:
         assert head(frames[topic])["kind"] == MarketKind.HEARTBEAT
         assert head(frames[topic])["first_seq"] == publisher.last_seq(topic) + 1

@@ -55,8 +55,8 @@ def entries_that_are_one_per_batch(patch: pytest.MonkeyPatch) -> None:
     collect = Book.collect
 
     def conflated(book: Book) -> tuple[np.ndarray, ...]:
-        tops, depth, trades = collect(book)
-        return tops[-1:], depth, trades
+        tops, *others = collect(book)
+        return tops[-1:], *others
 
     patch.setattr(Book, "collect", conflated)
 

@@ -14,7 +14,7 @@ from run.cli.failure import CANNOT, EXPECTED
 from tests.exchange import zmx
 
 VERBS = [
-    "demo", "up", "config", "doctor", "warm", "journal", "order", "cancel", "book", "trades", "top", "replay",
+    "demo", "up", "config", "phase", "doctor", "warm", "journal", "order", "cancel", "book", "trades", "top", "replay",
     "bench",
     "sequencer", "matcher", "gateway", "publisher",
 ]  # fmt: skip

@@ -12,13 +12,14 @@ import zmq
 
 from components.client.operator import Fate, Request
 from run.client.operator import NotDone, Operator, operator_terms
+from run.client.sync import MarketData
 from run.journal import JournalReader
 from run.sockets import connect, try_receive
 from run.supervisor import Exchange
-from run.topology import EVENTS, OPERATOR, REPLAY
+from run.topology import EVENTS, MARKET, OPERATOR, REPLAY, SNAPSHOTS
 from tests.run.exchange import Context, Pair
 from wire.dtypes import COMMAND, OPERATOR_TERMS
-from wire.enums import CommandKind, EventKind, Reason
+from wire.enums import CommandKind, EventKind, Phase, Reason
 from wire.units import unpack_text
 
 
@@ -54,6 +55,18 @@ def test_a_rejection_has_its_reason_and_what_is_a_brokers_is_not_taken(operator:
     assert operator.command(CommandKind.END_OF_DAY, symbol=999).reason is Reason.UNKNOWN_INSTRUMENT
     with pytest.raises(NotDone, match="did not act"):
         operator.command(CommandKind.CANCEL, session=1)
+
+
+def test_a_halt_reaches_traders_and_subscribers(running: Exchange, operator: Operator) -> None:
+    where = running.config.runtime_dir
+    told = operator.command(CommandKind.SET_PHASE, symbol=2, qty=Phase.HALT, why="news pending").raise_for_reject()
+    assert told.events[["kind", "symbol", "qty"]].tolist() == [(EventKind.PHASE_CHANGED, 2, Phase.HALT)]
+    with MarketData(MARKET.endpoint(where), SNAPSHOTS.endpoint(where)) as market:
+        name = next(each.name for each in market.instruments().values() if each.symbol == 2)
+        while market.status(name).event_seq < told.events["seq"][0]:
+            pass
+        assert market.status(name).phase == Phase.HALT
+    operator.command(CommandKind.SET_PHASE, symbol=2, qty=Phase.CONTINUOUS).raise_for_reject()
 
 
 def test_only_this_user_may_open_the_socket(running: Exchange) -> None:

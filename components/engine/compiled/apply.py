@@ -15,6 +15,13 @@ from components.engine.compiled.orders import (
     prefetch_maps,
     prefetch_target,
 )
+from components.engine.compiled.phases import (
+    change_phases,
+    is_told,
+    note_touched,
+    set_phase,
+    tell_indicatives,
+)
 from components.engine.compiled.state import (
     BROKEN,
     DONE,
@@ -26,6 +33,8 @@ from components.engine.compiled.state import (
     NEED_ORDERS,
     NEED_ROOM,
     NEED_SESSIONS,
+    PHASING,
+    TELLING,
     accounts_of,
     books_of,
     command_at,
@@ -67,6 +76,7 @@ def apply_group(s: int) -> Word:
     """Go on with the group in the state table until it is done or something stands in the way; says which."""
     head = head_of(s)
     head["written"] = 0
+    head["noted"] = 0
     if head["index"] == 0 and head["stage"] == FRESH:
         if not extensions_add_up(s):
             return BROKEN
@@ -86,8 +96,14 @@ def apply_group(s: int) -> Word:
             status = begin(s, command)
         elif head["stage"] == MATCHING:
             status = match_taker(s)
+        elif head["stage"] == PHASING:
+            status = change_phases(s, command)
+        elif head["stage"] == TELLING:
+            status = DONE
         else:
             status = go_on(s, command)
+        if status == DONE and head["calls"] != 0:
+            status = tell_indicatives(s)
         if status != DONE:
             return status
         head["extension"] += command["extensions"]
@@ -150,6 +166,8 @@ def begin_rare(s: int, command: np.void) -> Word:
         return add_session(s, command)
     if kind == CommandKind.SET_RULES:
         return set_rules(s, command)
+    if kind == CommandKind.SET_PHASE:
+        return set_phase(s, command)
     return DONE  # a tick: time has passed already
 
 
@@ -246,8 +264,16 @@ def repeated(s: int, command: np.void) -> Word:
 def apply_entry(s: int) -> Word:
     """`apply_group`, and the running hash carried over what it wrote."""
     status = apply_group(s)
+    if head_of(s)["calls"] != 0:
+        note_touched(s)
     hash_events(s)
     return status
+
+
+@entry("boolean(int64, int64)")
+def is_told_entry(s: int, symbol: Word) -> bool:
+    """`is_told`, for checks."""
+    return is_told(s, symbol)
 
 
 @entry("int64(int64)")

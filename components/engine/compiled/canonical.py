@@ -63,7 +63,7 @@ def canonical_orders(s: int) -> Word:
 def canonical_state(arrays: dict[str, np.ndarray], orders: np.ndarray) -> CanonicalState:
     """The tables beside the orders, in the order of their ids."""
     head = arrays["head"]
-    symbols = np.flatnonzero(arrays["books"]["exists"])
+    symbols = np.flatnonzero(arrays["books"]["phase"])
     books = arrays["books"][symbols]
     instruments = _rows(STATE_INSTRUMENT, books, {"symbol": symbols})
     runs = [np.arange(n) + MAX_BANDS * i for i, n in zip(symbols, books["bands"], strict=True)]

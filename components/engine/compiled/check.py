@@ -8,7 +8,9 @@ from components.engine.compiled.ladder import BITS_AT
 from components.engine.compiled.state import EXPIRY, FRESH, GRACE, NO_KEY, NONE, TICK
 from components.engine.contract import BrokenInvariant
 from wire.constants import MAX_GRACE_NS
-from wire.enums import TimeInForce
+from wire.enums import Phase, TimeInForce
+
+AUCTIONS = (Phase.OPENING_AUCTION, Phase.REOPENING_AUCTION, Phase.CLOSING_AUCTION)
 
 
 def _demand(holds: bool, what: str) -> None:
@@ -39,6 +41,9 @@ def check_state(arrays: dict[str, np.ndarray]) -> None:
     _check_threads(arrays, "sessions", "session", live)
     _check_timers(arrays, live)
     _check_special(arrays, live)
+    calls = np.isin(arrays["books"]["phase"], AUCTIONS)
+    _demand(calls.sum() == head["calls"], "the symbols in an auction are not counted as they are")
+    _demand(not arrays["auctions"]["touched"].any(), "an auction's change is not told")
     for name in ("ids", "refs"):
         slots = np.sort(arrays[name][arrays[name] != 0] & 0xFFFFFFFF) - 1
         _demand(slots.tolist() == sorted(live), f"{name}: the map does not hold exactly the resting orders")
@@ -51,7 +56,7 @@ def _check_books(arrays: dict[str, np.ndarray]) -> set[int]:
     """Ladders sorted, levels true to their orders, no crossed book. Returns the slots of all resting orders."""
     live: set[int] = set()
     levels_seen: list[int] = []
-    for symbol in np.flatnonzero(arrays["books"]["exists"]):
+    for symbol in np.flatnonzero(arrays["books"]["phase"]):
         best: list[int | None] = []
         for side in range(2):
             where = f"symbol {symbol}, {'sell' if side else 'buy'}"
@@ -65,7 +70,11 @@ def _check_books(arrays: dict[str, np.ndarray]) -> set[int]:
             _demand(not keys or slots[int(np.argmax(keys))] == run["best"], f"{where}: its best level is another")
             best.append(abs(max(keys)) if keys else None)
         bid, ask = best
-        _demand(bid is None or ask is None or bid < ask, f"symbol {symbol}: the book is crossed, {bid} over {ask}")
+        trades = arrays["books"][symbol]["phase"] == Phase.CONTINUOUS
+        _demand(
+            not trades or bid is None or ask is None or bid < ask,
+            f"symbol {symbol}: the book is crossed, {bid} over {ask}",
+        )
     _demand(len(levels_seen) == len(set(levels_seen)), "a level stands in two ladders")
     _demand(len(levels_seen) == arrays["head"][0]["levels_live"], "levels are not counted as they stand")
     return live

@@ -18,17 +18,17 @@ from components.engine.compiled.state import (
     order_terms_at,
     session_at,
 )
-from components.kernels.kernel import Word, kernel
+from components.kernels.kernel import Word, cold_kernel, kernel
 from components.kernels.wide import wide_less, wide_product
 from wire.constants import FUNDS, MAX_BANDS, MAX_UNITS
-from wire.enums import CommandKind, ExtensionKind, OrderType, Reason, Side, TimeInForce
+from wire.enums import CommandKind, ExtensionKind, OrderType, Phase, Reason, Side, TimeInForce
 
 
 @kernel
 def instrument_exists(s: int, symbol: Word) -> bool:
     """Whether the symbol is an instrument's."""
     books = books_of(s)
-    return 0 < symbol < len(books) and book_at(s, symbol)["exists"] != 0
+    return 0 < symbol < len(books) and book_at(s, symbol)["phase"] != Phase.NONE
 
 
 @kernel
@@ -51,7 +51,7 @@ def check_sender(s: int, command: np.void) -> Word:
     """Rows 1 to 5: kind, permission, session, where it is open, ref."""
     kind = command["kind"]
     session = command["session"]
-    if not CommandKind.NEW_ORDER <= kind <= CommandKind.SET_RULES:
+    if not CommandKind.NEW_ORDER <= kind <= CommandKind.SET_PHASE or kind == CommandKind.ORDER_STATUS:
         return Reason.UNKNOWN_COMMAND
     if session == 0:
         of_a_session = is_session_kind(kind) and kind != CommandKind.CANCEL and kind != CommandKind.MASS_CANCEL
@@ -195,9 +195,29 @@ def check_min_qty(s: int, command: np.void) -> Word:
     return Reason.NONE
 
 
+@cold_kernel
+def check_phase(phase: Word, order_type: Word, tif: Word) -> Word:
+    """Row 23, where the phase is not continuous: orders that may rest are collected for an auction."""
+    if not collects(phase) or order_type != OrderType.LIMIT or tif >= TimeInForce.IOC:
+        return Reason.WRONG_PHASE
+    return Reason.NONE
+
+
+@cold_kernel
+def collects(phase: Word) -> bool:
+    """Whether orders come and go and nothing trades."""
+    return phase == Phase.PRE_OPEN or is_auction(phase)
+
+
+@kernel
+def is_auction(phase: Word) -> bool:
+    """Whether the end of the phase is an auction."""
+    return phase == Phase.OPENING_AUCTION or phase == Phase.REOPENING_AUCTION or phase == Phase.CLOSING_AUCTION
+
+
 @kernel
 def check_new_order(s: int, command: np.void) -> Word:
-    """Rows 7 to 22."""
+    """Rows 7 to 23."""
     reason = check_owner(s, command)
     if reason == Reason.NONE:
         reason = check_instructions(command)
@@ -207,6 +227,10 @@ def check_new_order(s: int, command: np.void) -> Word:
         reason = check_amounts(s, command)
     if reason == Reason.NONE:
         reason = check_min_qty(s, command)
+    if reason == Reason.NONE:
+        phase = book_at(s, command["symbol"])["phase"]
+        if phase != Phase.CONTINUOUS:
+            reason = check_phase(phase, command["order_type"], command["tif"])
     return reason
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from components.engine.compiled import apply as doors
 from components.engine.compiled.canonical import canonical_state
-from components.engine.compiled.check import check_state
+from components.engine.compiled.check import AUCTIONS, check_state
 from components.engine.compiled.ladder import BITS_AT
 from components.engine.compiled.state import (
     BROKEN,
@@ -143,6 +143,9 @@ class CompiledEngine:
     def check(self) -> None:
         """Raise BrokenInvariant, naming it, unless every invariant in README.md holds. Slow."""
         check_state(self._arrays)
+        for symbol in np.flatnonzero(np.isin(self._arrays["books"]["phase"], AUCTIONS)):
+            if not doors.is_told_entry(self._table.address, int(symbol)):
+                raise BrokenInvariant(f"symbol {symbol}: what was told of its auction is not what it gives")
         for order in self.canonical().orders:
             by_id = doors.find_by_id_entry(self._table.address, int(order["order_id"]))
             by_ref = doors.find_by_ref_entry(self._table.address, int(order["session"]), int(order["client_ref"]))
@@ -174,7 +177,7 @@ class CompiledEngine:
         """Make the room that the kernel asked for. Capacity never shows in an event."""
         needed = self._number("needed_table")
         if needed == NEED_BOOKS:
-            for name, per_symbol in (("books", 1), ("sides", 2), ("bands", MAX_BANDS)):
+            for name, per_symbol in (("books", 1), ("sides", 2), ("bands", MAX_BANDS), ("auctions", 1)):
                 self._reach(name, per_symbol)
         elif needed == NEED_ACCOUNTS:
             self._reach("accounts", 1)

@@ -76,7 +76,10 @@ def bound_price(s: int, symbol: Word, side: Word, order_type: Word, price: Word)
 
 @kernel
 def crosses(s: int, symbol: Word, side: Word, bound_key: Word) -> bool:
-    """Whether the best opposite level is within the bound (as a key of that level's side)."""
+    """Whether the best opposite level is within the bound (as a key of that level's side).
+
+    Only in continuous trading does anything come of it: elsewhere both sides may stand within each other's reach.
+    """
     return side_at(s, opposite_row(symbol, side))["best_key"] >= bound_key
 
 
@@ -167,6 +170,7 @@ def match_one(s: int, taker_slot: Word, side: Word, maker_slot: Word, qty: Word)
     symbol = taker["symbol"]
     head["match"] += 1
     match = head["match"]
+    book_at(s, symbol)["last_price"] = price
     maker["leaves"] -= qty
     maker["cum"] += qty
     taker["cum"] += qty

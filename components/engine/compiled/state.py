@@ -7,7 +7,8 @@
     sides     two rows per symbol (buy, sell): its best level, and where its levels stand in the next two (ladder.py)
     ladder    per side a sorted run of (key, level), the best price last
     windows   per side, once it has many levels, a window of ticks: bits, and a level's slot for each
-    books     per symbol: the instrument's terms        bands     its ticks and lots
+    books     per symbol: the instrument's terms and phase        bands     its ticks and lots
+    auctions  per symbol: what `indicative` said last
     accounts, sessions   by id: a look-up is one load
     ids, refs hash maps: order id -> slot; (session, client ref) -> slot
     special   a pool: the terms of orders that are not plain, so that a plain one has no room for them
@@ -83,6 +84,15 @@ HEAD = np.dtype(
         ("last_symbol", "<i8"),  # of the walk; of accounts: the last account
         ("account", "<i8"),
         ("count", "<i8"),
+        ("price", "<i8"),  # of the auction in hand
+        ("phase_symbol", "<i8"),  # changing phases: this symbol's, up to ...
+        ("phase_last", "<i8"),  # ... that one's
+        ("phase_step", "<i8"),
+        # auctions that collect
+        ("calls", "<i8"),  # how many symbols are in one
+        ("first_touched", "<i8"),  # of the step in hand: the lowest and highest such symbol whose book it changed
+        ("last_touched", "<i8"),
+        ("noted", "<i8"),  # events in the buffer that were looked at for this
         # what the caller is told
         ("written", "<i8"),  # events in the buffer
         ("needed_table", "<i8"),  # with NEED_ROOM: NEED_ORDERS, NEED_BOOKS, ...
@@ -157,7 +167,7 @@ RUNG = np.dtype([("key", "<i8"), ("level", "<i8")])
 
 BOOK = np.dtype(
     [
-        ("exists", "<i4"),
+        ("phase", "<i4"),  # 0: does not exist
         ("bands", "<i4"),
         ("price_scale", "<i4"),
         ("qty_scale", "<i4"),
@@ -171,6 +181,7 @@ BOOK = np.dtype(
         ("min_notional", "<i8"),
         ("max_notional", "<i8"),
         ("protection_points", "<i8"),
+        ("last_price", "<i8"),
         # the notional limits as limits on the bare product price * qty, in 62-bit limbs
         ("min_product_high", "<i8"),
         ("min_product_low", "<i8"),
@@ -178,6 +189,7 @@ BOOK = np.dtype(
         ("max_product_low", "<i8"),
     ]
 )
+AUCTION = np.dtype([("price", "<i8"), ("qty", "<i8"), ("leaves_qty", "<i8"), ("side", "<i4"), ("touched", "<i4")])
 BAND = np.dtype([("from_price", "<i8"), ("tick", "<i8"), ("lot", "<i8")])
 
 ACCOUNT = np.dtype(
@@ -212,6 +224,7 @@ STATE_ARRAYS = {
     "ladder": RUNG,
     "windows": WORD,
     "books": BOOK,
+    "auctions": AUCTION,
     "bands": BAND,
     "accounts": ACCOUNT,
     "sessions": SESSION,
@@ -235,6 +248,7 @@ windows_of = table_array(COLUMNS["windows"], WORD)
 ticks_of = table_array(COLUMNS["ticks"], TICK)  # the same memory, by half words
 books_of = table_array(COLUMNS["books"], BOOK)
 book_at = table_record(COLUMNS["books"], BOOK)
+auction_at = table_record(COLUMNS["auctions"], AUCTION)
 band_at = table_record(COLUMNS["bands"], BAND)
 accounts_of = table_array(COLUMNS["accounts"], ACCOUNT)
 account_at = table_record(COLUMNS["accounts"], ACCOUNT)
@@ -284,6 +298,8 @@ MATCHING = 1  # head: taker, bound_key, budget, request_ref
 THREAD_SESSION = 2  # cancelling along a session's orders; head: slot
 THREAD_ACCOUNT = 3  # along an account's; head: slot, account
 WALKING = 4  # cancelling through books; head: symbol, last_symbol, side, key, slot
+PHASING = 5  # changing phases; head: phase_symbol, phase_last, phase_step, price
+TELLING = 6  # the command is done, but for indicative events; head: first_touched, last_touched
 
 NONE = -1
 NO_KEY = -(1 << 63)  # below every level's
@@ -305,7 +321,7 @@ def empty_state(expected_orders: int) -> dict[str, np.ndarray]:
     sizes = {**INITIAL, "head": 1}
     while sizes["orders"] <= expected_orders:
         sizes["orders"] *= 2
-    sizes |= {"sides": 2 * sizes["books"], "bands": MAX_BANDS * sizes["books"]}
+    sizes |= {"sides": 2 * sizes["books"], "bands": MAX_BANDS * sizes["books"], "auctions": sizes["books"]}
     sizes |= {"ids": 2 * sizes["orders"], "refs": 2 * sizes["orders"]}
     arrays = {name: cache_aligned(sizes[name], dtype) for name, dtype in STATE_ARRAYS.items()}
     head = arrays["head"]

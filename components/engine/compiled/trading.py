@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.engine.compiled.checks import check_new_order, check_price, check_qty, only_target
+from components.engine.compiled.checks import check_new_order, check_phase, check_price, check_qty, only_target
 from components.engine.compiled.events import cancelled_event, order_event, rejected_event
 from components.engine.compiled.matching import (
     available,
@@ -29,6 +29,7 @@ from components.engine.compiled.orders import (
 from components.engine.compiled.state import (
     DONE,
     NONE,
+    book_at,
     event_at,
     head_of,
     level_at,
@@ -39,7 +40,7 @@ from components.engine.compiled.state import (
 )
 from components.kernels.kernel import Word, cold_kernel, kernel
 from wire.constants import FROM_BOOK, FUNDS, RESTS
-from wire.enums import EventKind, Liquidity, Reason, TimeInForce
+from wire.enums import EventKind, Liquidity, OrderType, Phase, Reason, TimeInForce
 
 
 @kernel
@@ -79,7 +80,7 @@ def new_order(s: int, command: np.void) -> Word:
     side = side_index(order["side"])
     bound = bound_price(s, order["symbol"], side, order["order_type"], order["price"])
     bound_key = price_key(1 - side, bound)
-    crossing = crosses(s, order["symbol"], side, bound_key)
+    crossing = crosses(s, order["symbol"], side, bound_key) and trades_now(s, order["symbol"])
     rests = rests_by_nature(order) and not crossing
     accept(s, command, slot, RESTS if rests else 0)
     if rests:
@@ -104,6 +105,12 @@ def special_terms(s: int) -> Word:
     special["stop_price"] = terms["stop_price"]
     special["offset"] = terms["offset"]
     return index
+
+
+@kernel
+def trades_now(s: int, symbol: Word) -> bool:
+    """Whether what meets in the symbol's book trades."""
+    return book_at(s, symbol)["phase"] == Phase.CONTINUOUS
 
 
 @kernel
@@ -211,6 +218,8 @@ def replace(s: int, command: np.void) -> Word:
     reason = check_price(s, order["symbol"], price)
     if reason == Reason.NONE:
         reason = check_qty(s, order["symbol"], price, total)
+    if reason == Reason.NONE and not trades_now(s, order["symbol"]):
+        reason = check_phase(book_at(s, order["symbol"])["phase"], OrderType.LIMIT, TimeInForce.GTC)
     if reason != Reason.NONE:
         return reject_about(s, command, reason, slot)
     if total <= order["cum"]:
@@ -229,7 +238,7 @@ def replace(s: int, command: np.void) -> Word:
     order["price"] = price
     order["leaves"] = leaves
     side = side_index(order["side"])
-    if crosses(s, order["symbol"], side, price_key(1 - side, price)):
+    if crosses(s, order["symbol"], side, price_key(1 - side, price)) and trades_now(s, order["symbol"]):
         replaced_event(s, command, slot, previous_price, previous_leaves, FROM_BOOK)
         start_matching(s, slot, command["client_ref"], price, 0)
         return match_taker(s)

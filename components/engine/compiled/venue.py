@@ -46,7 +46,7 @@ from wire.constants import (
     MAX_UNITS,
     RULES_VERSION,
 )
-from wire.enums import EventKind, ExtensionKind, Reason
+from wire.enums import EventKind, ExtensionKind, Phase, Reason
 
 _BANDS_PER_RECORD = 2
 
@@ -309,7 +309,7 @@ def name_taken(s: int, name0: Word, name1: Word) -> bool:
     """Whether an instrument has that name."""
     for symbol in range(1, head_of(s)["symbols"] + 1):
         if (
-            book_at(s, symbol)["exists"] != 0
+            book_at(s, symbol)["phase"] != Phase.NONE
             and book_at(s, symbol)["name0"] == name0
             and book_at(s, symbol)["name1"] == name1
         ):
@@ -358,7 +358,7 @@ def add_instrument(s: int, command: np.void) -> Word:
     min_notional = price_bands_at(s, first + 1)["min_notional"]
     count = count_bands(s, first + 1, command["extensions"] - 1, terms["max_price"])
     book = book_at(s, symbol)
-    book["exists"] = 1
+    book["phase"] = Phase.CONTINUOUS
     book["bands"] = count
     book["price_scale"] = terms["price_scale"]
     book["qty_scale"] = terms["qty_scale"]

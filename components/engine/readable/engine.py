@@ -16,6 +16,7 @@ from sortedcontainers import SortedDict, SortedList
 
 from components.engine.contract import MIN_EVENT_CAPACITY, BrokenInvariant
 from components.engine.readable import events
+from components.engine.readable.auctions import AUCTIONS, auction, is_crossed
 from components.engine.readable.checks import (
     Refused,
     check_party,
@@ -32,6 +33,7 @@ from components.engine.readable.checks import (
 )
 from components.engine.readable.events import EventLog, Layout
 from components.engine.readable.model import (
+    RESTING_TIFS,
     Account,
     Band,
     Command,
@@ -67,6 +69,7 @@ from wire.enums import (
     EventKind,
     Liquidity,
     OrderType,
+    Phase,
     Reason,
     Scope,
     Side,
@@ -98,7 +101,9 @@ OF_THE_EXCHANGE = (
     CommandKind.ADD_ACCOUNT,
     CommandKind.ADD_SESSION,
     CommandKind.SET_RULES,
+    CommandKind.SET_PHASE,
 )
+COLLECTING = (Phase.PRE_OPEN, *AUCTIONS)  # orders come and go, nothing trades
 FENCED_OFF = (Reason.SESSION_CLOSED, Reason.SESSION_MOVED)
 NUMBERED_BY_REF = (CommandKind.NEW_ORDER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.MASS_CANCEL)
 
@@ -138,6 +143,7 @@ class ReadableEngine:
         self._instruments: SortedDict[int, Instrument] = SortedDict()
         self._resting: dict[int, Order] = {}  # by order id; never iterated unsorted
         self._by_ref: dict[tuple[int, int], Order] = {}  # by (session, client_ref)
+        self._touched: set[int] = set()  # symbols in an auction whose book this command, or time, has changed
         self._timers: SortedList[tuple[int, int, int]] = SortedList()  # (when, EXPIRY or GRACE, id of order or session)
 
     # -------------------------------------------------------------------------------------- the door
@@ -185,6 +191,7 @@ class ReadableEngine:
             command = Command(*row)
             self._command_seq = seq
             self._step(seq, command, extensions[used : used + command.extensions])
+            self._tell_indicatives()
             used += command.extensions
             while len(self._log) >= self._event_capacity:
                 yield self._log.take(self._event_capacity)
@@ -253,6 +260,8 @@ class ReadableEngine:
         takes_min_qty = command.tif == TimeInForce.IOC and not command.by_funds  # 22
         most = command.qty if takes_min_qty else 0
         require(0 <= terms.min_qty <= most, Reason.INVALID_MIN_QTY)
+        may_rest = command.order_type == OrderType.LIMIT and command.tif in RESTING_TIFS  # 23
+        require_phase(instrument, COLLECTING if may_rest else ())
 
         order = Order(
             order_id=step.seq,
@@ -344,6 +353,7 @@ class ReadableEngine:
     def _trade(self, taker: Order, maker: Order, qty: int, bound: int, request_ref: int) -> None:
         """One match at the maker's price: two events, the maker's first."""
         self._last_match += 1
+        maker.instrument.last_price = maker.price
         for order in (maker, taker):
             order.leaves -= qty
             order.cum += qty
@@ -449,6 +459,7 @@ class ReadableEngine:
         order = self._find_target(step)
         check_price(order.instrument, command.price, lowest=1)
         check_qty(order.instrument, command.price, command.qty)
+        require_phase(order.instrument, COLLECTING)
         if command.qty <= order.cum:
             self._pull(order, Reason.REPLACED_BELOW_EXECUTED, command.client_ref)
             return
@@ -554,6 +565,65 @@ class ReadableEngine:
         for instrument in self._instruments.values():
             yield from instrument.bids
             yield from instrument.asks
+
+    # -------------------------------------------------------------------------------------- phases and auctions
+
+    def _set_phase(self, step: Step) -> None:
+        symbol, phase = step.command.symbol, step.command.qty
+        require(symbol == 0 or symbol in self._instruments, Reason.UNKNOWN_INSTRUMENT)
+        require(Phase.PRE_OPEN <= phase <= Phase.CLOSED, Reason.INVALID_TERMS)
+        for instrument in self._instruments.values():
+            if symbol in (0, instrument.symbol) and instrument.phase != phase:
+                self._change_phase(instrument, phase)
+
+    def _change_phase(self, instrument: Instrument, phase: int) -> None:
+        ends = instrument.phase in AUCTIONS and phase in (Phase.CONTINUOUS, Phase.CLOSED)
+        if ends or (phase == Phase.CONTINUOUS and is_crossed(instrument)):
+            self._hold_auction(instrument)
+        instrument.phase = phase
+        instrument.told = (0, 0, 0, 0)
+        if phase in AUCTIONS:
+            self._touched.add(instrument.symbol)
+        self._emit(EventKind.PHASE_CHANGED, symbol=instrument.symbol, qty=phase)
+
+    def _hold_auction(self, instrument: Instrument) -> None:
+        """Everyone who can trades at one price."""
+        result = auction(instrument)
+        self._tell_auction(EventKind.AUCTIONED, instrument, result.told)
+        while result.volume:
+            bid, ask = instrument.bids.best(), instrument.asks.best()
+            if bid is None or ask is None or not ask.price <= result.price <= bid.price:
+                break
+            qty = min(bid.leaves, ask.leaves)
+            self._last_match += 1
+            instrument.last_price = result.price
+            for order in (bid, ask):
+                order.leaves -= qty
+                order.cum += qty
+                if not order.leaves:
+                    self._unrest(order)
+                self._report(
+                    EventKind.EXECUTED,
+                    order,
+                    price=result.price,
+                    qty=qty,
+                    match=self._last_match,
+                    flags=FROM_BOOK | (RESTS if order.leaves else 0),
+                )
+
+    def _tell_indicatives(self) -> None:
+        """What the auctions would give now, where that has changed."""
+        for symbol in sorted(self._touched):
+            instrument = self._instruments[symbol]
+            told = auction(instrument).told
+            if instrument.phase in AUCTIONS and told != instrument.told:
+                instrument.told = told
+                self._tell_auction(EventKind.INDICATIVE, instrument, told)
+        self._touched.clear()
+
+    def _tell_auction(self, kind: EventKind, instrument: Instrument, told: tuple[int, int, int, int]) -> None:
+        price, qty, leaves_qty, side = told
+        self._emit(kind, symbol=instrument.symbol, price=price, qty=qty, leaves_qty=leaves_qty, side=side)
 
     # -------------------------------------------------------------------------------------- sessions
 
@@ -710,6 +780,7 @@ class ReadableEngine:
         CommandKind.ADD_ACCOUNT: _add_account,
         CommandKind.ADD_SESSION: _add_session,
         CommandKind.SET_RULES: _set_rules,
+        CommandKind.SET_PHASE: _set_phase,
     }
 
     # -------------------------------------------------------------------------------------- what goes out
@@ -733,6 +804,8 @@ class ReadableEngine:
 
     def _report(self, kind: EventKind, order: Order, layout: Layout = events.ORDER, /, **fields: int) -> None:
         """A report of what became of `order`, as it stands after the event."""
+        if order.instrument.phase in AUCTIONS:
+            self._touched.add(order.instrument.symbol)
         told = {
             "account": order.account,
             "client_ref": order.client_ref,
@@ -844,6 +917,9 @@ class ReadableEngine:
             row["leaves"] = row.pop("leaves_qty")
             row["cum"] = row.pop("cum_qty")
             self._rest(Order(**row))
+        for instrument in self._instruments.values():
+            if instrument.phase in AUCTIONS:
+                instrument.told = auction(instrument).told
 
     def check(self) -> None:
         """Raise BrokenInvariant, naming it, unless every invariant in README.md holds. O(everything)."""
@@ -852,7 +928,10 @@ class ReadableEngine:
         for symbol, instrument in self._instruments.items():
             bid, ask = instrument.bids.best(), instrument.asks.best()
             holds(instrument.symbol == symbol, f"instrument {symbol} is filed under its symbol")
-            holds(bid is None or ask is None or bid.price < ask.price, f"the book of {symbol} is not crossed")
+            crossed = bid is not None and ask is not None and bid.price >= ask.price
+            holds(not crossed or instrument.phase != Phase.CONTINUOUS, f"the book of {symbol} is not crossed")
+            told = auction(instrument).told if instrument.phase in AUCTIONS else (0, 0, 0, 0)
+            holds(instrument.told == told, f"what was told of the auction of {symbol} is what it gives")
         for side in sides:
             wrong = side.check()
             holds(wrong is None, f"a side is sorted: {wrong}")
@@ -898,6 +977,11 @@ class ReadableEngine:
 # ------------------------------------------------------------------------------------------ the book's questions
 
 
+def require_phase(instrument: Instrument, others: tuple[Phase, ...]) -> None:
+    """The symbol trades continuously, or is in one of these phases."""
+    require(instrument.phase == Phase.CONTINUOUS or instrument.phase in others, Reason.WRONG_PHASE)
+
+
 def worst_price(order: Order) -> int:
     """The bound: the worst price at which an entering order may trade."""
     best = order.instrument.other_side(order.side).best()
@@ -912,7 +996,9 @@ def worst_price(order: Order) -> int:
 
 
 def next_maker(taker: Order, bound: int) -> Order | None:
-    """The resting order that the taker meets next, or None where nothing is within its bound."""
+    """The resting order that the taker meets next, or None where nothing is within its bound, or nothing trades now."""
+    if taker.instrument.phase != Phase.CONTINUOUS:
+        return None
     best = taker.instrument.other_side(taker.side).best()
     return best if best is not None and taker.reaches(best.price, bound) else None
 

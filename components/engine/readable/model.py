@@ -15,7 +15,7 @@ from sortedcontainers import SortedDict
 
 from wire.constants import FUNDS
 from wire.dtypes import COMMAND, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
-from wire.enums import OrderType, Side, TimeInForce
+from wire.enums import OrderType, Phase, Side, TimeInForce
 
 RESTING_TIFS = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD)
 
@@ -195,6 +195,9 @@ class Instrument:
     max_notional: int
     protection_points: int
     bands: tuple[Band, ...]
+    phase: int = Phase.CONTINUOUS
+    last_price: int = 0
+    told: tuple[int, int, int, int] = (0, 0, 0, 0)  # what `indicative` said last: price, qty, leaves_qty, side
     bids: BookSide = field(default_factory=lambda: BookSide(Side.BUY))
     asks: BookSide = field(default_factory=lambda: BookSide(Side.SELL))
 

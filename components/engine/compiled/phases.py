@@ -1,0 +1,224 @@
+"""Phases of symbols, and the auctions that end some: setPhase, and what is told of an auction while it collects.
+
+A change of phase may end an auction with any number of matches, so it goes in steps and can stop wherever the event
+buffer is full. What an auction would give is looked at once per command and symbol, at the command's end. That a book
+changed is seen from the events, so that nothing that changes books has to say so, and costs nothing while no symbol is
+in an auction.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from components.engine.compiled.checks import instrument_exists, is_auction
+from components.engine.compiled.crossing import auction_result, is_crossed
+from components.engine.compiled.events import executed_event, new_event, rejected_event
+from components.engine.compiled.matching import has_event_room
+from components.engine.compiled.orders import drop_order
+from components.engine.compiled.state import (
+    DONE,
+    EVENTS_FULL,
+    FRESH,
+    PHASING,
+    TELLING,
+    auction_at,
+    book_at,
+    event_at,
+    head_of,
+    level_at,
+    order_at,
+    side_at,
+)
+from components.kernels.kernel import Word, cold_kernel
+from wire.constants import FROM_BOOK, RESTS
+from wire.enums import EventKind, Liquidity, Phase, Reason
+
+# Steps of one symbol's change of phase.
+_BEGIN = 0
+_UNCROSS = 1
+_CHANGE = 2
+
+
+@cold_kernel
+def set_phase(s: int, command: np.void) -> Word:
+    """Put one symbol, or all, into a phase."""
+    symbol = np.int64(command["symbol"])
+    reason = Reason.NONE
+    if symbol != 0 and not instrument_exists(s, symbol):
+        reason = Reason.UNKNOWN_INSTRUMENT
+    elif not Phase.PRE_OPEN <= command["qty"] <= Phase.CLOSED:
+        reason = Reason.INVALID_TERMS
+    if reason != Reason.NONE:
+        rejected_event(s, command, reason, 0, 0)
+        return DONE
+    head = head_of(s)
+    head["stage"] = PHASING
+    head["phase_symbol"] = symbol if symbol != 0 else 1
+    head["phase_last"] = symbol if symbol != 0 else head["symbols"]
+    head["phase_step"] = _BEGIN
+    return change_phases(s, command)
+
+
+@cold_kernel
+def change_phases(s: int, command: np.void) -> Word:
+    """Go on with the symbol in hand, then with the further ones."""
+    head = head_of(s)
+    phase = np.int64(command["qty"])
+    while head["phase_symbol"] <= head["phase_last"]:
+        if not has_event_room(s):
+            return EVENTS_FULL
+        symbol = head["phase_symbol"]
+        before = np.int64(book_at(s, symbol)["phase"])
+        if head["phase_step"] == _UNCROSS:
+            if not match_at_price(s, symbol, head["price"]):
+                head["phase_step"] = _CHANGE
+        elif before == Phase.NONE or before == phase:
+            head["phase_symbol"] += 1
+        elif head["phase_step"] == _BEGIN and holds_auction(s, symbol, before, phase):
+            head["price"] = tell_auction(s, EventKind.AUCTIONED, symbol)
+            head["phase_step"] = _UNCROSS
+        else:
+            enter_phase(s, symbol, before, phase)
+            head["phase_step"] = _BEGIN
+            head["phase_symbol"] += 1
+    head["stage"] = FRESH
+    return DONE
+
+
+@cold_kernel
+def holds_auction(s: int, symbol: Word, before: Word, phase: Word) -> bool:
+    """Whether the change ends an auction, or needs one because the book is crossed."""
+    if is_auction(before):
+        return phase == Phase.CONTINUOUS or phase == Phase.CLOSED
+    return phase == Phase.CONTINUOUS and is_crossed(s, symbol)
+
+
+@cold_kernel
+def enter_phase(s: int, symbol: Word, before: Word, phase: Word) -> None:
+    """The symbol is in the phase from here on, and nothing was told of its auction yet."""
+    head = head_of(s)
+    head["calls"] += (1 if is_auction(phase) else 0) - (1 if is_auction(before) else 0)
+    book_at(s, symbol)["phase"] = phase
+    forget_told(s, symbol)
+    event = event_at(s, new_event(s, EventKind.PHASE_CHANGED, 0, 0, False))
+    event["symbol"] = symbol
+    event["qty"] = phase
+
+
+@cold_kernel
+def forget_told(s: int, symbol: Word) -> None:
+    """Nothing was told."""
+    told = auction_at(s, symbol)
+    told["price"] = 0
+    told["qty"] = 0
+    told["leaves_qty"] = 0
+    told["side"] = 0
+    told["touched"] = 0
+
+
+@cold_kernel
+def match_at_price(s: int, symbol: Word, price: Word) -> bool:
+    """One match of an auction, the oldest of the best on either side; False where one side has nothing left to give."""
+    bids, asks = side_at(s, 2 * symbol), side_at(s, 2 * symbol + 1)
+    if price == 0 or bids["best_key"] < price or asks["best_key"] < -price:
+        return False
+    head = head_of(s)
+    head["match"] += 1
+    book_at(s, symbol)["last_price"] = price
+    buyer = level_at(s, bids["best"])["first"]
+    seller = level_at(s, asks["best"])["first"]
+    qty = min(order_at(s, buyer)["leaves"], order_at(s, seller)["leaves"])
+    execute_at_price(s, buyer, price, qty)
+    execute_at_price(s, seller, price, qty)
+    return True
+
+
+@cold_kernel
+def execute_at_price(s: int, slot: Word, price: Word, qty: Word) -> None:
+    """One side of that match."""
+    order = order_at(s, slot)
+    order["leaves"] -= qty
+    order["cum"] += qty
+    flags = FROM_BOOK if order["leaves"] == 0 else FROM_BOOK | RESTS
+    executed_event(s, slot, 0, price, qty, head_of(s)["match"], Liquidity.NONE, flags)
+    if order["leaves"] == 0:
+        drop_order(s, slot, qty)
+    else:
+        level_at(s, order["level"])["qty"] -= qty
+
+
+# ---------------------------------------------------------------------------------------- what is told
+
+
+@cold_kernel
+def tell_auction(s: int, kind: Word, symbol: Word) -> Word:
+    """indicative or auctioned: what the auction gives now. Returns its price."""
+    price, qty, left, side = auction_result(s, symbol)
+    event = event_at(s, new_event(s, kind, 0, 0, False))
+    event["symbol"] = symbol
+    event["price"] = price
+    event["qty"] = qty
+    event["leaves_qty"] = left
+    event["side"] = side
+    return price
+
+
+@cold_kernel
+def note_touched(s: int) -> None:
+    """Find the symbols in an auction whose books the events changed that were not looked at yet."""
+    head = head_of(s)
+    for row in range(head["noted"], head["written"]):
+        event = event_at(s, row)
+        kind = event["kind"]
+        if (
+            kind == EventKind.ACCEPTED
+            or kind == EventKind.EXECUTED
+            or kind == EventKind.CANCELLED
+            or kind == EventKind.REPLACED
+            or kind == EventKind.PHASE_CHANGED
+        ):
+            symbol = np.int64(event["symbol"])
+            if is_auction(book_at(s, symbol)["phase"]):
+                if head["last_touched"] == 0 or symbol < head["first_touched"]:
+                    head["first_touched"] = symbol
+                head["last_touched"] = max(head["last_touched"], symbol)
+                auction_at(s, symbol)["touched"] = 1
+    head["noted"] = head["written"]
+
+
+@cold_kernel
+def tell_indicatives(s: int) -> Word:
+    """What the auctions would give now, where the command changed that, in order of symbol."""
+    note_touched(s)
+    head = head_of(s)
+    head["stage"] = TELLING
+    while head["first_touched"] <= head["last_touched"] and head["last_touched"] != 0:
+        if not has_event_room(s):
+            return EVENTS_FULL
+        symbol = head["first_touched"]
+        if auction_at(s, symbol)["touched"] != 0:
+            auction_at(s, symbol)["touched"] = 0
+            if not is_told(s, symbol):
+                remember_told(s, symbol)
+                tell_auction(s, EventKind.INDICATIVE, symbol)
+        head["first_touched"] += 1
+    head["first_touched"] = 0
+    head["last_touched"] = 0
+    head["noted"] = head["written"]
+    head["stage"] = FRESH
+    return DONE
+
+
+@cold_kernel
+def is_told(s: int, symbol: Word) -> bool:
+    """Whether what was told last is what the auction gives."""
+    price, qty, left, side = auction_result(s, symbol)
+    told = auction_at(s, symbol)
+    return told["price"] == price and told["qty"] == qty and told["leaves_qty"] == left and told["side"] == side
+
+
+@cold_kernel
+def remember_told(s: int, symbol: Word) -> None:
+    """What the auction gives now is told next."""
+    told = auction_at(s, symbol)
+    told["price"], told["qty"], told["leaves_qty"], told["side"] = auction_result(s, symbol)
