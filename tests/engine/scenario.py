@@ -204,11 +204,14 @@ def drawn(book: Drawing) -> list[str]:
 def seen(stage: Stage, symbol: int) -> Drawing:
     """The book that the engine has."""
     book = Drawing()
-    orders = stage.engine.canonical().orders
+    state = stage.engine.canonical()
     for side, levels in ((Side.BUY, book.bids), (Side.SELL, book.asks)):
-        own = orders[(orders["symbol"] == symbol) & (orders["side"] == side)]
+        own = state.orders[(state.orders["symbol"] == symbol) & (state.orders["side"] == side)]
         for price, rows in itertools.groupby(own, key=lambda row: int(row["price"])):
             levels.append((price, [f"{stage.who(row)}: {quantity(row)}" for row in rows]))
+    (phase,) = state.instruments["phase"][state.instruments["symbol"] == symbol].tolist()
+    if phase != Phase.CONTINUOUS:
+        book.notes.append(f"phase {named(Phase, phase)}")
     return book
 
 

@@ -94,6 +94,16 @@ RED = {
     "the longest grace is one too short": "sessions/longest_grace",
     "the end of the day takes GTD orders too": "time/the_end_of_the_day",
     "the largest notional excludes itself": "bands/notional",
+    "a halt takes orders": "phases/a_halt",
+    "an auction takes what may not rest": "phases/what_a_call_takes",
+    "a call trades": "pairs/auction_x_end_of_day",
+    "an auction leaves the least volume": "auctions/most_volume",
+    "an auction does not look at what is left over": "auctions/least_surplus",
+    "the buyers' pressure lowers the price": "auctions/pressure_of_buyers",
+    "an auction forgets the last price": "auctions/nearest_the_reference",
+    "an auction's executions stop at the price": "auctions/most_volume",
+    "a crossed book opens": "auctions/abandoned",
+    "the indicative price is told each time": "auctions/the_indicative_price",
 }
 
 
