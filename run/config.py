@@ -203,9 +203,23 @@ class Instrument:
     min_qty: str
     max_qty: str
     protection: str  # how far from the best opposite price a market order may go
-    bands: list[dict[str, str]]  # {from, tick, lot}
+    bands: list[dict[str, str]] = field(metadata={"columns": ("from", "tick", "lot")})
     min_notional: str = "0"
     max_notional: str = "0"  # 0: only what max_price and max_qty give
+    calendar: str = ""  # the name of a [[calendar]]; none: continuous trading for ever
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """[[calendar]]: when the phases of the instruments that name it change; run/calendars.py has an example."""
+
+    name: str
+    zone: str  # like Asia/Tehran
+    phases: list[dict[str, str]] = field(metadata={"columns": ("days", "at", "phase")})
+    short_days: tuple[dict[str, str], ...] = field(  # these changes in place of the week's
+        default=(), metadata={"columns": ("date", "at", "phase")}
+    )
+    holidays: tuple[str, ...] = ()  # dates
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +243,7 @@ class Config:
     follower: Follower = field(default_factory=Follower)
     supervisor: Supervisor = field(default_factory=Supervisor)
     latency: Latency = field(default_factory=Latency)
+    calendar: tuple[Calendar, ...] = ()
     instrument: tuple[Instrument, ...] = ()
     account: tuple[Party, ...] = ()
     session: tuple[Party, ...] = ()
@@ -380,7 +395,7 @@ def _toml(value: Any) -> str:
     match value:
         case dict():
             return "{ " + ", ".join(f"{name} = {_toml(each)}" for name, each in value.items()) + " }"
-        case list():
+        case list() | tuple():
             return "[" + "".join(f"\n  {_toml(each)}," for each in value) + "\n]"
         case _:
             return json.dumps(value)  # strings, whole numbers and booleans are written alike
@@ -410,7 +425,7 @@ def rows(config: Config) -> Iterator[Setting]:
             yield Setting(name, value, each.metadata["unit"], normal, each.metadata["why"])
 
 
-_MARKET: Mapping[str, type] = {"instrument": Instrument, "account": Party, "session": Party}
+_MARKET: Mapping[str, type] = {"calendar": Calendar, "instrument": Instrument, "account": Party, "session": Party}
 
 
 # Sections of which there may be several, each a list of tables.
@@ -474,16 +489,21 @@ def _value(value: Any, kind: Any, field: dataclasses.Field[Any], where: str) -> 
             raise ConfigError(f"{where} takes {words[kind]}, not {_toml_or_name(value)}")
         _check_setting(value, field.metadata, where)
         return value
-    if not isinstance(value, list) or not value:
-        raise ConfigError(f"{where} takes a list of {{ from, tick, lot }}")
-    return [_band(each, f"{where}[{number}]") for number, each in enumerate(value)]
+    names: tuple[str, ...] = field.metadata.get("columns", ())
+    made_of = f"{{ {', '.join(names)} }}" if names else "text in quotes"
+    if not isinstance(value, list) or (not value and field.default is dataclasses.MISSING):
+        raise ConfigError(f"{where} takes a list of {made_of}")
+    rows = [_row(each, names, made_of, f"{where}[{number}]") for number, each in enumerate(value)]
+    return rows if typing.get_origin(kind) is list else tuple(rows)
 
 
-def _band(value: Any, where: str) -> dict[str, str]:
-    wanted = ("from", "tick", "lot")
-    if not isinstance(value, dict) or set(value) != set(wanted):
-        raise ConfigError(f"{where} takes {{ from, tick, lot }}, not {_toml_or_name(value)}")
-    return {name: str(value[name]) for name in wanted}
+def _row(value: Any, names: tuple[str, ...], made_of: str, where: str) -> dict[str, str] | str:
+    """One row of a list: a table with these columns, or without any a text."""
+    if names and isinstance(value, dict) and set(value) == set(names):
+        return {name: str(value[name]) for name in names}
+    if not names and isinstance(value, str):
+        return value
+    raise ConfigError(f"{where} takes {made_of}, not {_toml_or_name(value)}")
 
 
 def _toml_or_name(value: Any) -> str:
@@ -533,6 +553,7 @@ def check(config: Config) -> None:
     for party in (*config.account, *config.session):
         if party.firm < 1:
             raise ConfigError(f"{party.name}: firm counts from 1, not {party.firm}")
+    _check_calendars(config)
     for instrument in config.instrument:
         try:
             _check_instrument(instrument)
@@ -559,6 +580,25 @@ def _check_gateways(gateways: tuple[Gateway, ...], timeout_ms: int) -> None:
                 raise ConfigError(
                     f"[[gateway]] {each.id}: tcp {each.tcp} is taken by gateway {other.id}; name another, or none"
                 )
+
+
+def _check_calendars(config: Config) -> None:
+    from run.calendars import calendar  # which knows this module's settings
+
+    names = [each.name for each in config.calendar]
+    for each in config.calendar:
+        if names.count(each.name) > 1:
+            raise ConfigError(f"[[calendar]] {each.name}: two calendars have this name")
+        try:
+            calendar(each)
+        except ValueError as error:
+            raise ConfigError(f"[[calendar]] {each.name}: {error}") from None
+    for instrument in config.instrument:
+        if instrument.calendar and instrument.calendar not in names:
+            raise ConfigError(
+                f"[[instrument]] {instrument.name}: there is no [[calendar]] {instrument.calendar!r}"
+                f"{_nearest(instrument.calendar, dict.fromkeys(names)) if names else ''}"
+            )
 
 
 def _check_ids(table: str, pairs: list[tuple[int, str]], most: int) -> None:

@@ -18,6 +18,7 @@ REPLACED_EVENT = flat_dtype("ReplacedEvent")
 INSTRUMENT_EVENT = flat_dtype("InstrumentEvent")
 BAND_EVENT = flat_dtype("BandEvent")
 PARTY_EVENT = flat_dtype("PartyEvent")
+BLOCK_EVENT = flat_dtype("BlockEvent")
 
 ORIGIN = flat_dtype("Origin")
 STAMP = flat_dtype("Stamp")
@@ -37,9 +38,11 @@ STATE_BAND = flat_dtype("StateBand")
 STATE_ACCOUNT = flat_dtype("StateAccount")
 STATE_SESSION = flat_dtype("StateSession")
 STATE_ORDER = flat_dtype("StateOrder")
+STATE_BLOCK = flat_dtype("StateBlock")
+STATE_BUST = flat_dtype("StateBust")
 
 EXTENSION_VIEWS = (ORDER_TERMS, INSTRUMENT_TERMS, PRICE_BANDS, PARTY_TERMS, SESSION_TERMS, OPERATOR_TERMS, BUST_TERMS)
-EVENT_VIEWS = (ACCEPTED_EVENT, REPLACED_EVENT, INSTRUMENT_EVENT, BAND_EVENT, PARTY_EVENT)
+EVENT_VIEWS = (ACCEPTED_EVENT, REPLACED_EVENT, INSTRUMENT_EVENT, BAND_EVENT, PARTY_EVENT, BLOCK_EVENT)
 
 assert COMMAND.itemsize == EXTENSION.itemsize == 64, "a command is 64 bytes: the byte budget rests on it"
 assert all(view.itemsize == 64 for view in EXTENSION_VIEWS), "every kind of extension is one record"

@@ -166,6 +166,7 @@ class Reason(IntEnum):
     KILLED = 66
     UNKNOWN_MATCH = 67
     ALREADY_BUSTED = 68
+    UNKNOWN_FIRM = 69
 
 class ReplayKind(IntEnum):
     NONE = 0

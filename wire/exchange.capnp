@@ -50,10 +50,10 @@ enum Phase {            # of a symbol
 
 enum Scope {            # whose orders a mass cancel or a kill switch means; symbol and side narrow it further
   none @0;
-  session @1;           # the sender's own
+  session @1;           # the sender's own; the operator names it
   account @2;
-  firm @3;              # every account of the sender's firm
-  venue @4;             # everyone's; the operator only
+  firm @3;              # every account of the sender's firm; the operator names it
+  venue @4;             # everyone's; the operator only, of a kill switch: those of a symbol
 }
 
 enum CommandKind {
@@ -189,6 +189,7 @@ enum Reason {
   killed @66 $sentence("Cancelled by a kill switch.");
   unknownMatch @67 $sentence("There was no such match.");
   alreadyBusted @68 $sentence("That match was busted before.");
+  unknownFirm @69 $sentence("No account and no session is of that firm.");
 }
 
 # ---------------------------------------------------------------------------------------------- commands
@@ -210,7 +211,8 @@ struct Command {
   gateway @12 :Int16;     # filled in by the gateway
   orderId @13 :Int64;     # the order meant, by the exchange's id ...
   targetRef @14 :Int64;   # ... or by the clientRef that entered it
-  price @15 :Int64;       # limit; of a market order the worst price it may take (0: the instrument's protection)
+  price @15 :Int64;       # limit; of a market order the worst price it may take (0: the instrument's protection);
+                          # of the operator's massCancel, blockEntry, allowEntry: the session or firm; of addSession: its id
   qty @16 :Int64;
 }
 
@@ -395,6 +397,18 @@ struct PartyEvent {       # accountAdded, sessionAdded
   firm @12 :Int32;
   reserved0 @13 :Int64; reserved1 @14 :Int64; reserved2 @15 :Int64; reserved3 @16 :Int64; reserved4 @17 :Int64;
   reserved5 @18 :Int64; reserved6 @19 :Int64;
+}
+
+struct BlockEvent {       # entryBlocked, entryAllowed
+  seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
+  session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; clientRef @9 :Int64; requestRef @10 :Int64;
+  reserved0 @11 :Int64;
+  party @12 :Int64;       # the session or firm, by scope
+  qty @13 :Int64;         # how many orders were cancelled
+  reserved1 @14 :Int64; reserved2 @15 :Int64; reserved3 @16 :Int64; reserved4 @17 :Int64;
+  scope @18 :Int8;        # Scope; venue: the symbol
+  reserved5 @19 :Int8; reserved6 @20 :Int8; reserved7 @21 :Int8; reserved8 @22 :Int16;
+  gateway @23 :Int16;
 }
 
 # ---------------------------------------------------------------------------------------------- frames
@@ -696,6 +710,18 @@ struct StateInstrument {  # by symbol
   maxNotional @13 :Int64;
   protectionPoints @14 :Int64;
   lastPrice @15 :Int64;   # of the last trade; 0: none yet
+}
+
+struct StateBlock {       # by scope, then id: what takes no orders
+  scope @0 :Int8;         # Scope; venue: a symbol
+  reserved0 @1 :Int8;
+  reserved1 @2 :Int16;
+  reserved2 @3 :Int32;
+  id @4 :Int64;           # of the session, account, firm or symbol
+}
+
+struct StateBust {        # by number: matches that were busted
+  match @0 :Int64;
 }
 
 struct StateBand {        # by symbol, then fromPrice

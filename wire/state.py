@@ -22,6 +22,8 @@ class CanonicalState(NamedTuple):
     accounts: np.ndarray  # STATE_ACCOUNT
     sessions: np.ndarray  # STATE_SESSION
     orders: np.ndarray  # STATE_ORDER
+    blocks: np.ndarray  # STATE_BLOCK
+    busts: np.ndarray  # STATE_BUST
 
 
 STATE_DTYPES = (
@@ -31,6 +33,8 @@ STATE_DTYPES = (
     dtypes.STATE_ACCOUNT,
     dtypes.STATE_SESSION,
     dtypes.STATE_ORDER,
+    dtypes.STATE_BLOCK,
+    dtypes.STATE_BUST,
 )
 
 

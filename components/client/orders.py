@@ -35,11 +35,18 @@ from wire.dtypes import COMMAND, EVENT, EXTENSION, ORDER_TERMS, SESSION_TERMS
 from wire.enums import CommandKind, EventKind, ExtensionKind, OrderType, Reason, Scope, Side, TimeInForce
 from wire.frames import BROKER_FRAME, REPORT_FRAME
 from wire.reasons import WireError, explain
+from wire.reports import are_reports, of_sessions
 
 MAX_KEPT_REPORTS: Final = 1 << 20  # events that wait to be received: 128 MiB
 _STRAYS: Final = 4  # log-ons left behind without an answer that are remembered
 _QUESTIONS: Final = 16  # in one frame: as many as a gateway answers
 _NO_EXTENSIONS: Final = np.empty(0, EXTENSION)
+
+# What is about many orders is answered by the last of its reports.
+_LAST_OF: Final = {
+    CommandKind.MASS_CANCEL: EventKind.MASS_CANCELLED,
+    CommandKind.BLOCK_ENTRY: EventKind.ENTRY_BLOCKED,
+}
 
 # A log-on that is answered so need not be tried again.
 _FATAL: Final = (Reason.UNKNOWN_SESSION, Reason.SESSION_MISMATCH, Reason.NOT_PERMITTED, Reason.UNSUPPORTED_VERSION)
@@ -476,6 +483,13 @@ class Session(Generic[AnyOrder]):
             CommandKind.MASS_CANCEL, {"scope": scope, "symbol": symbol, "side": side, "account": account}
         )
 
+    def block_entry(self, scope: Scope, account: int = 0) -> Answer:
+        """Pull the plug: every order in a scope is cancelled, and none is taken until the venue allows it again.
+
+        `answer.report.qty` says how many were cancelled.
+        """
+        return self._command(CommandKind.BLOCK_ENTRY, {"scope": scope, "account": account})
+
     def status(self, ref: int) -> Answer:
         """Ask what became of a ref. `answer.order` is the order that it entered, as it stands."""
         row = np.zeros(1, COMMAND)
@@ -670,7 +684,7 @@ class Session(Generic[AnyOrder]):
         if (
             numbers[0] == self.last_report + 1 > 0
             and numbers[-1] - numbers[0] == events.size - 1
-            and not np.count_nonzero(events["kind"] > EventKind.MASS_CANCELLED)
+            and not np.count_nonzero(of_sessions(events["kind"]))
         ):
             self._take(events, self._read_stamps(stamps, events.size))
         else:
@@ -718,12 +732,12 @@ class Session(Generic[AnyOrder]):
     def _sort_out(self, events: np.ndarray, resent: bool) -> None:
         """A frame that is not simply the next reports."""
         kinds, numbers = events["kind"], events["report_seq"]
-        for at in np.flatnonzero(kinds > EventKind.MASS_CANCELLED).tolist():
+        for at in np.flatnonzero(of_sessions(kinds)).tolist():
             self._on_session_event(Report._make(events[at].item()))
         unnumbered = np.flatnonzero((kinds == EventKind.REJECTED) & (numbers == 0))
         if unnumbered.size:
             self._on_refusals(events.take(unnumbered))
-        reports = events.take(np.flatnonzero((kinds <= EventKind.MASS_CANCELLED) & (numbers > 0)))
+        reports = events.take(np.flatnonzero(are_reports(events)))
         known = int(np.count_nonzero(reports["report_seq"] <= self.last_report))
         if resent and known == reports.size and known:
             self._on_status(reports, live=False)
@@ -763,9 +777,7 @@ class Session(Generic[AnyOrder]):
             if order.state.final and order.ref not in self._by_funds:
                 del self._orders[order.ref]
         answer = self._answers.get(report.request_ref)
-        if answer is not None and not (
-            answer.kind == CommandKind.MASS_CANCEL and report.kind not in (EventKind.MASS_CANCELLED, EventKind.REJECTED)
-        ):
+        if answer is not None and report.kind in (_LAST_OF.get(answer.kind, report.kind), EventKind.REJECTED):
             del self._answers[report.request_ref]
             answer.give(report)
 

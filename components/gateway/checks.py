@@ -44,6 +44,7 @@ def refusals(commands: np.ndarray, extensions: np.ndarray, session: int) -> np.n
     """
     kinds, counts = commands["kind"], commands["extensions"]
     orders = (kinds >= ORDER_KINDS[0]) & (kinds <= ORDER_KINDS[-1])
+    orders |= kinds == CommandKind.BLOCK_ENTRY
     reasons = np.zeros(commands.size, np.int16)
     reasons[orders & ((commands["client_ref"] <= 0) | (commands["client_ref"] > MAX_REF))] = Reason.INVALID_REF
     if counts.sum(dtype=np.int64) != extensions.size or (counts < 0).any():
@@ -56,6 +57,13 @@ def refusals(commands: np.ndarray, extensions: np.ndarray, session: int) -> np.n
     reasons[(kinds < CommandKind.NEW_ORDER) | (kinds > _LAST_KIND)] = Reason.UNKNOWN_COMMAND
     reasons[(commands["session"] != session) & (commands["session"] != 0)] = Reason.SESSION_MISMATCH
     return reasons
+
+
+def ending(kinds: np.ndarray) -> np.ndarray:
+    """Which kinds only end orders, and so have room where orders have none: bool[n]."""
+    found: np.ndarray = (kinds == CommandKind.CANCEL) | (kinds == CommandKind.MASS_CANCEL)
+    found |= kinds == CommandKind.BLOCK_ENTRY
+    return found
 
 
 def session_terms(commands: np.ndarray, extensions: np.ndarray, opening: bool) -> Reason:

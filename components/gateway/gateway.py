@@ -29,6 +29,7 @@ from wire.dtypes import COMMAND, EVENT, EXTENSION
 from wire.enums import CommandKind, EventKind, Reason
 from wire.frames import BROKER_FRAME, REPORT_FRAME, Batch
 from wire.reasons import WireError
+from wire.reports import of_sessions
 
 MAX_FRAME_BYTES: Final = 2 * BROKER_FRAME.size(MAX_BATCH, MAX_BATCH)  # a newer peer's structs may be longer
 MAX_STATUS: Final = 16  # order status questions answered per frame; each looks through a session's reports
@@ -278,7 +279,7 @@ class Gateway:
         asking = good & (commands["kind"] == CommandKind.ORDER_STATUS)
         good &= ~asking
         refs = commands["client_ref"]
-        cancels = (commands["kind"] == CommandKind.CANCEL) | (commands["kind"] == CommandKind.MASS_CANCEL)
+        cancels = checks.ending(commands["kind"])
         fresh = good & checks.fresh(refs, good, connection.last_ref)
         reserved = False
         if not self.uplink.takes_orders or not self.uplink.room_for_orders(session, int(fresh.sum())):
@@ -466,7 +467,7 @@ class Gateway:
         self._epoch = epoch
         self._stamps, self._first_seq = stamps, int(events["seq"][0])
         kinds = events["kind"]
-        turning = kinds > EventKind.MASS_CANCELLED
+        turning = of_sessions(kinds)
         if self._opening:
             tokens = np.fromiter(self._opening, np.int64, len(self._opening))
             refused = (kinds == EventKind.REJECTED) & (events["reason"] == Reason.UNKNOWN_SESSION)

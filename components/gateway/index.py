@@ -24,7 +24,8 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 
 from wire.constants import MAX_SESSION
-from wire.enums import EventKind, Reason
+from wire.enums import Reason
+from wire.reports import are_reports
 
 _CHUNK: Final = 16_384  # reports sorted at once: 0.3 ms
 _REMEMBERED: Final = 1_024  # sessions of which it is known what the segments have; asked again, the others cost a look
@@ -49,7 +50,7 @@ def rows_where(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def report_rows(events: np.ndarray) -> np.ndarray:
     """Those EVENT rows that are reports: of a session, and with a report number of their own."""
-    return rows_where(events, (events["kind"] <= EventKind.MASS_CANCELLED) & (events["report_seq"] > 0))
+    return rows_where(events, are_reports(events))
 
 
 class ReportColumns(NamedTuple):

@@ -20,7 +20,7 @@ import enum
 from collections import deque
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -46,6 +46,26 @@ class Position(NamedTuple):
     # (gateway, incarnation, frame) of each one's last journalled frame; frame LOST: that incarnation is fenced.
     # Gateway 0: token and number of the operators' last request.
     gateways: tuple[tuple[int, int, int], ...] = ()
+
+
+class Timetable(Protocol):
+    """Which symbols change their phase when (components/calendar)."""
+
+    @property
+    def next_ns(self) -> int | None:
+        """When something is due next; None: never."""
+
+    def due(self, now_ns: int) -> list[tuple[int, int]]:
+        """(symbol, phase) of what became due up to now."""
+
+
+class _Never:
+    """The timetable of a venue without calendars."""
+
+    next_ns: int | None = None
+
+    def due(self, now_ns: int) -> list[tuple[int, int]]:
+        return []
 
 
 class Verdict(enum.Enum):
@@ -108,6 +128,7 @@ class Sequencer:
         max_lag: int,
         max_jump_ns: int,
         gateway_timeout_ns: int = 3_000_000_000,
+        timetable: Timetable | None = None,
     ) -> None:
         self.epoch: Final = position.epoch + 1
         self.next_seq = position.next_seq
@@ -124,6 +145,7 @@ class Sequencer:
         self._max_lag = max_lag
         self._max_jump_ns = max_jump_ns
         self._gateway_timeout_ns = gateway_timeout_ns
+        self._timetable = timetable or _Never()
         self._watched_ns: int | None = None  # when gateways were looked at last
         self._losses: list[str] = []  # since `take_losses`
         self._observed: tuple[int, int] | None = None
@@ -314,8 +336,12 @@ class Sequencer:
         """A record without commands. The first of an epoch: it brings the epoch to disk before it is used.
 
         The last at an orderly end: it claims that everything before it is synced.
+
+        Its time is before whatever the timetable has next: what is due is told by records with commands, and whoever
+        starts again goes on behind the last record's time.
         """
-        return self._record([], now_ns, synced_seq)
+        next_ns = self._timetable.next_ns
+        return self._record([], now_ns if next_ns is None else min(now_ns, next_ns - 1), synced_seq)
 
     def take_group(self, now_ns: int, synced_seq: int) -> bytes | None:
         """What waits, joined to the next record, up to the limits; None when nothing waits or a record is under way.
@@ -323,7 +349,10 @@ class Sequencer:
         `synced_seq` is the highest number known to be synced. `stamps` then has the STAMP rows of the record's
         commands, which are in no way part of it. About 2 us a part, and four passes over the bytes.
         """
-        if self._under_way or not self._parts or not self.steady:
+        if self._under_way or not self.steady:
+            return None
+        self._keep_time(now_ns)
+        if not self._parts:
             return None
         parts: list[_Part] = []
         count, nbytes = 0, _RECORD_OVERHEAD
@@ -334,6 +363,28 @@ class Sequencer:
                 break
             parts.append(self._parts.popleft())
         return self._record(parts, now_ns, synced_seq)
+
+    def _keep_time(self, now_ns: int) -> None:
+        """Have the record that is made next, at that time, begin with the phases that are due by then.
+
+        So no command of that time or a later one comes before them, and none of them is in two records. Only in a new
+        journal they stand behind what makes the market.
+        """
+        next_ns = self._timetable.next_ns
+        if next_ns is None or next_ns > (time_ns := max(self.time_ns, now_ns)):
+            return
+        changes = self._timetable.due(time_ns)
+        if not changes:
+            return
+        commands = np.zeros(len(changes), COMMAND)
+        commands["kind"] = CommandKind.SET_PHASE
+        commands["symbol"], commands["qty"] = zip(*changes, strict=True)
+        part = _Part(0, 0, 0, commands, _NO_EXTENSIONS)
+        if self.next_seq == 1:
+            self._append(part)
+        else:
+            self._parts.appendleft(part)
+            self.waiting += commands.size
 
     def _record(self, parts: list[_Part], now_ns: int, synced_seq: int) -> bytes:
         origins = np.array(

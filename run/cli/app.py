@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from run.cli.choices import Engine, Phase, Side, Tif
+from run.cli.choices import Blocked, Engine, Phase, Side, Tif
 
 app = typer.Typer(
     name="zmx",
@@ -31,6 +31,8 @@ ConfigFile = Annotated[
     typer.Option("--config", help="Settings (TOML).", show_default="$ZMX_CONFIG, else built in", metavar="FILE"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")]
+Who = Annotated[str, typer.Option(help="In whose name; up to 16 bytes.", show_default="this user's")]
+Why = Annotated[str, typer.Option(help="The cause, for the journal; up to 40 bytes.")]
 Session = Annotated[int, typer.Option(help="The session to log on with.", min=1)]
 
 
@@ -253,8 +255,8 @@ def events_(
 def phase(
     symbol: Annotated[str, typer.Argument(help="Name of the instrument, or all.", metavar="SYMBOL")],
     into: Annotated[Phase | None, typer.Argument(help="From now on; left out: show it.", show_default=False)] = None,
-    who: Annotated[str, typer.Option(help="In whose name; up to 16 bytes.", show_default="this user's")] = "",
-    why: Annotated[str, typer.Option(help="The cause, for the journal; up to 40 bytes.")] = "",
+    who: Who = "",
+    why: Why = "",
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -269,6 +271,97 @@ def phase(
         phases.show(load(config), symbol, as_json)
     else:
         phases.set_phase(load(config), symbol, into.value, who, why, as_json)
+
+
+@app.command("mass-cancel", rich_help_panel=OPERATE, epilog="Example: zmx mass-cancel --firm 2 --why 'called in'")
+def mass_cancel(
+    every: Annotated[bool, typer.Option("--all", help="Everyone's.")] = False,
+    session: Annotated[int | None, typer.Option(help="Instead: those of a session.")] = None,
+    account: Annotated[int | None, typer.Option(help="Instead: those of an account.")] = None,
+    firm: Annotated[int | None, typer.Option(help="Instead: those of a firm.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Only in this instrument.")] = None,
+    side: Annotated[Side | None, typer.Option(help="Only of this side.")] = None,
+    who: Who = "",
+    why: Why = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel many orders, in the exchange's name."""
+    from run.cli import operate
+    from run.config import load
+
+    numbers = {"session": session, "account": account, "firm": firm, "venue": 0 if every else None}
+    named = [(scope, number) for scope, number in numbers.items() if number is not None]
+    if len(named) != 1:
+        raise typer.BadParameter("say whose: --session, --account, --firm or --all")
+    operate.mass_cancel(load(config), named[0], symbol, side and side.value, who, why, as_json)
+
+
+@app.command("block", rich_help_panel=OPERATE, epilog="Example: zmx block account 7 --why 'runaway algorithm'")
+def block(
+    what: Annotated[Blocked, typer.Argument()],
+    name: Annotated[str, typer.Argument(help="Its number; of a symbol the name.", metavar="NAME")],
+    who: Who = "",
+    why: Why = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """The kill switch: cancel all of its orders, take no more."""
+    from run.cli import operate
+    from run.config import load
+
+    operate.block(load(config), what.value, name, False, who, why, as_json)
+
+
+@app.command("allow", rich_help_panel=OPERATE, epilog="Example: zmx allow account 7 --why 'mended, says the broker'")
+def allow(
+    what: Annotated[Blocked, typer.Argument()],
+    name: Annotated[str, typer.Argument(help="Its number; of a symbol the name.", metavar="NAME")],
+    who: Who = "",
+    why: Why = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take orders again, of what was blocked."""
+    from run.cli import operate
+    from run.config import load
+
+    operate.block(load(config), what.value, name, True, who, why, as_json)
+
+
+@app.command("bust", rich_help_panel=OPERATE, epilog="Example: zmx bust 1042 --why 'clearly erroneous'")
+def bust(
+    match: Annotated[int, typer.Argument(help="Number of the match.", metavar="MATCH", min=1)],
+    who: Who = "",
+    why: Why = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have a trade count as never made.
+
+    What it was is looked up in the event log; both sides are told.
+    """
+    from run.cli import operate
+    from run.config import load
+
+    operate.bust(load(config), match, who, why, as_json)
+
+
+@app.command("calendar", rich_help_panel=OPERATE, epilog="Example: zmx calendar AAPL --days 14")
+def calendar(
+    symbol: Annotated[str, typer.Argument(help="Name of the instrument.", metavar="SYMBOL")],
+    days: Annotated[int, typer.Option(help="How many.", min=1, max=366)] = 7,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show when an instrument's phases change in the next days.
+
+    As the configuration says; what an operator sets with zmx phase comes on top.
+    """
+    from run.cli import calendar as verb
+    from run.config import load
+
+    verb.main(load(config), symbol, days, as_json)
 
 
 @app.command("config", rich_help_panel=OPERATE, epilog="Example: zmx config > exchange.toml")

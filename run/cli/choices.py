@@ -21,6 +21,15 @@ class Tif(enum.StrEnum):
     FOK = "fok"
 
 
+class Blocked(enum.StrEnum):
+    """What a kill switch stops."""
+
+    SESSION = "session"
+    ACCOUNT = "account"
+    FIRM = "firm"
+    SYMBOL = "symbol"
+
+
 class Engine(enum.StrEnum):
     """Which implementation replays."""
 

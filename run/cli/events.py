@@ -12,8 +12,16 @@ from run.cli.screen import print_json
 from run.client.stream import Events, HistoryChanged, NoLongerKept
 from run.config import Config
 from run.topology import EVENTS, REPLAY
-from wire.dtypes import ACCEPTED_EVENT, BAND_EVENT, EVENT, INSTRUMENT_EVENT, PARTY_EVENT, REPLACED_EVENT
-from wire.enums import EventKind, Reason, Side
+from wire.dtypes import (
+    ACCEPTED_EVENT,
+    BAND_EVENT,
+    BLOCK_EVENT,
+    EVENT,
+    INSTRUMENT_EVENT,
+    PARTY_EVENT,
+    REPLACED_EVENT,
+)
+from wire.enums import EventKind, Reason, Scope, Side
 from wire.units import unpack_name
 
 # What a kind's 128 bytes say where they say something else than an event of an order; see wire/exchange.capnp.
@@ -24,6 +32,8 @@ _FORMS = {
     EventKind.BAND_ADDED: BAND_EVENT,
     EventKind.ACCOUNT_ADDED: PARTY_EVENT,
     EventKind.SESSION_ADDED: PARTY_EVENT,
+    EventKind.ENTRY_BLOCKED: BLOCK_EVENT,
+    EventKind.ENTRY_ALLOWED: BLOCK_EVENT,
 }
 _OF_REFERENCE_DATA = frozenset(_FORMS) - {EventKind.ACCEPTED, EventKind.REPLACED}
 _HEAD = frozenset({"seq", "command_seq", "time_ns", "kind", "reason", "symbol", "session", "account", "report_seq"})
@@ -73,7 +83,7 @@ def fields_of(event: np.void) -> dict[str, Any]:
     said: dict[str, Any] = {name: int(row[name]) for name in row.dtype.names or () if not name.startswith("reserved")}
     if "name0" in said:
         said["name"] = unpack_name(said.pop("name0"), said.pop("name1"))
-    for name, words in (("kind", EventKind), ("reason", Reason), ("side", Side)):
+    for name, words in (("kind", EventKind), ("reason", Reason), ("side", Side), ("scope", Scope)):
         if name in said:
             said[name] = words(said[name]).name
     return said

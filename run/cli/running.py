@@ -54,12 +54,13 @@ def _listens(address: str) -> bool:
 @contextmanager
 def answered() -> Iterator[None]:
     """Turns what a client raises when the exchange says no, or nothing, into a line for people."""
-    from components.client.orders import SessionLost
+    from components.client.orders import Rejected, SessionLost
     from run.client.market import UnknownSymbol
+    from run.client.operator import NotDone
 
     try:
         yield
-    except (SessionLost, TimeoutError, UnknownSymbol) as error:
+    except (NotDone, Rejected, SessionLost, TimeoutError, UnknownSymbol) as error:
         raise Failure(str(error)) from error
 
 

@@ -226,6 +226,9 @@ class _Desk(Generic[AnyOrder]):
             account,
         )
 
+    def _block_entry(self, scope: Scope | str, account: int) -> Answer:
+        return self.core.block_entry(Scope[scope.upper()] if isinstance(scope, str) else scope, account)
+
     def _scales(self, symbol: int | str) -> tuple[int | None, int | None]:
         """Decimals of a price and of a quantity; None where the instrument is not known."""
         if isinstance(symbol, str):
@@ -444,6 +447,13 @@ class Broker(_Desk[LiveOrder]):
     ) -> Answer:
         """Cancel all orders of this session, of an account, or of the firm; `answer.report.qty` says how many."""
         return await self._answered(self._mass_cancel(scope, symbol, side, account))
+
+    async def block_entry(self, scope: Scope | str = Scope.SESSION, *, account: int = 0) -> Answer:
+        """The kill switch of this session, of an account, or of the firm: all its orders go, and none is taken.
+
+        Only the venue lifts it again. `answer.report.qty` says how many orders were cancelled.
+        """
+        return await self._answered(self._block_entry(scope, account))
 
     async def status(self, ref: int) -> Answer:
         """What became of a ref, from the exchange's records: `answer.order`; UNKNOWN_REF if it was never sequenced."""
@@ -721,6 +731,13 @@ class BrokerSync(_Desk[LiveOrderSync]):
     ) -> Answer:
         """Cancel all orders of this session, of an account, or of the firm; `answer.report.qty` says how many."""
         return self._answered(self._mass_cancel(scope, symbol, side, account))
+
+    def block_entry(self, scope: Scope | str = Scope.SESSION, *, account: int = 0) -> Answer:
+        """The kill switch of this session, of an account, or of the firm: all its orders go, and none is taken.
+
+        Only the venue lifts it again. `answer.report.qty` says how many orders were cancelled.
+        """
+        return self._answered(self._block_entry(scope, account))
 
     def status(self, ref: int) -> Answer:
         """What became of a ref, from the exchange's records: `answer.order`; UNKNOWN_REF if it was never sequenced."""

@@ -74,7 +74,7 @@ def operator_terms(who: str, why: str) -> np.ndarray:
 
 
 class Operator:
-    """Sends commands of session 0, one request after another. `who` is in whose name, if no other is given.
+    """Sends commands of session 0, one request after another. `who` is in whose name.
 
     Endpoints default to those of the exchange on this machine. `timeout_s` bounds the wait for any answer.
     """
@@ -112,11 +112,9 @@ class Operator:
         self._socket.close()
         self._context.term()
 
-    def command(
-        self, kind: CommandKind, *extensions: np.ndarray, who: str = "", why: str = "", **fields: int
-    ) -> Outcome:
+    def command(self, kind: CommandKind, *extensions: np.ndarray, why: str = "", **fields: int) -> Outcome:
         """One command by the fields of wire/exchange.capnp, with its extensions (arrays of one record each)."""
-        terms = [*extensions, operator_terms(who or self._who, why)]
+        terms = [*extensions, operator_terms(self._who, why)]
         records = np.frombuffer(b"".join(each.tobytes() for each in terms), EXTENSION)
         rows = np.zeros(1, COMMAND)
         rows["kind"], rows["extensions"] = kind, records.size

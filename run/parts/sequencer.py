@@ -13,9 +13,11 @@ from typing import Final
 import numpy as np
 import zmq
 
+from components.calendar import Timetable
 from components.sequencer import Sequencer
 from run import snapshots, topology
 from run.bootstrap import bootstrap
+from run.calendars import calendars_of
 from run.config import Config, ConfigError
 from run.host import Host, Lock
 from run.journal import JournalFailed, JournalFull
@@ -237,6 +239,7 @@ class SequencerAgent:
             settings.max_lag,
             settings.max_jump_ms * 1_000_000,
             settings.gateway_timeout_ms * 1_000_000,
+            Timetable(calendars_of(config), position.time_ns if position.next_seq > 1 else None),
         )
         self._write(self._sequencer.mark(self._clock.time_ns(), journal.synced_seq))
         if position.next_seq == 1:

@@ -18,8 +18,18 @@ from components.engine.readable import ReadableEngine
 from components.engine.readable.model import Instrument, Order, Session
 from tests.engine.groups import COMMAND_FIELDS, Draft, Group, apply, draft, extension, group_of
 from wire.constants import FUNDS, MAX_ACCOUNT, MAX_GRACE_NS, MAX_SESSION, MAX_SYMBOL, MAX_UNITS, RULES_VERSION
-from wire.dtypes import COMMAND, EXTENSION, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
-from wire.enums import CommandKind, OrderType, Phase, Scope, Side, TimeInForce
+from wire.dtypes import (
+    BUST_TERMS,
+    COMMAND,
+    EXTENSION,
+    INSTRUMENT_TERMS,
+    OPERATOR_TERMS,
+    ORDER_TERMS,
+    PARTY_TERMS,
+    PRICE_BANDS,
+    SESSION_TERMS,
+)
+from wire.enums import CommandKind, EventKind, ExtensionKind, OrderType, Phase, Scope, Side, TimeInForce
 from wire.units import pack_name
 
 INT64_MAX = (1 << 63) - 1
@@ -160,6 +170,7 @@ class Crowd:
         self.middles: dict[int, int] = {}
         self.seq = 0
         self.names = 0
+        self.matches: list[dict[str, int]] = []  # of late, as the terms of their busts
         # A venue of one mood per seed: how deep the books get, how often everything is swept away.
         self.patience = self.chance.choice((0.5, 2.0, 6.0))
         self.biggest = self.chance.choice((8, 60, 400))
@@ -183,6 +194,9 @@ class Crowd:
             (0.3, self.add_session),
             (0.15, self.set_rules),
             (0.6, self.set_phase),
+            (0.4, self.block_entry),
+            (1.8, self.allow_entry),
+            (0.7, self.bust_trade),
             (0.3, self.nonsense),
             (0.6, self.misdirected),
         ]
@@ -220,6 +234,13 @@ class Crowd:
 
     def remember(self, events: np.ndarray) -> None:
         """Which orders may be meant by later commands."""
+        executed = events[events["kind"] == EventKind.EXECUTED]
+        for maker, taker in zip(executed[::2], executed[1::2], strict=True):
+            bought, sold = (maker, taker) if maker["side"] == Side.BUY else (taker, maker)
+            terms = {word: int(maker[word]) for word in ("symbol", "match", "price", "qty")}
+            for side, event in (("buy", bought), ("sell", sold)):
+                terms |= {f"{side}_{word}": int(event[word]) for word in ("session", "account", "order_id")}
+            self.matches = [*self.matches[-5:], terms]
         resting = self.engine._resting
         for order_id in np.unique(events["order_id"][events["kind"] <= 5]).tolist():
             if order_id in resting:
@@ -253,6 +274,8 @@ class Crowd:
         """One command: what a sound client would send, and now and then not quite; so many close their session."""
         (action,) = self.chance.choices(self.actions, self.weights)
         draw = self.close_session() if self.chance.random() < leaving else action()
+        if not draw.fields.get("session") and self.chance.random() < 0.15:
+            draw.extensions.append(extension(OPERATOR_TERMS, who0=self.seq, why4=self.chance.randint(-1, 1)))
         if self.chance.random() < 0.06:
             self.spoil(draw)
         return self.finish(draw)
@@ -269,7 +292,9 @@ class Crowd:
                 draw.fields[name] = value
             elif what < 0.8:
                 kind = self.chance.choice(list(CommandKind))
-                draw.extensions.append(extension(ORDER_TERMS, kind=kind % 6, min_qty=self.chance.randint(-1, 3)))
+                draw.extensions.append(
+                    extension(ORDER_TERMS, kind=kind % len(ExtensionKind), min_qty=self.chance.randint(-1, 3))
+                )
             elif what < 0.9 and draw.extensions:
                 draw.extensions.pop()
             elif draw.extensions:
@@ -539,8 +564,8 @@ class Crowd:
         session = self.any_session()
         fields = self.from_session(CommandKind.MASS_CANCEL, session)
         fields["scope"] = self.chance.choice((Scope.SESSION, Scope.ACCOUNT, Scope.ACCOUNT, Scope.FIRM, Scope.VENUE))
-        if fields["scope"] == Scope.VENUE or self.chance.random() < 0.1:
-            fields |= {"session": 0, "client_ref": self.chance.randint(0, 1), "gateway": 0}
+        if fields["scope"] == Scope.VENUE or self.chance.random() < 0.2:
+            self.as_operator(fields, session)
         if fields["scope"] == Scope.ACCOUNT:
             fields["account"] = self.an_account(session)
             if self.chance.random() < 0.15:
@@ -555,9 +580,67 @@ class Crowd:
             fields["account"] = self.chance.randint(1, 9)
         return Draw(fields, [])
 
+    def as_operator(self, fields: dict[str, int], session: Session) -> None:
+        """The same in the exchange's name, who has to say whose session or firm is meant."""
+        fields |= {"session": 0, "client_ref": self.chance.randint(0, 1), "gateway": 0}
+        if fields["scope"] in (Scope.SESSION, Scope.FIRM):
+            fields["price"] = session.session if fields["scope"] == Scope.SESSION else session.firm
+            if self.chance.random() < 0.2:
+                fields["price"] = self.chance.choice((0, -1, 7, 777, session.firm + (1 << 32)))
+        elif self.chance.random() < 0.05:
+            fields["price"] = 1
+
+    def block_entry(self) -> Draw:
+        """The kill switch, of every scope; a session's own too, and sometimes what is blocked already."""
+        if self.engine._blocks and self.chance.random() < 0.4:
+            return self.of_a_block()
+        session = self.any_session()
+        fields = self.from_session(CommandKind.BLOCK_ENTRY, session)
+        fields["scope"] = self.chance.choice((Scope.SESSION, Scope.ACCOUNT, Scope.ACCOUNT, Scope.FIRM, Scope.VENUE))
+        if fields["scope"] == Scope.VENUE or self.chance.random() < 0.5:
+            self.as_operator(fields, session)
+        if fields["scope"] == Scope.ACCOUNT:
+            anyone = self.chance.choice((777, *self.engine._accounts))
+            fields["account"] = self.an_account(session) if self.chance.random() < 0.8 else anyone
+        if fields["scope"] == Scope.VENUE:
+            fields["symbol"] = self.an_instrument().symbol if self.chance.random() < 0.75 else 777
+        if self.chance.random() < 0.06:
+            fields[self.chance.choice(("scope", "symbol", "account", "side", "qty"))] = self.chance.randint(0, 5)
+        return Draw(fields, [])
+
+    def allow_entry(self) -> Draw:
+        """Lift a block, where there is one: soon, for nothing happens under it."""
+        draw = self.of_a_block() if self.engine._blocks and self.chance.random() < 0.9 else self.block_entry()
+        if self.chance.random() < 0.9:
+            draw.fields |= {"session": 0, "client_ref": 0, "gateway": 0}
+        draw.fields["kind"] = CommandKind.ALLOW_ENTRY
+        return draw
+
+    def of_a_block(self) -> Draw:
+        """What is blocked, blocked once more."""
+        scope, number = self.chance.choice(sorted(self.engine._blocks))
+        word = {Scope.ACCOUNT: "account", Scope.VENUE: "symbol"}.get(Scope(scope), "price")
+        return operator(CommandKind.BLOCK_ENTRY, session=0, scope=scope, **{word: number})
+
+    def bust_trade(self) -> Draw:
+        """Of a match that was, mostly; once, mostly."""
+        terms = dict(self.chance.choice(self.matches)) if self.matches else {"symbol": 1, "match": 1}
+        if self.chance.random() < 0.1:
+            terms["match"] = self.engine._last_match + 1
+        elif self.engine._busted and self.chance.random() < 0.15:
+            terms["match"] = self.chance.choice(sorted(self.engine._busted))
+        elif self.chance.random() < 0.5:
+            word = self.chance.choice(list(terms))
+            terms[word] = self.chance.choice((0, -1, 777, 1, INT64_MAX if word in ("match", "price", "qty") else 5))
+        draw = operator(CommandKind.BUST_TRADE, symbol=terms.pop("symbol"))
+        draw.extensions.append(extension(BUST_TERMS, **terms))
+        if self.chance.random() < 0.05:
+            draw.extensions = self.chance.choice(([], draw.extensions * 2, [extension(ORDER_TERMS)]))
+        return draw
+
     def repeat(self) -> Draw:
         """A request with a ref that was used, or passed over, or never can be."""
-        draw = self.chance.choice((self.quote, self.cancel, self.replace, self.mass_cancel))()
+        draw = self.chance.choice((self.quote, self.cancel, self.replace, self.mass_cancel, self.block_entry))()
         last = self.refs.get(draw.fields["session"], 1)
         draw.fields["client_ref"] = self.chance.choice((last - 1, last - 1, 1, max(last // 2, 1), 0, -1))
         return draw

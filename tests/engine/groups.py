@@ -12,11 +12,14 @@ from components.engine.contract import Engine
 from wire.dtypes import (
     ACCEPTED_EVENT,
     BAND_EVENT,
+    BLOCK_EVENT,
+    BUST_TERMS,
     COMMAND,
     EVENT,
     EXTENSION,
     INSTRUMENT_EVENT,
     INSTRUMENT_TERMS,
+    OPERATOR_TERMS,
     ORDER_TERMS,
     PARTY_EVENT,
     PARTY_TERMS,
@@ -44,6 +47,8 @@ VIEWS = {
     EventKind.BAND_ADDED: BAND_EVENT,
     EventKind.ACCOUNT_ADDED: PARTY_EVENT,
     EventKind.SESSION_ADDED: PARTY_EVENT,
+    EventKind.ENTRY_BLOCKED: BLOCK_EVENT,
+    EventKind.ENTRY_ALLOWED: BLOCK_EVENT,
 }
 EXTENSION_KINDS = {
     ORDER_TERMS: ExtensionKind.ORDER_TERMS,
@@ -51,6 +56,8 @@ EXTENSION_KINDS = {
     PRICE_BANDS: ExtensionKind.PRICE_BANDS,
     PARTY_TERMS: ExtensionKind.PARTY_TERMS,
     SESSION_TERMS: ExtensionKind.SESSION_TERMS,
+    OPERATOR_TERMS: ExtensionKind.OPERATOR_TERMS,
+    BUST_TERMS: ExtensionKind.BUST_TERMS,
 }
 
 

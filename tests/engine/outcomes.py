@@ -34,6 +34,15 @@ PRICE_AND_QTY = rejected(
     R.PRICE_OUT_OF_RANGE, R.PRICE_NOT_ON_TICK, R.QTY_OUT_OF_RANGE, R.QTY_NOT_ON_LOT, R.NOTIONAL_OUT_OF_RANGE
 )
 
+WHOSE = rejected(
+    R.RESERVED_NOT_ZERO,
+    R.INVALID_SCOPE,
+    R.UNKNOWN_SESSION,
+    R.UNKNOWN_ACCOUNT,
+    R.UNKNOWN_FIRM,
+    R.UNKNOWN_INSTRUMENT,
+)
+
 POSSIBLE: dict[str, set[str]] = {
     "new_order": FENCE
     | TRADES
@@ -53,6 +62,7 @@ POSSIBLE: dict[str, set[str]] = {
         R.INVALID_EXPIRY,
         R.INVALID_MIN_QTY,
         R.WRONG_PHASE,
+        R.ENTRY_BLOCKED,
     )
     | {"accepted", "accepted, rests"}
     | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.MIN_QTY_NOT_MET, R.FOK_NOT_FILLED, R.FUNDS_EXHAUSTED),
@@ -67,16 +77,26 @@ POSSIBLE: dict[str, set[str]] = {
     | {"replaced", "replaced, rests"}
     | cancelled(R.REPLACED_BELOW_EXECUTED),
     "mass_cancel": FENCE
-    | rejected(
-        R.RESERVED_NOT_ZERO,
-        R.INVALID_SCOPE,
-        R.UNKNOWN_ACCOUNT,
-        R.ACCOUNT_NOT_OF_FIRM,
-        R.UNKNOWN_INSTRUMENT,
-        R.INVALID_SIDE,
-    )
+    | WHOSE
+    | rejected(R.ACCOUNT_NOT_OF_FIRM, R.INVALID_SIDE)
     | cancelled(R.MASS_CANCELLED)
     | {"mass_cancelled"},
+    "block_entry": FENCE | WHOSE | rejected(R.ACCOUNT_NOT_OF_FIRM) | cancelled(R.KILLED) | {"entry_blocked"},
+    "allow_entry": WHOSE | rejected(R.NOT_PERMITTED) | {"entry_allowed"},
+    "bust_trade": rejected(
+        R.NOT_PERMITTED,
+        R.EXTENSION_MISMATCH,
+        R.UNKNOWN_INSTRUMENT,
+        R.UNKNOWN_MATCH,
+        R.ALREADY_BUSTED,
+        R.UNKNOWN_SESSION,
+        R.UNKNOWN_ACCOUNT,
+        R.ACCOUNT_NOT_OF_FIRM,
+        R.UNKNOWN_ORDER,
+        R.PRICE_OUT_OF_RANGE,
+        R.QTY_OUT_OF_RANGE,
+    )
+    | {"trade_busted"},
     "tick": rejected(R.NOT_PERMITTED) | {"nothing"},
     "end_of_day": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT) | cancelled(R.END_OF_DAY) | {"day_ended"},
     "open_session": rejected(
@@ -109,7 +129,7 @@ POSSIBLE: dict[str, set[str]] = {
     "time": cancelled(R.EXPIRED, R.DISCONNECTED),
 }
 PAIRS: set[Pair] = {(kind, outcome) for kind, outcomes in POSSIBLE.items() for outcome in outcomes}
-_KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.SET_PHASE + 1)} - {CommandKind.ORDER_STATUS}
+_KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.BUST_TRADE + 1)} - {CommandKind.ORDER_STATUS}
 
 
 class Outcomes:

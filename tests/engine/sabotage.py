@@ -149,6 +149,39 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "if order.tif == TimeInForce.DAY and",
         "if order.tif != TimeInForce.GTC and",
     ),
+    "a block leaves the orders": ("engine", "self._sweep(step, block[1], Reason.KILLED)", "0"),
+    "a block of a firm is not looked at": (
+        "engine",
+        "            (Scope.FIRM, session.firm),\n            (Scope.VENUE, symbol),",
+        "            (Scope.VENUE, symbol),",
+    ),
+    "a block of a symbol takes everyone's orders": (
+        "engine",
+        "return command.scope, command.symbol",
+        "return command.scope, 0 * command.symbol",
+    ),
+    "a second block lifts the first": ("engine", "self._blocks.add(block)", "self._blocks ^= {block}"),
+    "a session lifts its own block": (
+        "engine",
+        "    CommandKind.BLOCK_ENTRY,\n)\nOF_THE_EXCHANGE",
+        "    CommandKind.BLOCK_ENTRY,\n    CommandKind.ALLOW_ENTRY,\n)\nOF_THE_EXCHANGE",
+    ),
+    "the operator's mass cancel of a firm is of every firm": (
+        "engine",
+        "(command.scope != Scope.FIRM or order.session.firm == party)",
+        "(command.scope != Scope.FIRM or not command.session or order.session.firm == party)",
+    ),
+    "a match is busted as often as one likes": ("engine", "self._busted.add(terms.match)", "pass"),
+    "the last match cannot be busted, the next one can": (
+        "engine",
+        "require(1 <= terms.match <= self._last_match,",
+        "require(1 <= terms.match <= self._last_match + 1 and terms.match != self._last_match,",
+    ),
+    "who sent it counts as an extension": (
+        "engine",
+        "if command.session == 0:\n            command,",
+        "if False:\n            command,",
+    ),
     "notionals in 64 bits": (
         "model",
         "price * qty * int(10**self.quote_scale)",

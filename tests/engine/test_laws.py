@@ -21,7 +21,7 @@ from tests.engine.groups import COMMAND_FIELDS, Draft, Group, apply, drafts_of, 
 from tests.engine.sabotage import broken
 from wire.constants import FROM_BOOK, FUNDS, MAX_UNITS, RESTS
 from wire.dtypes import EVENT, ORDER_TERMS, SESSION_TERMS
-from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Phase, Reason, Side, TimeInForce
+from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Phase, Reason, Scope, Side, TimeInForce
 
 Event = dict[str, int]
 SEEDS = range(200, 204)
@@ -34,6 +34,8 @@ REPORTS = {
     EventKind.CANCELLED,
     EventKind.REPLACED,
     EventKind.MASS_CANCELLED,
+    EventKind.ENTRY_BLOCKED,
+    EventKind.TRADE_BUSTED,
 }
 FENCED_OFF = {Reason.SESSION_CLOSED, Reason.SESSION_MOVED}
 RESTING_TIFS = {TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD}
@@ -75,6 +77,9 @@ class Auditor:
         self.graces: dict[int, int] = {}  # by session, as its last log-on said
         self.deadlines: dict[int, int] = {}  # by session that is not open
         self.gone: dict[int, int] = {}  # session: the last order cancelled since its deadline
+        self.firms: dict[int, int] = {}  # by session
+        self.blocks: set[tuple[int, int]] = set()  # (scope, id); venue: a symbol
+        self.busted: set[int] = set()  # (match, side)
 
     def read(self, group: Group, events: np.ndarray) -> None:
         """One group and its events."""
@@ -122,7 +127,7 @@ class Auditor:
             return
         if event["kind"] in REPORTS and session in self.sessions:
             self.report_seq[session] += 1
-        if event["kind"] <= EventKind.SESSION_CLOSED or event["kind"] == EventKind.REPEATED:
+        if event["kind"] in REPORTS | {EventKind.SESSION_OPENED, EventKind.SESSION_CLOSED, EventKind.REPEATED}:
             assert event["report_seq"] == self.report_seq[session], "report numbers are contiguous"
 
     def event(self, event: Event, draft: Draft, fields: Event) -> None:
@@ -130,6 +135,19 @@ class Auditor:
         match event["kind"]:
             case EventKind.SESSION_ADDED:
                 self.sessions.add(event["id"])
+                self.firms[event["id"]] = event["firm"]
+            case EventKind.ENTRY_BLOCKED:
+                self.blocks.add(self.block(event))
+                for order in self.orders.values():
+                    assert not order.rests or not self.is_blocked(order.accepted), "nothing rests that is blocked"
+            case EventKind.ENTRY_ALLOWED:
+                self.blocks.discard(self.block(event))
+            case EventKind.TRADE_BUSTED:
+                assert 1 <= event["match"] <= self.match, "what is busted was a match"
+                side = 2 * event["match"] + (event["side"] == Side.SELL)
+                assert side not in self.busted, "each side is told once"
+                assert event["side"] == Side.BUY or side - 1 in self.busted, "the buyer first"
+                self.busted.add(side)
             case EventKind.SESSION_OPENED:
                 session = event["session"]
                 self.open_at[session] = event["gateway"]
@@ -165,11 +183,29 @@ class Auditor:
             case EventKind.REPLACED:
                 self.replaced(event, fields)
 
+    def block(self, event: Event) -> tuple[int, int]:
+        """What an event of the kill switch is about."""
+        own = {Scope.SESSION: event["session"], Scope.FIRM: self.firms.get(event["session"], 0)}
+        named = {Scope.ACCOUNT: event["account"], Scope.VENUE: event["symbol"]}
+        scope = event["scope"]
+        return scope, event["party"] or own.get(Scope(scope), 0) or named.get(Scope(scope), 0)
+
+    def is_blocked(self, told: Event) -> bool:
+        """Whether an order may not be entered."""
+        of_order = {
+            (Scope.SESSION, told["session"]),
+            (Scope.ACCOUNT, told["account"]),
+            (Scope.FIRM, self.firms[told["session"]]),
+            (Scope.VENUE, told["symbol"]),
+        }
+        return not self.blocks.isdisjoint(of_order)
+
     # ---------------------------------------------------------------------------------- the life of an order
 
     def accepted(self, event: Event, draft: Draft, fields: Event) -> None:
         assert event["order_id"] == draft.number, "an order's id is its command's number"
         assert event["order_id"] not in self.orders
+        assert not self.is_blocked(event), "what is blocked enters nothing"
         order = Known(event, event["qty"], event["price"], event["leaves_qty"])
         if draft.extensions:
             terms = np.frombuffer(draft.extensions[0], ORDER_TERMS)[0]
@@ -478,13 +514,23 @@ def test_the_auditor_notices_a_forged_event(lives: dict[int, list[Group]], forge
         ("half a grace is enough", "before the grace is over"),
         ("a disconnected session's orders go by price", "order of order_id"),
         ("a refusal by the fence is a report", "no report"),
+        ("a block leaves the orders", "nothing rests that is blocked"),
+        ("a block of a firm is not looked at", "enters nothing"),
+        ("a match is busted as often as one likes", "each side is told once"),
+        ("the last match cannot be busted, the next one can", "was a match"),
     ],
 )
-def test_the_auditor_notices_a_broken_fence_or_grace(mistake: str, law: str) -> None:
-    engine = broken(mistake)()
-    groups = [group for group, _ in Crowd(205).play(4_000)]
+def test_the_auditor_notices_a_broken_promise(mistake: str, law: str) -> None:
     with pytest.raises(AssertionError, match=law):
-        audited(groups, (apply(engine, group) for group in groups))
+        audited_by_seeds(broken(mistake))
+
+
+def audited_by_seeds(make_engine: Callable[[], Engine]) -> None:
+    """One crowd after another, until one of them comes across what is wrong."""
+    for seed in range(205, 215):
+        engine, auditor = make_engine(), Auditor()
+        for group, _ in Crowd(seed).play(2_000):
+            auditor.read(group, apply(engine, group))
 
 
 def test_the_auditor_notices_who_was_passed_over(lives: dict[int, list[Group]]) -> None:

@@ -3,6 +3,7 @@ has to notice. So has, where people can see the difference, a scenario."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ from tests.engine.scenario import Wrong, read, verdict
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 
+SEEDS = (17, 18, 19)
+
 
 class Played(NamedTuple):
     """A group, and what the sound engine made of it."""
@@ -30,17 +33,25 @@ class Played(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def played() -> list[Played]:
+def played() -> list[list[Played]]:
     """Lives in which all of these mistakes matter."""
-    life = []
-    crowd = Crowd(17)
-    for group, events in crowd.play(5_000):
-        life.append(Played(group, events, crowd.engine.event_hash, crowd.engine.state_hash()))
-    return life
+    lives = []
+    for seed in SEEDS:
+        life = []
+        crowd = Crowd(seed)
+        for group, events in crowd.play(4_000):
+            life.append(Played(group, events, crowd.engine.event_hash, crowd.engine.state_hash()))
+        lives.append(life)
+    return lives
 
 
-def noticed(engine: Engine, life: list[Played]) -> str:
+def noticed(make_engine: Callable[[], Engine], lives: list[list[Played]]) -> str:
     """What tells the engine from the sound one, first of all."""
+    return next(filter(None, (noticed_in(make_engine(), life) for life in lives)), "")
+
+
+def noticed_in(engine: Engine, life: list[Played]) -> str:
+    """The same, of one life."""
     for group, events, event_hash, state_hash in life:
         try:
             given = apply(engine, group)
@@ -56,8 +67,8 @@ def noticed(engine: Engine, life: list[Played]) -> str:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_noticed(mistake: str, played: list[Played]) -> None:
-    assert noticed(broken(mistake)(), played)
+def test_a_mistake_is_noticed(mistake: str, played: list[list[Played]]) -> None:
+    assert noticed(broken(mistake), played)
 
 
 # Judged by no other engine at all: the scenario that goes red where a rule is broken.
@@ -119,14 +130,14 @@ def test_a_mistake_turns_a_scenario_red(mistake: str) -> None:
     assert found
 
 
-def test_the_sound_engine_is_not_blamed(played: list[Played]) -> None:
-    assert not noticed(ReadableEngine(), played)
+def test_the_sound_engine_is_not_blamed(played: list[list[Played]]) -> None:
+    assert not noticed(ReadableEngine, played)
 
 
 @pytest.mark.parametrize(
     ("mistake", "most", "words"),
     [
-        ("a mass cancel answers orders of others", 12, "given    cancelled MASS_CANCELLED"),
+        ("a mass cancel answers orders of others", 16, "given    cancelled MASS_CANCELLED"),
         ("the end of the day takes GTD orders too", 9, "given    cancelled END_OF_DAY"),
     ],
 )

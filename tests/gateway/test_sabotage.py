@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -97,7 +99,7 @@ def test_the_fence(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_fence_in_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
     begin = Sequencer.__init__
 
-    def forget(self: Sequencer, position: Position, *rest: int) -> None:
+    def forget(self: Sequencer, position: Position, *rest: Any) -> None:
         known = tuple((number, incarnation, max(frame, 0)) for number, incarnation, frame in position.gateways)
         begin(self, position._replace(gateways=known), *rest)
 

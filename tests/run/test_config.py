@@ -1,11 +1,13 @@
 """Settings from TOML: what a file may say, and what it is told when it says something else."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from run import config
+from run.calendars import calendars_of
 from run.config import Config, ConfigError
 
 
@@ -141,3 +143,48 @@ def test_the_file_is_the_named_one_else_that_of_the_environment(
     named.write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="not text"):
         config.load(named)
+
+
+WEEK = """
+[[calendar]]
+name = "tehran"
+zone = "Asia/Tehran"
+phases = [
+  { days = "sat-wed", at = "09:00", phase = "continuous" },
+  { days = "sat-wed", at = "12:30", phase = "closed" },
+]
+holidays = ["2027-03-21"]
+short_days = [{ date = "2027-03-20", at = "10:00", phase = "continuous" }]
+"""
+
+
+def with_calendar(week: str = WEEK, named: str = "tehran") -> Config:
+    """The ready market's first instrument with that calendar."""
+    first = replace(config.default().instrument[0], calendar=named)
+    head = config.to_toml(replace(config.default(), instrument=(first,), account=(), session=()))
+    return parse(head + week)
+
+
+def test_an_instrument_names_its_calendar() -> None:
+    settings = with_calendar()
+    (calendar,) = settings.calendar
+    assert (calendar.zone, len(calendar.phases), calendar.holidays) == ("Asia/Tehran", 2, ("2027-03-21",))
+    assert list(calendars_of(settings)) == [1]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        ("Asia/Tehran", "Asia/Teheran", "'Asia/Teheran' is no time zone"),
+        ("sat-wed", "sat-wet", "is not like sat-wed"),
+        ("09:00", "9:00", "is not a time"),
+        ('"continuous"', '"open"', "'open' is not one of pre_open"),
+        ("2027-03-21", "2027-03-32", "'2027-03-32' is not a date"),
+        ("date =", "day =", "takes { date, at, phase }"),
+        ('["2027-03-21"]', "[5]", "holidays[0] takes text in quotes"),
+        ('name = "tehran"', 'name = "teheran"', "did you mean 'teheran'?"),
+    ],
+)
+def test_a_mistake_in_a_calendar_is_named(right: str, wrong: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        with_calendar(WEEK.replace(right, wrong))

@@ -9,9 +9,12 @@ from tests.wire import judge
 from tests.wire.samples import sample_rows
 from wire.state import STATE_DTYPES, CanonicalState, state_hash
 
-STRUCTS = ["StateEngine", "StateInstrument", "StateBand", "StateAccount", "StateSession", "StateOrder"]
-COUNTS = [1, 2, 3, 2, 2, 4]
-KEPT = "6a90a9d9fc006e92df7081aedf1030a4b40b34a449f458cfa99584865f1c8f56"
+STRUCTS = [
+    *("StateEngine", "StateInstrument", "StateBand", "StateAccount", "StateSession", "StateOrder"),
+    *("StateBlock", "StateBust"),
+]
+COUNTS = [1, 2, 3, 2, 2, 4, 2, 3]
+KEPT = "941f9a8e79d03f980a76705b0e95f65c85779666a0e6d25e57e4daa2d40318eb"
 
 
 def sample() -> CanonicalState:
@@ -50,7 +53,7 @@ def test_order_and_number_of_rows_count() -> None:
         if len(rows) > 1:
             hashes.add(state_hash(state._replace(**{name: rows[::-1]})))
             hashes.add(state_hash(state._replace(**{name: rows[:-1]})))
-    assert len(hashes) == 1 + 2 * 5
+    assert len(hashes) == 1 + 2 * 7
 
 
 def test_how_the_rows_lie_in_memory_does_not_count() -> None:

@@ -9,6 +9,7 @@ from components.engine.compiled.checks import check_sender
 from components.engine.compiled.events import hash_events, new_event, rejected_event
 from components.engine.compiled.ladder import FIRST_CAPACITY, ladders_fit
 from components.engine.compiled.matching import has_event_room, match_taker
+from components.engine.compiled.operator import allow_entry, bust_trade
 from components.engine.compiled.orders import (
     find_by_id,
     find_by_ref,
@@ -30,6 +31,7 @@ from components.engine.compiled.state import (
     MATCHING,
     NEED_ACCOUNTS,
     NEED_BOOKS,
+    NEED_BUSTS,
     NEED_ORDERS,
     NEED_ROOM,
     NEED_SESSIONS,
@@ -37,6 +39,7 @@ from components.engine.compiled.state import (
     TELLING,
     accounts_of,
     books_of,
+    busts_of,
     command_at,
     commands_of,
     event_at,
@@ -51,7 +54,7 @@ from components.engine.compiled.state import (
     specials_of,
     timers_of,
 )
-from components.engine.compiled.sweeping import end_of_day, go_on, let_time_pass, mass_cancel
+from components.engine.compiled.sweeping import block_entry, end_of_day, go_on, let_time_pass, mass_cancel
 from components.engine.compiled.timers import compact_timers, has_timer_room, next_deadline
 from components.engine.compiled.trading import cancel, new_order, replace
 from components.engine.compiled.venue import (
@@ -65,7 +68,7 @@ from components.engine.compiled.venue import (
 )
 from components.kernels.kernel import Word, cold_kernel, entry, kernel
 from components.kernels.maps import map_rehash
-from wire.constants import MAX_ACCOUNT, MAX_SESSION, MAX_SYMBOL
+from wire.constants import MAX_ACCOUNT, MAX_SESSION, MAX_SYMBOL, MAX_UNITS
 from wire.enums import CommandKind, EventKind, Reason
 
 _FAR, _NEAR = 12, 6  # commands ahead
@@ -130,11 +133,8 @@ def begin(s: int, command: np.void) -> Word:
         order_id = head_of(s)["command_seq"] if is_order else 0
         rejected_event(s, command, reason, command["client_ref"] if is_order else 0, order_id)
         return DONE
-    if kind <= CommandKind.MASS_CANCEL and command["session"] != 0:
-        session = session_at(s, command["session"])
-        if command["client_ref"] <= session["client_ref"]:
-            return repeated(s, command)
-        session["client_ref"] = command["client_ref"]
+    if kind <= CommandKind.MASS_CANCEL and command["session"] != 0 and not use_ref(s, command):
+        return repeated(s, command)
     if kind == CommandKind.NEW_ORDER:
         return new_order(s, command)
     if kind == CommandKind.CANCEL:
@@ -146,10 +146,28 @@ def begin(s: int, command: np.void) -> Word:
     return begin_rare(s, command)
 
 
+@kernel
+def use_ref(s: int, command: np.void) -> bool:
+    """Row 6: whether the ref was never used; it is from here on."""
+    session = session_at(s, command["session"])
+    if command["client_ref"] <= session["client_ref"]:
+        return False
+    session["client_ref"] = command["client_ref"]
+    return True
+
+
 @cold_kernel
 def begin_rare(s: int, command: np.void) -> Word:
     """Everything that is not trading."""
     kind = command["kind"]
+    if kind == CommandKind.BLOCK_ENTRY:
+        if command["session"] != 0 and not use_ref(s, command):
+            return repeated(s, command)
+        return block_entry(s, command)
+    if kind == CommandKind.ALLOW_ENTRY:
+        return allow_entry(s, command)
+    if kind == CommandKind.BUST_TRADE:
+        return bust_trade(s, command)
     if kind == CommandKind.END_OF_DAY:
         return end_of_day(s, command)
     if kind == CommandKind.OPEN_SESSION:
@@ -226,6 +244,8 @@ def rare_fits(s: int, command: np.void) -> bool:
         return has_timer_room(s, 1)
     if kind == CommandKind.GATEWAY_LOST:
         return has_timer_room(s, head_of(s)["sessions"])
+    if kind == CommandKind.BUST_TRADE:
+        return reaches(s, head_of(s)["busts"], MAX_UNITS, len(busts_of(s)), NEED_BUSTS)
     if kind == CommandKind.ADD_INSTRUMENT:
         if head_of(s)["ladder_used"] + 2 * FIRST_CAPACITY > len(ladder_of(s)):
             head_of(s)["needed_table"] = NEED_ORDERS

@@ -6,6 +6,8 @@ import numpy as np
 
 from components.engine.compiled.ladder import best_level, next_level
 from components.engine.compiled.state import (
+    FIRM_BLOCKED,
+    ITSELF_BLOCKED,
     NONE,
     head_of,
     level_at,
@@ -16,7 +18,8 @@ from components.engine.compiled.state import (
 )
 from components.kernels.kernel import Word, cold_kernel
 from wire.constants import MAX_BANDS
-from wire.dtypes import STATE_ACCOUNT, STATE_BAND, STATE_ENGINE, STATE_INSTRUMENT, STATE_SESSION
+from wire.dtypes import STATE_ACCOUNT, STATE_BAND, STATE_BLOCK, STATE_ENGINE, STATE_INSTRUMENT, STATE_SESSION
+from wire.enums import Scope
 from wire.state import CanonicalState
 
 
@@ -73,7 +76,32 @@ def canonical_state(arrays: dict[str, np.ndarray], orders: np.ndarray) -> Canoni
     accounts = _rows(STATE_ACCOUNT, arrays["accounts"][account_ids], {"account": account_ids})
     session_ids = np.flatnonzero(arrays["sessions"]["firm"])
     sessions = _rows(STATE_SESSION, arrays["sessions"][session_ids], {"session": session_ids})
-    return CanonicalState(_rows(STATE_ENGINE, head, {}), instruments, bands, accounts, sessions, orders)
+    return CanonicalState(
+        _rows(STATE_ENGINE, head, {}),
+        instruments,
+        bands,
+        accounts,
+        sessions,
+        orders,
+        canonical_blocks(arrays),
+        arrays["busts"][: head["busts"][0]].copy(),
+    )
+
+
+def canonical_blocks(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """What takes no orders, by scope and id, from the bits where they stand."""
+    accounts, sessions, books = arrays["accounts"], arrays["sessions"], arrays["books"]
+    firms = [table["firm"][(table["blocked"] & FIRM_BLOCKED) != 0] for table in (accounts, sessions)]
+    ids = {
+        Scope.SESSION: np.flatnonzero(sessions["blocked"] & ITSELF_BLOCKED),
+        Scope.ACCOUNT: np.flatnonzero(accounts["blocked"] & ITSELF_BLOCKED),
+        Scope.FIRM: np.unique(np.concatenate(firms)),
+        Scope.VENUE: np.flatnonzero(books["blocked"]),
+    }
+    blocks = np.zeros(sum(map(len, ids.values())), STATE_BLOCK)
+    blocks["scope"] = np.repeat(list(ids), [len(each) for each in ids.values()])
+    blocks["id"] = np.concatenate(list(ids.values()))
+    return blocks
 
 
 def _rows(dtype: np.dtype[np.void], source: np.ndarray, given: dict[str, np.ndarray]) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.engine.compiled.ladder import BITS_AT
-from components.engine.compiled.state import EXPIRY, FRESH, GRACE, NO_KEY, NONE, TICK
+from components.engine.compiled.state import EXPIRY, FIRM_BLOCKED, FRESH, GRACE, NO_KEY, NONE, TICK
 from components.engine.contract import BrokenInvariant
 from wire.constants import MAX_GRACE_NS
 from wire.enums import Phase, TimeInForce
@@ -44,6 +44,10 @@ def check_state(arrays: dict[str, np.ndarray]) -> None:
     calls = np.isin(arrays["books"]["phase"], AUCTIONS)
     _demand(calls.sum() == head["calls"], "the symbols in an auction are not counted as they are")
     _demand(not arrays["auctions"]["touched"].any(), "an auction's change is not told")
+    _check_blocks(arrays, live)
+    busts = arrays["busts"]["match"][: head["busts"]]
+    _demand(bool((np.diff(busts) > 0).all()), "the busted matches do not rise")
+    _demand(bool(((busts > 0) & (busts <= head["match"])).all()), "what was busted had not been a match")
     for name in ("ids", "refs"):
         slots = np.sort(arrays[name][arrays[name] != 0] & 0xFFFFFFFF) - 1
         _demand(slots.tolist() == sorted(live), f"{name}: the map does not hold exactly the resting orders")
@@ -168,6 +172,17 @@ def _check_special(arrays: dict[str, np.ndarray], live: set[int]) -> None:
     _demand(len(taken) == head["special_live"], "special terms are not counted as they are")
     _demand(all(0 <= index < head["special_used"] for index in taken), "special terms beyond those in use")
     _check_pool(arrays["special"], int(head["free_special"]), int(head["special_used"]), len(taken), "special terms")
+
+
+def _check_blocks(arrays: dict[str, np.ndarray], live: set[int]) -> None:
+    blocked = {name: np.flatnonzero(arrays[f"{name}s"]["blocked"]) for name in ("account", "session")}
+    rows = arrays["orders"][sorted(live)]
+    for name, ids in blocked.items():
+        _demand(not np.isin(rows[name], ids).any(), f"an order of a blocked {name} rests")
+    _demand(not arrays["books"]["blocked"][rows["symbol"]].any(), "an order of a blocked symbol rests")
+    parties = [arrays[table][np.flatnonzero(arrays[table]["firm"])] for table in ("accounts", "sessions")]
+    firms = [(int(row["firm"]), bool(row["blocked"] & FIRM_BLOCKED)) for table in parties for row in table]
+    _demand(len(set(firms)) == len({firm for firm, _ in firms}), "a firm is blocked in part")
 
 
 def _check_pool(records: np.ndarray, first_free: int, used: int, live: int, name: str) -> None:

@@ -9,11 +9,14 @@ import numpy as np
 
 from components.engine.compiled.events import session_exists
 from components.engine.compiled.state import (
+    FIRM_BLOCKED,
+    NONE,
     account_at,
     accounts_of,
     band_at,
     book_at,
     books_of,
+    extension_at,
     head_of,
     order_terms_at,
     session_at,
@@ -21,7 +24,7 @@ from components.engine.compiled.state import (
 from components.kernels.kernel import Word, cold_kernel, kernel
 from components.kernels.wide import wide_less, wide_product
 from wire.constants import FUNDS, MAX_BANDS, MAX_UNITS
-from wire.enums import CommandKind, ExtensionKind, OrderType, Phase, Reason, Side, TimeInForce
+from wire.enums import CommandKind, ExtensionKind, OrderType, Phase, Reason, Scope, Side, TimeInForce
 
 
 @kernel
@@ -39,30 +42,36 @@ def account_exists(s: int, account: Word) -> bool:
 
 
 @kernel
-def is_session_kind(kind: Word) -> bool:
-    """The commands that a broker's session sends."""
-    return CommandKind.NEW_ORDER <= kind <= CommandKind.MASS_CANCEL or (
-        CommandKind.OPEN_SESSION <= kind <= CommandKind.CLOSE_SESSION
-    )
+def check_sender(s: int, command: np.void) -> Word:
+    """Rows 1 to 5: kind, permission, session, where it is open, ref."""
+    if command["session"] == 0 or not CommandKind.NEW_ORDER <= command["kind"] <= CommandKind.MASS_CANCEL:
+        return check_rare_sender(s, command)
+    if not session_exists(s, command["session"]):
+        return Reason.UNKNOWN_SESSION
+    return check_fence(s, command)
+
+
+@cold_kernel
+def check_rare_sender(s: int, command: np.void) -> Word:
+    """The same for all but the orders of sessions."""
+    kind = command["kind"]
+    if not CommandKind.NEW_ORDER <= kind <= CommandKind.BUST_TRADE or kind == CommandKind.ORDER_STATUS:
+        return Reason.UNKNOWN_COMMAND
+    opens_or_closes = CommandKind.OPEN_SESSION <= kind <= CommandKind.CLOSE_SESSION
+    if command["session"] == 0:
+        own = kind == CommandKind.NEW_ORDER or kind == CommandKind.REPLACE or opens_or_closes
+        return Reason.NOT_PERMITTED if own else Reason.NONE
+    if kind > CommandKind.MASS_CANCEL and not opens_or_closes and kind != CommandKind.BLOCK_ENTRY:
+        return Reason.NOT_PERMITTED
+    if not session_exists(s, command["session"]):
+        return Reason.UNKNOWN_SESSION
+    return Reason.NONE if opens_or_closes else check_fence(s, command)
 
 
 @kernel
-def check_sender(s: int, command: np.void) -> Word:
-    """Rows 1 to 5: kind, permission, session, where it is open, ref."""
-    kind = command["kind"]
-    session = command["session"]
-    if not CommandKind.NEW_ORDER <= kind <= CommandKind.SET_PHASE or kind == CommandKind.ORDER_STATUS:
-        return Reason.UNKNOWN_COMMAND
-    if session == 0:
-        of_a_session = is_session_kind(kind) and kind != CommandKind.CANCEL and kind != CommandKind.MASS_CANCEL
-        return Reason.NOT_PERMITTED if of_a_session else Reason.NONE
-    if not is_session_kind(kind):
-        return Reason.NOT_PERMITTED
-    if not session_exists(s, session):
-        return Reason.UNKNOWN_SESSION
-    if kind >= CommandKind.OPEN_SESSION:
-        return Reason.NONE
-    gateway = session_at(s, session)["gateway"]
+def check_fence(s: int, command: np.void) -> Word:
+    """Rows 4 and 5: the session is open there, the ref may be one."""
+    gateway = session_at(s, command["session"])["gateway"]
     if gateway == 0:
         return Reason.SESSION_CLOSED
     if gateway != command["gateway"]:
@@ -112,10 +121,15 @@ def check_qty(s: int, symbol: Word, price: Word, qty: Word) -> Word:
 
 @kernel
 def check_owner(s: int, command: np.void) -> Word:
-    """Rows 7 and 8."""
+    """Rows 7 to 8a, of a session's order."""
     if not instrument_exists(s, command["symbol"]):
         return Reason.UNKNOWN_INSTRUMENT
-    return check_account(s, command)
+    reason = check_account(s, command)
+    if reason != Reason.NONE:
+        return reason
+    session, account = session_at(s, command["session"]), account_at(s, command["account"])
+    blocked = session["blocked"] | account["blocked"] | book_at(s, command["symbol"])["blocked"]
+    return Reason.ENTRY_BLOCKED if blocked != 0 else Reason.NONE
 
 
 @kernel
@@ -235,9 +249,9 @@ def check_new_order(s: int, command: np.void) -> Word:
 
 
 @kernel
-def only_target(command: np.void) -> bool:
+def only_target(s: int, command: np.void) -> bool:
     """Whether a cancel or replace leaves at zero what it has no use for, price aside."""
-    return no_words(command) and command["extensions"] == 0
+    return no_words(command) and (command["extensions"] == 0 or own_extensions(s, command) == 0)
 
 
 @kernel
@@ -255,20 +269,63 @@ def no_words(command: np.void) -> bool:
     )
 
 
-@kernel
-def only_scope(command: np.void) -> bool:
-    """The same for a mass cancel: scope, account, symbol and side are its own."""
+@cold_kernel
+def own_extensions(s: int, command: np.void) -> Word:
+    """How many extensions the command has but for the last, where that is an operator's name and cause."""
+    count = np.int64(command["extensions"])
+    if command["session"] != 0 or count == 0:
+        return count
+    last = extension_at(s, head_of(s)["extension"] + count - 1)
+    return count - 1 if last["kind"] == ExtensionKind.OPERATOR_TERMS else count
+
+
+@cold_kernel
+def only_scope(s: int, command: np.void) -> bool:
+    """The same for what is about many orders: scope, account, symbol, side are its own; of the exchange price too."""
     return (
         command["stp"] == 0
         and command["flags"] == 0
-        and command["extensions"] == 0
+        and own_extensions(s, command) == 0
         and command["order_type"] == 0
         and command["tif"] == 0
         and command["order_id"] == 0
         and command["target_ref"] == 0
-        and command["price"] == 0
+        and (command["price"] == 0 or command["session"] == 0)
         and command["qty"] == 0
     )
+
+
+@cold_kernel
+def check_whose(s: int, command: np.void) -> Word:
+    """The rows that say whose orders a mass cancel or a kill switch means."""
+    scope = command["scope"]
+    from_exchange = command["session"] == 0
+    if not Scope.SESSION <= scope <= (Scope.VENUE if from_exchange else Scope.FIRM):
+        return Reason.INVALID_SCOPE
+    if command["account"] != 0 and scope != Scope.ACCOUNT:
+        return Reason.INVALID_SCOPE
+    if command["price"] != 0 and scope != Scope.SESSION and scope != Scope.FIRM:
+        return Reason.INVALID_SCOPE
+    if scope == Scope.ACCOUNT:
+        return check_account(s, command)
+    if not from_exchange or scope == Scope.VENUE:
+        return Reason.NONE
+    if scope == Scope.SESSION:
+        return Reason.NONE if session_exists(s, command["price"]) else Reason.UNKNOWN_SESSION
+    return Reason.UNKNOWN_FIRM if firm_bits(s, command["price"]) == NONE else Reason.NONE
+
+
+@cold_kernel
+def firm_bits(s: int, firm: Word) -> Word:
+    """FIRM_BLOCKED or 0, as all that the firm has says; -1 where there is no account and no session of it."""
+    if firm > 0:
+        for i in range(1, head_of(s)["accounts"] + 1):
+            if account_at(s, i)["firm"] == firm:
+                return account_at(s, i)["blocked"] & FIRM_BLOCKED
+        for i in range(1, head_of(s)["sessions"] + 1):
+            if session_at(s, i)["firm"] == firm:
+                return session_at(s, i)["blocked"] & FIRM_BLOCKED
+    return NONE
 
 
 @kernel

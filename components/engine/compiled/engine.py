@@ -20,6 +20,7 @@ from components.engine.compiled.state import (
     INITIAL,
     NEED_ACCOUNTS,
     NEED_BOOKS,
+    NEED_BUSTS,
     NEED_ROOM,
     NEED_SESSIONS,
     NEED_TIMERS,
@@ -183,6 +184,8 @@ class CompiledEngine:
             self._reach("accounts", 1)
         elif needed == NEED_SESSIONS:
             self._reach("sessions", 1)
+        elif needed == NEED_BUSTS:
+            self._reach("busts", 1)
         elif needed == NEED_TIMERS:
             self._reach("timers", 1)
         else:

@@ -12,6 +12,7 @@
     accounts, sessions   by id: a look-up is one load
     ids, refs hash maps: order id -> slot; (session, client ref) -> slot
     special   a pool: the terms of orders that are not plain, so that a plain one has no room for them
+    busts     the numbers of busted matches, rising
     timers    a binary heap of what time will do: (when, EXPIRY, order id) for GTD orders, (when, GRACE, session) for
               sessions that are not open; entries that nothing waits for any more are skipped when they surface
 
@@ -28,6 +29,8 @@ from components.kernels.kernel import Word, cache_aligned, kernel, table_array, 
 from wire.constants import MAX_BANDS, RULES_VERSION
 from wire.dtypes import (
     BAND_EVENT,
+    BLOCK_EVENT,
+    BUST_TERMS,
     COMMAND,
     EVENT,
     EXTENSION,
@@ -38,6 +41,7 @@ from wire.dtypes import (
     PARTY_TERMS,
     PRICE_BANDS,
     SESSION_TERMS,
+    STATE_BUST,
     STATE_ORDER,
 )
 
@@ -65,6 +69,7 @@ HEAD = np.dtype(
         ("free_special", "<i8"),
         ("special_used", "<i8"),
         ("special_live", "<i8"),
+        ("busts", "<i8"),
         ("symbols", "<i8"),  # highest symbol, account, session that exist
         ("accounts", "<i8"),
         ("sessions", "<i8"),
@@ -172,7 +177,8 @@ BOOK = np.dtype(
         ("price_scale", "<i4"),
         ("qty_scale", "<i4"),
         ("quote_scale", "<i4"),
-        ("reserved", "<i4"),
+        ("blocked", "<i2"),  # ITSELF_BLOCKED
+        ("reserved", "<i2"),
         ("name0", "<i8"),
         ("name1", "<i8"),
         ("max_price", "<i8"),
@@ -193,12 +199,21 @@ AUCTION = np.dtype([("price", "<i8"), ("qty", "<i8"), ("leaves_qty", "<i8"), ("s
 BAND = np.dtype([("from_price", "<i8"), ("tick", "<i8"), ("lot", "<i8")])
 
 ACCOUNT = np.dtype(
-    [("firm", "<i4"), ("first", "<i4"), ("last", "<i4"), ("reserved", "<i4"), ("name0", "<i8"), ("name1", "<i8")]
+    [
+        ("firm", "<i4"),  # 0: does not exist
+        ("first", "<i4"),
+        ("last", "<i4"),
+        ("blocked", "<i2"),  # ITSELF_BLOCKED, FIRM_BLOCKED: it takes no orders
+        ("reserved", "<i2"),
+        ("name0", "<i8"),
+        ("name1", "<i8"),
+    ]
 )
 SESSION = np.dtype(
     [
         ("firm", "<i4"),  # 0: does not exist
-        ("gateway", "<i4"),  # 0: not open
+        ("gateway", "<i2"),  # 0: not open
+        ("blocked", "<i2"),  # as of an account
         ("first", "<i4"),
         ("last", "<i4"),
         ("client_ref", "<i8"),
@@ -210,6 +225,7 @@ SESSION = np.dtype(
     ]
 )
 TIMER = np.dtype([("due_ns", "<i8"), ("id", "<i8"), ("kind", "<i4"), ("slot", "<i4")])
+ITSELF_BLOCKED, FIRM_BLOCKED = 1, 2  # bits of `blocked`
 EXPIRY = 0  # of the order `id` in `slot`
 GRACE = 1  # of the session `id`
 WORD = np.dtype(np.int64)
@@ -232,6 +248,7 @@ STATE_ARRAYS = {
     "refs": WORD,
     "timers": TIMER,
     "special": SPECIAL,
+    "busts": STATE_BUST,
 }
 _PASSING = ["commands", "extensions", "events", "words", "rows", "ticks"]  # what a call brings with it
 COLUMNS = {name: column for column, name in enumerate([*STATE_ARRAYS, *_PASSING])}
@@ -260,19 +277,24 @@ timers_of = table_array(COLUMNS["timers"], TIMER)
 timer_at = table_record(COLUMNS["timers"], TIMER)
 specials_of = table_array(COLUMNS["special"], SPECIAL)
 special_at = table_record(COLUMNS["special"], SPECIAL)
+busts_of = table_array(COLUMNS["busts"], STATE_BUST)
+bust_at = table_record(COLUMNS["busts"], STATE_BUST)
 commands_of = table_array(COLUMNS["commands"], COMMAND)
 command_at = table_record(COLUMNS["commands"], COMMAND)
 extensions_of = table_array(COLUMNS["extensions"], EXTENSION)
+extension_at = table_record(COLUMNS["extensions"], EXTENSION)
 order_terms_at = table_record(COLUMNS["extensions"], ORDER_TERMS)
 instrument_terms_at = table_record(COLUMNS["extensions"], INSTRUMENT_TERMS)
 price_bands_at = table_record(COLUMNS["extensions"], PRICE_BANDS)
 party_terms_at = table_record(COLUMNS["extensions"], PARTY_TERMS)
 session_terms_at = table_record(COLUMNS["extensions"], SESSION_TERMS)
+bust_terms_at = table_record(COLUMNS["extensions"], BUST_TERMS)
 events_of = table_array(COLUMNS["events"], EVENT)
 event_at = table_record(COLUMNS["events"], EVENT)
 instrument_event_at = table_record(COLUMNS["events"], INSTRUMENT_EVENT)
 band_event_at = table_record(COLUMNS["events"], BAND_EVENT)
 party_event_at = table_record(COLUMNS["events"], PARTY_EVENT)
+block_event_at = table_record(COLUMNS["events"], BLOCK_EVENT)
 rows_of = table_array(COLUMNS["rows"], STATE_ORDER)
 row_at = table_record(COLUMNS["rows"], STATE_ORDER)
 prefetch_id = table_prefetch(COLUMNS["ids"], WORD)
@@ -291,6 +313,7 @@ NEED_BOOKS = 1
 NEED_ACCOUNTS = 2
 NEED_SESSIONS = 3
 NEED_TIMERS = 4
+NEED_BUSTS = 5
 
 # Stages of a step that came back before it was done.
 FRESH = 0
@@ -310,6 +333,7 @@ INITIAL = {
     "windows": 1_024,
     "timers": 64,
     "special": 64,
+    "busts": 16,
     "books": 8,
     "accounts": 16,
     "sessions": 16,

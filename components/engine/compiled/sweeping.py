@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.engine.compiled.checks import check_account, instrument_exists, only_scope
+from components.engine.compiled.checks import check_whose, instrument_exists, only_scope
 from components.engine.compiled.events import new_event, rejected_event
 from components.engine.compiled.ladder import best_level, next_level
 from components.engine.compiled.matching import has_event_room
+from components.engine.compiled.operator import block_event, check_block, set_blocked
 from components.engine.compiled.state import (
     DONE,
     EVENTS_FULL,
@@ -36,21 +37,11 @@ from wire.enums import CommandKind, EventKind, Reason, Scope, Side, TimeInForce
 @cold_kernel
 def check_mass_cancel(s: int, command: np.void) -> Word:
     """The rows for a mass cancel."""
-    scope = command["scope"]
-    if not only_scope(command):
+    if not only_scope(s, command):
         return Reason.RESERVED_NOT_ZERO
-    if command["session"] == 0:
-        if scope != Scope.ACCOUNT and scope != Scope.VENUE:
-            return Reason.INVALID_SCOPE
-    elif scope != Scope.SESSION and scope != Scope.ACCOUNT and scope != Scope.FIRM:
-        return Reason.INVALID_SCOPE
-    if scope != Scope.ACCOUNT:
-        if command["account"] != 0:
-            return Reason.INVALID_SCOPE
-    else:
-        reason = check_account(s, command)
-        if reason != Reason.NONE:
-            return reason
+    reason = check_whose(s, command)
+    if reason != Reason.NONE:
+        return reason
     if command["symbol"] != 0 and not instrument_exists(s, command["symbol"]):
         return Reason.UNKNOWN_INSTRUMENT
     return Reason.NONE if Side.NONE <= command["side"] <= Side.SELL else Reason.INVALID_SIDE
@@ -59,7 +50,18 @@ def check_mass_cancel(s: int, command: np.void) -> Word:
 @cold_kernel
 def mass_cancel(s: int, command: np.void) -> Word:
     """Cancel every resting order that fits scope, symbol and side."""
-    reason = check_mass_cancel(s, command)
+    return sweep(s, command, check_mass_cancel(s, command))
+
+
+@cold_kernel
+def block_entry(s: int, command: np.void) -> Word:
+    """Cancel every resting order of what is to be blocked, then block it."""
+    return sweep(s, command, check_block(s, command))
+
+
+@cold_kernel
+def sweep(s: int, command: np.void, reason: Word) -> Word:
+    """Cancel every resting order that fits, unless the command is refused."""
     if reason != Reason.NONE:
         rejected_event(s, command, reason, 0, 0)
         return DONE
@@ -70,7 +72,7 @@ def mass_cancel(s: int, command: np.void) -> Word:
         start_walk(s, command["symbol"])
     elif scope == Scope.SESSION:
         head["stage"] = THREAD_SESSION
-        head["slot"] = session_at(s, command["session"])["first"]
+        head["slot"] = session_at(s, command["session"] if command["session"] != 0 else command["price"])["first"]
     elif scope == Scope.ACCOUNT:
         start_account(s, command["account"], command["account"])
     else:
@@ -111,9 +113,14 @@ def finish_sweep(s: int, command: np.void) -> None:
     head = head_of(s)
     if command["kind"] == CommandKind.END_OF_DAY:
         event = event_at(s, new_event(s, EventKind.DAY_ENDED, 0, 0, False))
+    elif command["kind"] == CommandKind.BLOCK_ENTRY:
+        set_blocked(s, command, True)
+        block_event(s, EventKind.ENTRY_BLOCKED, command, head["count"])
+        return
     else:
         event = event_at(s, new_event(s, EventKind.MASS_CANCELLED, 0, command["session"], True))
         event["account"] = command["account"]
+        event["price"] = command["price"]
         event["side"] = command["side"]
         event["request_ref"] = command["client_ref"]
     event["symbol"] = command["symbol"]
@@ -135,7 +142,8 @@ def sweep_if_fitting(s: int, command: np.void, slot: Word) -> None:
         return
     head_of(s)["count"] += 1
     own = command["session"] != 0 and command["session"] == order["session"]
-    cancel_whole(s, slot, Reason.MASS_CANCELLED, command["client_ref"] if own else 0)
+    reason = Reason.KILLED if command["kind"] == CommandKind.BLOCK_ENTRY else Reason.MASS_CANCELLED
+    cancel_whole(s, slot, reason, command["client_ref"] if own else 0)
 
 
 # ---------------------------------------------------------------------------------------- along threads
@@ -181,7 +189,8 @@ def in_scope(s: int, command: np.void, account: Word) -> bool:
     """Whether an account's orders are meant."""
     if command["scope"] == Scope.ACCOUNT:
         return True
-    return account_at(s, account)["firm"] == session_at(s, command["session"])["firm"]
+    firm = session_at(s, command["session"])["firm"] if command["session"] != 0 else command["price"]
+    return account_at(s, account)["firm"] == firm
 
 
 # ---------------------------------------------------------------------------------------- through books

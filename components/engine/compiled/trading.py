@@ -166,7 +166,7 @@ def reject_about(s: int, command: np.void, reason: Word, slot: Word) -> Word:
 @kernel
 def cancel(s: int, command: np.void) -> Word:
     """Cancel an order whole, or down to an intended total, the executed quantity included."""
-    if not only_target(command) or command["price"] != 0:
+    if not only_target(s, command) or command["price"] != 0:
         rejected_event(s, command, Reason.RESERVED_NOT_ZERO, 0, 0)
         return DONE
     if command["qty"] < 0:
@@ -205,7 +205,7 @@ def cancel_whole(s: int, slot: Word, reason: Word, request_ref: Word) -> None:
 @kernel
 def replace(s: int, command: np.void) -> Word:
     """Give a resting order another price and total. Less at the same price keeps its place."""
-    if not only_target(command):
+    if not only_target(s, command):
         rejected_event(s, command, Reason.RESERVED_NOT_ZERO, 0, 0)
         return DONE
     slot = find_target(s, command)

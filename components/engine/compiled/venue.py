@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from components.engine.compiled.checks import account_exists, instrument_exists, only_session
+from components.engine.compiled.checks import account_exists, firm_bits, instrument_exists, only_session, own_extensions
 from components.engine.compiled.events import new_event, rejected_event, session_exists
 from components.engine.compiled.ladder import open_ladders
 from components.engine.compiled.state import (
@@ -153,7 +153,7 @@ def check_party(s: int, command: np.void, party: Word, most: Word, taken: bool) 
         return Reason.ID_OUT_OF_RANGE
     if taken:
         return Reason.ALREADY_EXISTS
-    if command["extensions"] != 1:
+    if own_extensions(s, command) != 1:
         return Reason.EXTENSION_MISMATCH
     terms = party_terms_at(s, head_of(s)["extension"])
     if terms["kind"] != ExtensionKind.PARTY_TERMS or not party_reserved_is_zero(terms):
@@ -187,8 +187,9 @@ def party_event(s: int, kind: Word, party: Word) -> None:
 
 @cold_kernel
 def enter_party(s: int, row: Any) -> None:
-    """Fill an account's or a session's row: of a firm, with a name, without orders."""
+    """Fill an account's or a session's row: of a firm, with a name, without orders, blocked if its firm is."""
     terms = party_terms_at(s, head_of(s)["extension"])
+    row["blocked"] = max(firm_bits(s, terms["firm"]), 0)
     row["firm"] = terms["firm"]
     row["first"] = NONE
     row["last"] = NONE
@@ -325,7 +326,7 @@ def check_instrument(s: int, command: np.void) -> Word:
         return Reason.ID_OUT_OF_RANGE
     if instrument_exists(s, symbol):
         return Reason.ALREADY_EXISTS
-    records = command["extensions"] - 1
+    records = own_extensions(s, command) - 1
     if not 0 < records <= MAX_BANDS // _BANDS_PER_RECORD:
         return Reason.EXTENSION_MISMATCH
     first = head_of(s)["extension"]
@@ -356,8 +357,9 @@ def add_instrument(s: int, command: np.void) -> Word:
     first = head["extension"]
     terms = instrument_terms_at(s, first)
     min_notional = price_bands_at(s, first + 1)["min_notional"]
-    count = count_bands(s, first + 1, command["extensions"] - 1, terms["max_price"])
+    count = count_bands(s, first + 1, own_extensions(s, command) - 1, terms["max_price"])
     book = book_at(s, symbol)
+    book["blocked"] = 0
     book["phase"] = Phase.CONTINUOUS
     book["bands"] = count
     book["price_scale"] = terms["price_scale"]

@@ -13,6 +13,8 @@ import numpy as np
 
 from components.engine.readable.model import (
     Band,
+    BustTerms,
+    Command,
     Instrument,
     InstrumentTerms,
     OrderTerms,
@@ -21,7 +23,7 @@ from components.engine.readable.model import (
     SessionTerms,
 )
 from wire.constants import MAX_BANDS, MAX_GRACE_NS, MAX_SCALE, MAX_UNITS
-from wire.dtypes import INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
+from wire.dtypes import BUST_TERMS, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
 from wire.enums import ExtensionKind, Reason
 
 Thing = TypeVar("Thing")
@@ -91,6 +93,22 @@ def session_terms(extensions: np.ndarray) -> SessionTerms:
     well_formed = terms.kind == ExtensionKind.SESSION_TERMS and not any(reserved)
     require(len(extensions) == 1 and well_formed, Reason.EXTENSION_MISMATCH)
     require(0 < terms.grace_ns <= MAX_GRACE_NS, Reason.INVALID_TERMS)
+    return terms
+
+
+def without_operator(command: Command, extensions: np.ndarray) -> tuple[Command, np.ndarray]:
+    """A command of the exchange without its last extension, where that only says who sent it, and why."""
+    if not len(extensions) or extensions["kind"][-1] != ExtensionKind.OPERATOR_TERMS:
+        return command, extensions
+    return command._replace(extensions=command.extensions - 1), extensions[:-1]
+
+
+def bust_terms(extensions: np.ndarray) -> BustTerms:
+    """The extension of bustTrade: just one."""
+    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
+    terms = BustTerms(*extensions.view(BUST_TERMS)[0].item())
+    well_formed = terms.kind == ExtensionKind.BUST_TERMS and not terms.reserved0 and not terms.reserved1
+    require(well_formed, Reason.EXTENSION_MISMATCH)
     return terms
 
 

@@ -19,6 +19,7 @@ from components.engine.readable import events
 from components.engine.readable.auctions import AUCTIONS, auction, is_crossed
 from components.engine.readable.checks import (
     Refused,
+    bust_terms,
     check_party,
     check_price,
     check_qty,
@@ -30,6 +31,7 @@ from components.engine.readable.checks import (
     require,
     require_zero,
     session_terms,
+    without_operator,
 )
 from components.engine.readable.events import EventLog, Layout
 from components.engine.readable.model import (
@@ -59,6 +61,8 @@ from wire.dtypes import (
     EXTENSION,
     STATE_ACCOUNT,
     STATE_BAND,
+    STATE_BLOCK,
+    STATE_BUST,
     STATE_ENGINE,
     STATE_INSTRUMENT,
     STATE_ORDER,
@@ -90,6 +94,7 @@ OF_A_SESSION = (
     CommandKind.MASS_CANCEL,
     CommandKind.OPEN_SESSION,
     CommandKind.CLOSE_SESSION,
+    CommandKind.BLOCK_ENTRY,
 )
 OF_THE_EXCHANGE = (
     CommandKind.CANCEL,
@@ -102,10 +107,19 @@ OF_THE_EXCHANGE = (
     CommandKind.ADD_SESSION,
     CommandKind.SET_RULES,
     CommandKind.SET_PHASE,
+    CommandKind.BLOCK_ENTRY,
+    CommandKind.ALLOW_ENTRY,
+    CommandKind.BUST_TRADE,
 )
 COLLECTING = (Phase.PRE_OPEN, *AUCTIONS)  # orders come and go, nothing trades
 FENCED_OFF = (Reason.SESSION_CLOSED, Reason.SESSION_MOVED)
-NUMBERED_BY_REF = (CommandKind.NEW_ORDER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.MASS_CANCEL)
+NUMBERED_BY_REF = (
+    CommandKind.NEW_ORDER,
+    CommandKind.CANCEL,
+    CommandKind.REPLACE,
+    CommandKind.MASS_CANCEL,
+    CommandKind.BLOCK_ENTRY,
+)
 
 
 def ceiling(numerator: int, denominator: int) -> int:
@@ -144,6 +158,8 @@ class ReadableEngine:
         self._resting: dict[int, Order] = {}  # by order id; never iterated unsorted
         self._by_ref: dict[tuple[int, int], Order] = {}  # by (session, client_ref)
         self._touched: set[int] = set()  # symbols in an auction whose book this command, or time, has changed
+        self._blocks: set[tuple[int, int]] = set()  # (scope, id) of what takes no orders; venue: a symbol
+        self._busted: set[int] = set()  # matches
         self._timers: SortedList[tuple[int, int, int]] = SortedList()  # (when, EXPIRY or GRACE, id of order or session)
 
     # -------------------------------------------------------------------------------------- the door
@@ -212,6 +228,8 @@ class ReadableEngine:
 
     def _step(self, seq: int, command: Command, extensions: np.ndarray) -> None:
         """One command, whole."""
+        if command.session == 0:
+            command, extensions = without_operator(command, extensions)
         stranger = Session(command.session, 0, 0, 0)
         known = self._exchange if command.session == 0 else self._sessions.get(command.session)
         step = Step(seq, command, extensions, known or stranger)
@@ -251,6 +269,8 @@ class ReadableEngine:
         command = step.command
         instrument = found(self._instruments.get(command.symbol), Reason.UNKNOWN_INSTRUMENT)  # 7
         self._account_of_firm(step)  # 8
+        blocked = self._is_blocked(step.session, command.account, command.symbol)
+        require(not blocked, Reason.ENTRY_BLOCKED)  # 8a
         terms = self._check_instructions(step)
         check_price(instrument, command.price, lowest=1 if command.order_type == OrderType.LIMIT else 0)
         if command.by_funds:
@@ -499,7 +519,61 @@ class ReadableEngine:
     # -------------------------------------------------------------------------------------- many at once
 
     def _mass_cancel(self, step: Step) -> None:
-        command, session = step.command, step.session
+        command = step.command
+        self._check_sweep(command)
+        party = self._whose(step)
+        require(command.symbol == 0 or command.symbol in self._instruments, Reason.UNKNOWN_INSTRUMENT)
+        require(command.side in (Side.NONE, Side.BUY, Side.SELL), Reason.INVALID_SIDE)
+        count = self._sweep(step, party, Reason.MASS_CANCELLED)
+        self._answer(
+            EventKind.MASS_CANCELLED,
+            step.session,
+            symbol=command.symbol,
+            account=command.account,
+            price=command.price,
+            side=command.side,
+            qty=count,
+            request_ref=command.client_ref,
+        )
+
+    def _block_entry(self, step: Step) -> None:
+        block = self._check_block(step)
+        count = self._sweep(step, block[1], Reason.KILLED)
+        self._blocks.add(block)
+        self._tell_block(EventKind.ENTRY_BLOCKED, step, count)
+
+    def _allow_entry(self, step: Step) -> None:
+        self._blocks.discard(self._check_block(step))
+        self._tell_block(EventKind.ENTRY_ALLOWED, step, 0)
+
+    def _check_block(self, step: Step) -> tuple[int, int]:
+        """The scope, and the id in it, that a command of the kill switch means."""
+        command = step.command
+        self._check_sweep(command)
+        require_zero(command.side)
+        party = self._whose(step)
+        if command.scope != Scope.VENUE:
+            require(command.symbol == 0, Reason.INVALID_SCOPE)
+            return command.scope, party
+        require(command.symbol in self._instruments, Reason.UNKNOWN_INSTRUMENT)
+        return command.scope, command.symbol
+
+    def _tell_block(self, kind: EventKind, step: Step, count: int) -> None:
+        command = step.command
+        self._answer(
+            kind,
+            step.session,
+            events.BLOCK,
+            symbol=command.symbol,
+            account=command.account,
+            scope=command.scope,
+            party=command.price,
+            qty=count,
+            request_ref=command.client_ref,
+        )
+
+    def _check_sweep(self, command: Command) -> None:
+        """What no command about many orders uses; who names another's session or firm is the exchange."""
         require_zero(
             command.stp,
             command.flags,
@@ -508,24 +582,43 @@ class ReadableEngine:
             command.tif,
             command.order_id,
             command.target_ref,
-            command.price,
             command.qty,
+            command.price if command.session else 0,
         )
-        of_session = (Scope.SESSION, Scope.ACCOUNT, Scope.FIRM)
-        of_exchange = (Scope.ACCOUNT, Scope.VENUE)
-        require(command.scope in (of_session if command.session else of_exchange), Reason.INVALID_SCOPE)
-        if command.scope == Scope.ACCOUNT:
-            self._account_of_firm(step)
-        else:
-            require(command.account == 0, Reason.INVALID_SCOPE)
-        require(command.symbol == 0 or command.symbol in self._instruments, Reason.UNKNOWN_INSTRUMENT)
-        require(command.side in (Side.NONE, Side.BUY, Side.SELL), Reason.INVALID_SIDE)
+
+    def _whose(self, step: Step) -> int:
+        """The id of the session, account or firm whose orders are meant; 0: everyone's."""
+        command, session = step.command, step.session
+        allowed = (Scope.SESSION, Scope.ACCOUNT, Scope.FIRM)
+        require(command.scope in (allowed if command.session else (*allowed, Scope.VENUE)), Reason.INVALID_SCOPE)
+        require(command.account == 0 or command.scope == Scope.ACCOUNT, Reason.INVALID_SCOPE)
+        require(command.price == 0 or command.scope in (Scope.SESSION, Scope.FIRM), Reason.INVALID_SCOPE)
+        match command.scope:
+            case Scope.ACCOUNT:
+                self._account_of_firm(step)
+                return command.account
+            case Scope.SESSION:
+                party = command.session or command.price
+                require(party in self._sessions, Reason.UNKNOWN_SESSION)
+                return party
+            case Scope.FIRM:
+                party = session.firm if command.session else command.price
+                firms = {each.firm for each in self._accounts.values()} | {
+                    each.firm for each in self._sessions.values()
+                }
+                require(party in firms, Reason.UNKNOWN_FIRM)
+                return party
+        return 0
+
+    def _sweep(self, step: Step, party: int, reason: Reason) -> int:
+        """Cancel every resting order of a session, an account, a firm or anyone, by symbol and side; how many."""
+        command = step.command
 
         def is_meant(order: Order) -> bool:
             return (
-                (command.scope != Scope.SESSION or order.session is session)
-                and (command.scope != Scope.ACCOUNT or order.account == command.account)
-                and (command.scope != Scope.FIRM or order.session.firm == session.firm)
+                (command.scope != Scope.SESSION or order.session.session == party)
+                and (command.scope != Scope.ACCOUNT or order.account == party)
+                and (command.scope != Scope.FIRM or order.session.firm == party)
                 and command.symbol in (0, order.instrument.symbol)
                 and command.side in (Side.NONE, order.side)
             )
@@ -536,17 +629,51 @@ class ReadableEngine:
         elif command.scope == Scope.FIRM:
             meant.sort(key=lambda order: (order.account, order.order_id))
         for order in meant:
-            asked_for_it = order.session is session
-            self._pull(order, Reason.MASS_CANCELLED, command.client_ref if asked_for_it else 0)
-        self._answer(
-            EventKind.MASS_CANCELLED,
-            session,
-            symbol=command.symbol,
-            account=command.account,
-            side=command.side,
-            qty=len(meant),
-            request_ref=command.client_ref,
+            asked_for_it = order.session is step.session
+            self._pull(order, reason, command.client_ref if asked_for_it else 0)
+        return len(meant)
+
+    def _is_blocked(self, session: Session, account: int, symbol: int) -> bool:
+        """Whether any of these, or the firm, takes no orders."""
+        of_order = {
+            (Scope.SESSION, session.session),
+            (Scope.ACCOUNT, account),
+            (Scope.FIRM, session.firm),
+            (Scope.VENUE, symbol),
+        }
+        return not self._blocks.isdisjoint(of_order)
+
+    def _bust_trade(self, step: Step) -> None:
+        """A match counts as never made. Nothing of it is kept here, so the command says all of it again."""
+        symbol = step.command.symbol
+        terms = bust_terms(step.extensions)
+        instrument = found(self._instruments.get(symbol), Reason.UNKNOWN_INSTRUMENT)
+        require(1 <= terms.match <= self._last_match, Reason.UNKNOWN_MATCH)
+        require(terms.match not in self._busted, Reason.ALREADY_BUSTED)
+        sides = (
+            (Side.BUY, terms.buy_session, terms.buy_account, terms.buy_order_id),
+            (Side.SELL, terms.sell_session, terms.sell_account, terms.sell_order_id),
         )
+        sessions = [found(self._sessions.get(each), Reason.UNKNOWN_SESSION) for _, each, _, _ in sides]
+        accounts = [found(self._accounts.get(each), Reason.UNKNOWN_ACCOUNT) for _, _, each, _ in sides]
+        for session, account in zip(sessions, accounts, strict=True):
+            require(session.firm == account.firm, Reason.ACCOUNT_NOT_OF_FIRM)
+        require(all(1 <= each < step.seq for _, _, _, each in sides), Reason.UNKNOWN_ORDER)
+        require(1 <= terms.price <= instrument.max_price, Reason.PRICE_OUT_OF_RANGE)
+        require(1 <= terms.qty <= instrument.max_qty, Reason.QTY_OUT_OF_RANGE)
+        self._busted.add(terms.match)
+        for (side, _, account_id, order_id), session in zip(sides, sessions, strict=True):
+            self._answer(
+                EventKind.TRADE_BUSTED,
+                session,
+                symbol=symbol,
+                account=account_id,
+                order_id=order_id,
+                side=side,
+                price=terms.price,
+                qty=terms.qty,
+                match=terms.match,
+            )
 
     def _end_of_day(self, step: Step) -> None:
         symbol = step.command.symbol
@@ -781,6 +908,9 @@ class ReadableEngine:
         CommandKind.ADD_SESSION: _add_session,
         CommandKind.SET_RULES: _set_rules,
         CommandKind.SET_PHASE: _set_phase,
+        CommandKind.BLOCK_ENTRY: _block_entry,
+        CommandKind.ALLOW_ENTRY: _allow_entry,
+        CommandKind.BUST_TRADE: _bust_trade,
     }
 
     # -------------------------------------------------------------------------------------- what goes out
@@ -875,6 +1005,8 @@ class ReadableEngine:
                     for order in self._in_book_order()
                 ),
             ),
+            blocks=rows(STATE_BLOCK, ({"scope": scope, "id": each} for scope, each in sorted(self._blocks))),
+            busts=rows(STATE_BUST, ({"match": match} for match in sorted(self._busted))),
         )
 
     def state_hash(self) -> str:
@@ -920,6 +1052,8 @@ class ReadableEngine:
         for instrument in self._instruments.values():
             if instrument.phase in AUCTIONS:
                 instrument.told = auction(instrument).told
+        self._blocks = {(row["scope"], row["id"]) for row in records(arrays["blocks"])}
+        self._busted = {row["match"] for row in records(arrays["busts"])}
 
     def check(self) -> None:
         """Raise BrokenInvariant, naming it, unless every invariant in README.md holds. O(everything)."""
@@ -945,6 +1079,7 @@ class ReadableEngine:
         away = [(each.deadline_ns, GRACE, each.session) for each in self._sessions.values() if each.deadline_ns]
         holds(list(self._timers) == sorted(dated + away), "the timers are those of GTD orders and of sessions in grace")
         holds(self._exchange.report_seq == 0, "the exchange itself gets no reports")
+        holds(all(1 <= match <= self._last_match for match in self._busted), "what was busted had been a match")
 
     def _check_session(self, session: Session) -> None:
         name = f"session {session.session}"
@@ -970,6 +1105,8 @@ class ReadableEngine:
         holds(self._resting.get(order.order_id) is order, f"{name} is found by id")
         by_ref = self._by_ref.get((order.session.session, order.client_ref))
         holds(by_ref is order, f"{name} is found by session and ref")
+        blocked = self._is_blocked(order.session, order.account, order.instrument.symbol)
+        holds(not blocked, f"{name} is of nothing that is blocked")
         dated = order.tif == TimeInForce.GTD
         holds(order.expire_ns > self._time_ns if dated else order.expire_ns == 0, f"{name} is in date")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from wire.dtypes import ACCEPTED_EVENT, BAND_EVENT, EVENT, INSTRUMENT_EVENT, PARTY_EVENT, REPLACED_EVENT
+from wire.dtypes import ACCEPTED_EVENT, BAND_EVENT, BLOCK_EVENT, EVENT, INSTRUMENT_EVENT, PARTY_EVENT, REPLACED_EVENT
 
 MASK = (1 << 64) - 1
 
@@ -36,6 +36,7 @@ REPLACED = Layout(REPLACED_EVENT)
 INSTRUMENT = Layout(INSTRUMENT_EVENT)
 BAND = Layout(BAND_EVENT)
 PARTY = Layout(PARTY_EVENT)
+BLOCK = Layout(BLOCK_EVENT)
 
 
 def splitmix64(seed: int) -> Iterator[int]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sortedcontainers import SortedDict
 
 from wire.constants import FUNDS
-from wire.dtypes import COMMAND, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
+from wire.dtypes import BUST_TERMS, COMMAND, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
 from wire.enums import OrderType, Phase, Side, TimeInForce
 
 RESTING_TIFS = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD)
@@ -113,6 +113,23 @@ class PartyTerms(NamedTuple):
     reserved5: int
 
 
+class BustTerms(NamedTuple):
+    """The extension of bustTrade."""
+
+    kind: int
+    reserved0: int
+    buy_session: int
+    sell_session: int
+    buy_account: int
+    sell_account: int
+    reserved1: int
+    match: int
+    buy_order_id: int
+    sell_order_id: int
+    price: int
+    qty: int
+
+
 class SessionTerms(NamedTuple):
     """The extension of openSession; all zero where it has none."""
 
@@ -135,6 +152,7 @@ for _row, _dtype in (
     (PriceBands, PRICE_BANDS),
     (PartyTerms, PARTY_TERMS),
     (SessionTerms, SESSION_TERMS),
+    (BustTerms, BUST_TERMS),
 ):
     assert _row._fields == _dtype.names, f"{_row.__name__} does not follow the schema"
 

@@ -1,0 +1,172 @@
+"""Kill switch and busts: what an operator, or a broker in need, does to a market. Rare commands; written for reading.
+
+A block is a bit where an order's way leads past anyway: of its session, of its account (of either for itself, and for
+its firm) and of its symbol. Firms have no table: a blocked one is known by the bits of its accounts and sessions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from components.engine.compiled.checks import account_exists, check_whose, instrument_exists, only_scope, own_extensions
+from components.engine.compiled.events import new_event, rejected_event, session_exists
+from components.engine.compiled.state import (
+    DONE,
+    FIRM_BLOCKED,
+    ITSELF_BLOCKED,
+    account_at,
+    block_event_at,
+    book_at,
+    bust_at,
+    bust_terms_at,
+    event_at,
+    head_of,
+    session_at,
+)
+from components.kernels.kernel import Word, cold_kernel
+from wire.enums import EventKind, ExtensionKind, Reason, Scope, Side
+
+
+@cold_kernel
+def check_block(s: int, command: np.void) -> Word:
+    """The rows for blocking and allowing entry."""
+    if not only_scope(s, command) or command["side"] != 0:
+        return Reason.RESERVED_NOT_ZERO
+    reason = check_whose(s, command)
+    if reason != Reason.NONE:
+        return reason
+    if command["scope"] != Scope.VENUE:
+        return Reason.NONE if command["symbol"] == 0 else Reason.INVALID_SCOPE
+    return Reason.NONE if instrument_exists(s, command["symbol"]) else Reason.UNKNOWN_INSTRUMENT
+
+
+@cold_kernel
+def set_blocked(s: int, command: np.void, blocked: bool) -> None:
+    """Set or clear the bits of what the command means."""
+    scope = command["scope"]
+    if scope == Scope.VENUE:
+        book_at(s, command["symbol"])["blocked"] = with_bit(0, ITSELF_BLOCKED, blocked)
+    elif scope == Scope.ACCOUNT:
+        account = account_at(s, command["account"])
+        account["blocked"] = with_bit(account["blocked"], ITSELF_BLOCKED, blocked)
+    elif scope == Scope.SESSION:
+        session = session_at(s, command["session"] if command["session"] != 0 else command["price"])
+        session["blocked"] = with_bit(session["blocked"], ITSELF_BLOCKED, blocked)
+    else:
+        firm = session_at(s, command["session"])["firm"] if command["session"] != 0 else command["price"]
+        for i in range(1, head_of(s)["accounts"] + 1):
+            if account_at(s, i)["firm"] == firm:
+                account_at(s, i)["blocked"] = with_bit(account_at(s, i)["blocked"], FIRM_BLOCKED, blocked)
+        for i in range(1, head_of(s)["sessions"] + 1):
+            if session_at(s, i)["firm"] == firm:
+                session_at(s, i)["blocked"] = with_bit(session_at(s, i)["blocked"], FIRM_BLOCKED, blocked)
+
+
+@cold_kernel
+def with_bit(bits: Word, bit: Word, there: bool) -> Word:
+    """The bits with one of them there or not."""
+    return bits | bit if there else bits & ~bit
+
+
+@cold_kernel
+def block_event(s: int, kind: Word, command: np.void, count: Word) -> None:
+    """entryBlocked, entryAllowed: to the sender."""
+    event = block_event_at(s, new_event(s, kind, 0, command["session"], True))
+    event["symbol"] = command["symbol"]
+    event["account"] = command["account"]
+    event["scope"] = command["scope"]
+    event["party"] = command["price"]
+    event["qty"] = count
+    event["request_ref"] = command["client_ref"]
+
+
+@cold_kernel
+def allow_entry(s: int, command: np.void) -> Word:
+    """Lift a block, if there is one."""
+    reason = check_block(s, command)
+    if reason != Reason.NONE:
+        rejected_event(s, command, reason, 0, 0)
+        return DONE
+    set_blocked(s, command, False)
+    block_event(s, EventKind.ENTRY_ALLOWED, command, 0)
+    return DONE
+
+
+@cold_kernel
+def bust_place(s: int, match: Word) -> Word:
+    """Where among the busted matches, which rise, that number stands or would stand."""
+    low, high = np.int64(0), head_of(s)["busts"]
+    while low < high:
+        middle = (low + high) // 2
+        if bust_at(s, middle)["match"] < match:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@cold_kernel
+def check_bust(s: int, command: np.void) -> Word:
+    """The rows for busting a trade."""
+    head = head_of(s)
+    if own_extensions(s, command) != 1:
+        return Reason.EXTENSION_MISMATCH
+    terms = bust_terms_at(s, head["extension"])
+    if terms["kind"] != ExtensionKind.BUST_TERMS or terms["reserved0"] != 0 or terms["reserved1"] != 0:
+        return Reason.EXTENSION_MISMATCH
+    if not instrument_exists(s, command["symbol"]):
+        return Reason.UNKNOWN_INSTRUMENT
+    match = terms["match"]
+    if not 0 < match <= head["match"]:
+        return Reason.UNKNOWN_MATCH
+    place = bust_place(s, match)
+    if place < head["busts"] and bust_at(s, place)["match"] == match:
+        return Reason.ALREADY_BUSTED
+    if not session_exists(s, terms["buy_session"]) or not session_exists(s, terms["sell_session"]):
+        return Reason.UNKNOWN_SESSION
+    if not account_exists(s, terms["buy_account"]) or not account_exists(s, terms["sell_account"]):
+        return Reason.UNKNOWN_ACCOUNT
+    if (
+        session_at(s, terms["buy_session"])["firm"] != account_at(s, terms["buy_account"])["firm"]
+        or session_at(s, terms["sell_session"])["firm"] != account_at(s, terms["sell_account"])["firm"]
+    ):
+        return Reason.ACCOUNT_NOT_OF_FIRM
+    if not (0 < terms["buy_order_id"] < head["command_seq"] and 0 < terms["sell_order_id"] < head["command_seq"]):
+        return Reason.UNKNOWN_ORDER
+    book = book_at(s, command["symbol"])
+    if not 0 < terms["price"] <= book["max_price"]:
+        return Reason.PRICE_OUT_OF_RANGE
+    return Reason.NONE if 0 < terms["qty"] <= book["max_qty"] else Reason.QTY_OUT_OF_RANGE
+
+
+@cold_kernel
+def bust_trade(s: int, command: np.void) -> Word:
+    """Note that a match counts as never made, and tell both sides. There is room for one more."""
+    reason = check_bust(s, command)
+    if reason != Reason.NONE:
+        rejected_event(s, command, reason, 0, 0)
+        return DONE
+    head = head_of(s)
+    terms = bust_terms_at(s, head["extension"])
+    place = bust_place(s, terms["match"])
+    for i in range(head["busts"], place, -1):
+        bust_at(s, i)["match"] = bust_at(s, i - 1)["match"]
+    bust_at(s, place)["match"] = terms["match"]
+    head["busts"] += 1
+    bust_event(s, command, Side.BUY, terms["buy_session"], terms["buy_account"], terms["buy_order_id"])
+    bust_event(s, command, Side.SELL, terms["sell_session"], terms["sell_account"], terms["sell_order_id"])
+    return DONE
+
+
+@cold_kernel
+def bust_event(s: int, command: np.void, side: Word, session: Word, account: Word, order_id: Word) -> None:
+    """tradeBusted: one side's report."""
+    terms = bust_terms_at(s, head_of(s)["extension"])
+    event = event_at(s, new_event(s, EventKind.TRADE_BUSTED, 0, session, True))
+    event["symbol"] = command["symbol"]
+    event["account"] = account
+    event["order_id"] = order_id
+    event["side"] = side
+    event["price"] = terms["price"]
+    event["qty"] = terms["qty"]
+    event["match"] = terms["match"]

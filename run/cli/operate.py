@@ -1,0 +1,142 @@
+"""The operator's verbs: one command of the exchange itself, journalled with who and why, and what became of it."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Any
+
+import numpy as np
+
+from run.cli.events import fields_of
+from run.cli.failure import Failure
+from run.cli.running import answered, endpoint, instruments_of
+from run.cli.screen import out, print_json
+from run.client.operator import Operator, Outcome
+from run.config import Config
+from run.eventlog import EventLogReader
+from run.storage import FileStorage
+from run.topology import EVENTS, OPERATOR, REPLAY
+from wire.dtypes import BUST_TERMS, EXTENSION
+from wire.enums import CommandKind, EventKind, ExtensionKind, Reason, Scope, Side
+from wire.reasons import explain
+
+_NEAR = 8  # events between the two executions of a match, at most
+
+
+def mass_cancel(
+    config: Config, whose: tuple[str, int], symbol: str | None, side: str | None, who: str, why: str, as_json: bool
+) -> None:
+    """Cancel every order of a session, an account or a firm, or everyone's."""
+    fields = {"symbol": _symbol(config, symbol) if symbol else 0, "side": Side[side.upper()] if side else 0}
+    outcome = _send(config, CommandKind.MASS_CANCEL, who, why, **fields, **_whose(*whose))
+    _tell(outcome, as_json, _orders(outcome, EventKind.MASS_CANCELLED, "cancelled"))
+
+
+def block(config: Config, scope: str, name: str, allow: bool, who: str, why: str, as_json: bool) -> None:
+    """The kill switch of a session, an account, a firm or a symbol; or lift it."""
+    if scope == "symbol":
+        fields = {"scope": Scope.VENUE, "symbol": _symbol(config, name)}
+    elif name.isdecimal():
+        fields = _whose(scope, int(name))
+    else:
+        raise Failure(f"a {scope} is named by its number, not {name!r}")
+    outcome = _send(config, CommandKind.ALLOW_ENTRY if allow else CommandKind.BLOCK_ENTRY, who, why, **fields)
+    text = (
+        "takes orders again" if allow else f"takes no orders; {_orders(outcome, EventKind.ENTRY_BLOCKED, 'cancelled')}"
+    )
+    _tell(outcome, as_json, f"{scope} {name} {text}")
+
+
+def bust(config: Config, match: int, who: str, why: str, as_json: bool) -> None:
+    """Have a match count as never made."""
+    log = EventLogReader(FileStorage(config.events_dir))
+    try:
+        sides = find_match(log, match)
+    finally:
+        log.close()
+    if sides is None:
+        raise Failure(f"the event log has no match {match}: {explain(Reason.UNKNOWN_MATCH)}")
+    terms = np.zeros(1, BUST_TERMS)
+    terms["kind"], terms["match"] = ExtensionKind.BUST_TERMS, match
+    terms["price"], terms["qty"] = sides["price"][0], sides["qty"][0]
+    for event in sides:
+        side = Side(int(event["side"])).name.lower()
+        for word in ("session", "account", "order_id"):
+            terms[f"{side}_{word}"] = event[word]
+    symbol = int(sides["symbol"][0])
+    outcome = _send(config, CommandKind.BUST_TRADE, who, why, terms.view(EXTENSION), symbol=symbol)
+    buyer, seller = int(terms["buy_session"][0]), int(terms["sell_session"][0])
+    _tell(outcome, as_json, f"match {match} is busted; sessions {buyer} and {seller} are told")
+
+
+def find_match(log: EventLogReader, match: int) -> np.ndarray | None:
+    """The two executions of a match, as EVENT rows; None where the log does not have it.
+
+    Match numbers rise with event numbers, so it is found by bisection: some 30 reads however long the log is.
+    """
+    low, high = log.first_seq, log.last_seq + 1  # the match stands at or behind `low`, before `high`, if anywhere
+    while low < high:
+        middle = (low + high) // 2
+        found = _first_execution(log, middle, high)
+        if found is None or int(found["match"]) >= match:
+            if found is not None and int(found["match"]) == match and int(found["seq"]) >= middle:
+                pair: np.ndarray = log.read(max(int(found["seq"]) - _NEAR, log.first_seq), int(found["seq"]) + _NEAR)
+                rows = np.flatnonzero((pair["kind"] == EventKind.EXECUTED) & (pair["match"] == match))
+                if rows.size == 2:
+                    return pair.take(rows)
+            high = middle
+        else:
+            low = int(found["seq"]) + 1
+    return None
+
+
+def _first_execution(log: EventLogReader, first_seq: int, end_seq: int) -> np.void | None:
+    """The first execution from an event on; None where there is none before another."""
+    while first_seq < end_seq and (events := log.read(first_seq, min(first_seq + 4_095, end_seq - 1))).size:
+        rows = np.flatnonzero(events["kind"] == EventKind.EXECUTED)
+        if rows.size:
+            row: np.void = events[rows[0]]
+            return row
+        first_seq += events.size
+    return None
+
+
+# ------------------------------------------------------------------------------------------------ what they share
+
+
+def _whose(scope: str, number: int) -> dict[str, int]:
+    """The fields that say whose orders are meant."""
+    if scope == "venue":
+        return {"scope": Scope.VENUE}
+    return {"scope": Scope[scope.upper()], "account" if scope == "account" else "price": number}
+
+
+def _symbol(config: Config, name: str) -> int:
+    instruments = instruments_of(config)
+    if name not in instruments:
+        raise Failure(f"there is no instrument {name!r}; there are {', '.join(instruments) or 'none'}")
+    return instruments[name].symbol
+
+
+def _send(config: Config, kind: CommandKind, who: str, why: str, *extensions: np.ndarray, **fields: int) -> Outcome:
+    """One command, in somebody's name: the user's of this process where none is given."""
+    ends = [endpoint(config, link) for link in (OPERATOR, EVENTS, REPLAY)]
+    with answered(), Operator(*ends, who=who or getpass.getuser()[:16]) as operator:
+        try:
+            return operator.command(kind, *extensions, why=why, **fields).raise_for_reject()
+        except (ValueError, OverflowError) as error:  # a text too long, a number that no field holds
+            raise Failure(str(error)) from error
+
+
+def _orders(outcome: Outcome, kind: EventKind, done: str) -> str:
+    last = outcome.events[outcome.events["kind"] == kind]
+    count = int(last["qty"][0]) if last.size else 0
+    return f"1 order {done}" if count == 1 else f"{count:,} orders {done}"
+
+
+def _tell(outcome: Outcome, as_json: bool, text: str) -> None:
+    if as_json:
+        events: list[dict[str, Any]] = [fields_of(event) for event in outcome.events]
+        print_json({"command_seq": outcome.seq, "events": events})
+    else:
+        out().print(f"[green]✓[/green] command {outcome.seq}: {text}", soft_wrap=True)

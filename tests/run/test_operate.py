@@ -1,0 +1,115 @@
+"""The operator's verbs against a running exchange, as a person would type them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from components.client.orders import OrderState
+from run.cli.operate import find_match
+from run.client.broker import BrokerSync
+from run.eventlog import EventLogReader, EventLogWriter
+from run.storage import FileStorage
+from run.supervisor import Exchange
+from run.topology import ORDERS
+from tests.exchange import zmx
+from wire.dtypes import EVENT
+from wire.enums import EventKind, Reason
+
+SESSION, SYMBOL = 13, 2  # of its own in this file
+
+
+@pytest.fixture
+def broker(running: Exchange) -> Iterator[BrokerSync]:
+    door = ORDERS.at(1).endpoint(running.config.runtime_dir)
+    with BrokerSync(door, session=SESSION, account=SESSION) as broker:
+        yield broker
+
+
+def say(running: Exchange, *words: str | int) -> dict[str, object]:
+    answer = zmx(*map(str, words), "--json", "--config", running.config_file)
+    assert answer.returncode == 0, answer.stderr
+    told: dict[str, object] = json.loads(answer.stdout)
+    return told
+
+
+def test_the_kill_switch_and_a_bust_by_hand(running: Exchange, broker: BrokerSync) -> None:
+    resting = broker.limit(SYMBOL, "buy", 2_000_000, 5)
+    other = broker.limit(SYMBOL, "sell", 2_000_000, 2)
+    (match,) = (each.match for each in other.executions)
+    told = say(running, "bust", match, "--why", "clearly erroneous", "--who", "carol")
+    events = told["events"]
+    assert isinstance(events, list)
+    assert [(event["kind"], event["side"], event["order_id"]) for event in events] == [
+        ("TRADE_BUSTED", "BUY", resting.order_id),
+        ("TRADE_BUSTED", "SELL", other.order_id),
+    ]
+    again = zmx("bust", str(match), "--config", running.config_file)
+    assert (again.returncode != 0, "busted before" in again.stderr) == (True, True), again.stderr
+    nothing = zmx("bust", str(10**9), "--config", running.config_file)
+    assert "There was no such match" in nothing.stderr
+
+    say(running, "block", "account", SESSION, "--why", "runaway")
+    broker.poll(1.0)
+    assert (resting.state, resting.reason) == (OrderState.CANCELLED, Reason.KILLED)
+    assert broker.limit(SYMBOL, "buy", 2_000_000, 5).reason is Reason.ENTRY_BLOCKED
+    say(running, "allow", "account", SESSION)
+    resting = broker.limit(SYMBOL, "buy", 2_000_000, 5)
+    assert resting.state is OrderState.LIVE
+    told = say(running, "mass-cancel", "--session", SESSION, "--symbol", "AMZN", "--side", "buy")
+    assert isinstance(told["events"], list)
+    assert [event["kind"] for event in told["events"]] == ["CANCELLED", "MASS_CANCELLED"]
+
+
+def test_a_broker_pulls_its_own_plug(running: Exchange, broker: BrokerSync) -> None:
+    resting = broker.limit(SYMBOL, "buy", 1_000_000, 5)
+    answer = broker.block_entry("session")
+    assert answer.ok
+    assert answer.report is not None
+    assert (answer.report.kind, answer.report.qty) == (EventKind.ENTRY_BLOCKED, 1)
+    assert resting.reason is Reason.KILLED
+    assert broker.limit(SYMBOL, "buy", 1_000_000, 5).reason is Reason.ENTRY_BLOCKED
+    say(running, "allow", "session", SESSION)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["mass-cancel"], "say whose"),
+        (["mass-cancel", "--all", "--firm", "1"], "say whose"),
+        (["block", "moon", "1"], "'moon' is not one of"),
+        (["block", "account", "me"], "named by its number"),
+        (["block", "account", "999"], "There is no such account"),
+        (["block", "symbol", "MOON"], "there is no instrument 'MOON'"),
+        (["block", "account", "1", "--why", "x" * 41], "there is room for 40"),
+    ],
+)
+def test_what_is_not_understood_says_why(running: Exchange, words: list[str], told: str) -> None:
+    answer = zmx(*words, "--config", running.config_file)
+    assert answer.returncode != 0
+    assert told in answer.stderr
+
+
+def test_a_match_is_found_wherever_it_stands_in_the_log(tmp_path: object) -> None:
+    chance = np.random.default_rng(3)
+    rows = np.zeros(20_000, EVENT)
+    rows["seq"] = np.arange(1, rows.size + 1)
+    rows["kind"] = EventKind.ACCEPTED
+    firsts = np.sort(chance.choice(rows.size // 2 - 5, 700, replace=False)) * 2 + 1
+    for match, first in enumerate(firsts.tolist(), 1):
+        rows["kind"][first : first + 2], rows["match"][first : first + 2] = EventKind.EXECUTED, match
+    storage = FileStorage(tmp_path)  # type: ignore[arg-type]
+    writer = EventLogWriter(storage, 1 << 18)
+    writer.append(rows)
+    writer.close()
+    log = EventLogReader(storage)
+    for match, first in enumerate(firsts.tolist(), 1):
+        found = find_match(log, match)
+        assert found is not None
+        assert found["seq"].tolist() == [first + 1, first + 2]
+    assert find_match(log, 0) is None
+    assert find_match(log, 701) is None
+    log.close()
