@@ -34,6 +34,7 @@ MAX_SESSION = 65_535
 MAX_GATEWAY = 32_767
 MAX_BANDS = 12  # price bands of one instrument
 MAX_SCALE = 12  # decimal digits of a price, a quantity, an amount
+MAX_ICEBERG_PARTS = 100  # in which an order is shown, one after another
 MAX_UNITS = (1 << 62) - 1  # of a price, a quantity, an amount: sums and differences of two never overflow
 
 MAX_GRACE_NS = 86_400 * 10**9  # of a session that is not open, before its orders are cancelled: a day

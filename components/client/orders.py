@@ -30,9 +30,9 @@ from typing import Final, Generic, NamedTuple, Self, TypeVar
 import numpy as np
 
 from wire import stamps as envelope
-from wire.constants import FUNDS, MAX_BATCH, MAX_GRACE_NS, MAX_REF, RESENT
+from wire.constants import FUNDS, HIDDEN, MAX_BATCH, MAX_GRACE_NS, MAX_REF, POST_ONLY, RESENT, STP_BY_FIRM
 from wire.dtypes import COMMAND, EVENT, EXTENSION, ORDER_TERMS, SESSION_TERMS
-from wire.enums import CommandKind, EventKind, ExtensionKind, OrderType, Reason, Scope, Side, TimeInForce
+from wire.enums import CommandKind, EventKind, ExtensionKind, OrderType, Reason, Scope, Side, StpMode, TimeInForce
 from wire.frames import BROKER_FRAME, REPORT_FRAME
 from wire.reasons import WireError, explain
 from wire.reports import are_reports, of_sessions
@@ -450,16 +450,27 @@ class Session(Generic[AnyOrder]):
         min_qty: int = 0,
         expire_ns: int = 0,
         tag: bytes = b"",
+        display_qty: int = 0,
+        post_only: bool = False,
+        hidden: bool = False,
+        stp: StpMode = StpMode.NONE,
+        stp_by_firm: bool = False,
     ) -> AnyOrder:
-        """Enter an order. `funds`: qty is a budget in the quote asset. `tag`: up to 16 bytes, echoed when accepted."""
+        """Enter an order. `funds`: qty is a budget in the quote asset. `tag`: up to 16 bytes, echoed when accepted.
+
+        `display_qty`: an iceberg, of which the book shows so much at a time; `hidden`: nothing. `post_only`: refused if
+        it would trade at once. `stp`: what happens where it meets an order of its own account (`stp_by_firm`: firm).
+        """
         terms = _NO_EXTENSIONS
-        if min_qty or expire_ns or tag:
+        if min_qty or expire_ns or tag or display_qty:
             row = np.zeros(1, ORDER_TERMS)
             row["kind"], row["min_qty"], row["expire_ns"] = ExtensionKind.ORDER_TERMS, min_qty, expire_ns
+            row["display_qty"] = display_qty
             row["tag0"], row["tag1"] = np.frombuffer(tag.ljust(16, b"\0"), np.int64)
             terms = row.view(EXTENSION)
         fields = {"symbol": symbol, "side": side, "order_type": order_type, "tif": tif, "price": price, "qty": qty}
-        fields |= {"account": account or self.account, "flags": FUNDS if funds else 0}
+        flags = FUNDS * funds | POST_ONLY * post_only | HIDDEN * hidden | STP_BY_FIRM * stp_by_firm
+        fields |= {"account": account or self.account, "flags": flags, "stp": stp}
         answer = self._command(CommandKind.NEW_ORDER, fields, terms)
         order = self._orders[answer.ref] = self._make_order(answer.ref)
         order.entry, answer.order = answer, order

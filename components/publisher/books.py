@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from sortedcontainers import SortedDict
 
-from wire.constants import FROM_BOOK, RESTS
+from wire.constants import FROM_BOOK, RESTS, UNSEEN
 from wire.dtypes import BAND_EVENT, EVENT, INSTRUMENT_EVENT, LEVEL_DELTA, REPLACED_EVENT, STATUS, TOP, TRADE
 from wire.enums import EventKind, Phase, Side
 from wire.units import unpack_name
@@ -25,6 +25,7 @@ ACCEPTED: Final = int(EventKind.ACCEPTED)
 EXECUTED: Final = int(EventKind.EXECUTED)
 CANCELLED: Final = int(EventKind.CANCELLED)
 REPLACED: Final = int(EventKind.REPLACED)
+DISPLAYED: Final = int(EventKind.DISPLAYED)
 INSTRUMENT_ADDED: Final = int(EventKind.INSTRUMENT_ADDED)
 BAND_ADDED: Final = int(EventKind.BAND_ADDED)
 PHASE_CHANGED: Final = int(EventKind.PHASE_CHANGED)
@@ -103,14 +104,15 @@ class Book:
     """One instrument: its terms, both sides, the last trade, and the entries that are not yet collected."""
 
     __slots__ = (
-        "auctioned", "bids", "depth", "last", "phase", "sides", "statuses", "symbol", "terms", "top", "tops", "trades",
-        "volume",
+        "auctioned", "bids", "depth", "last", "phase", "shown", "sides", "statuses", "symbol", "terms", "top", "tops",
+        "trades", "volume",
     )  # fmt: skip
 
     def __init__(self, symbol: int, terms: Terms) -> None:
         self.symbol = symbol
         self.terms = terms
         self.sides = (None, BookSide(-1), BookSide(1))  # by Side
+        self.shown: dict[int, tuple[int, int]] = {}  # order id -> price and quantity, of those that `displayed` tells
         self.last = (0, 0)  # price, qty
         self.volume = 0
         self.top = (0, 0, 0, 0)  # bid price and qty, ask price and qty
@@ -128,6 +130,20 @@ class Book:
             raise BrokenInvariant(f"event {seq}: an order in the book has no side")
         now_qty, now_orders = book_side.change(price, qty, orders)
         self.depth += (seq, price, now_qty, now_orders | side << _SIDE_SHIFT)
+
+    def display(self, seq: int, side: int, order_id: int, price: int, qty: int) -> None:
+        """From here on `qty` of an order at `price` is shown, and nothing of what was shown of it before."""
+        before_price, before = self.shown.pop(order_id, (0, 0))
+        if qty:
+            self.shown[order_id] = (price, qty)
+        if before and qty and price == before_price:
+            if qty != before:
+                self.change(seq, side, price, qty - before, 0)
+            return
+        if before:
+            self.change(seq, side, before_price, -before, -1)
+        if qty:
+            self.change(seq, side, price, qty, 1)
 
     def note_top(self, seq: int, time_ns: int, traded: bool) -> None:
         """Note level 1 if this event changed it."""
@@ -216,6 +232,7 @@ class Books:
         kinds, flags = events["kind"], events["flags"]
         matters = (kinds == ACCEPTED) | (kinds == REPLACED) | (kinds == INSTRUMENT_ADDED) | (kinds == BAND_ADDED)
         matters |= (kinds == PHASE_CHANGED) | (kinds == INDICATIVE) | (kinds == AUCTIONED)
+        matters |= kinds == DISPLAYED
         matters |= ((kinds == EXECUTED) | (kinds == CANCELLED)) & ((flags & (FROM_BOOK | RESTS)) != 0)
         events = events.take(np.flatnonzero(matters))  # a mask copies structured rows field by field
         touched: set[int] = set()
@@ -233,33 +250,46 @@ class Books:
                 traded = False
                 if kind == ACCEPTED:
                     self._entering = (order_id, price)
-                    if not bits & RESTS:
+                    if bits & (RESTS | UNSEEN) != RESTS:
                         continue
                     book.change(seq, side, price, leaves, 1)
                 elif kind == EXECUTED:
                     if book.auctioned:
-                        book.execute_in_auction(seq, side, qty, leaves)
+                        if not bits & UNSEEN:
+                            book.execute_in_auction(seq, side, qty, leaves)
                         if side == BUY:  # what is said of the match is said here, once
                             book.trades += (seq, time_ns, word2, price, qty, 0)
                             book.last = (price, qty)
                             book.volume += qty
                             traded = True
                     elif bits & FROM_BOOK:  # the maker's; what is said of the match is said here, once
-                        book.change(seq, side, price, -qty, 0 if leaves else -1)
+                        if not bits & UNSEEN:
+                            book.change(seq, side, price, -qty, 0 if leaves else -1)
                         book.trades += (seq, time_ns, word2, price, qty, BUY + SELL - side)
                         book.last = (price, qty)
                         book.volume += qty
                         traded = True
-                    else:  # the taker's last one: what is left rests at the order's own limit
+                    elif not bits & UNSEEN:  # the taker's last one: what is left rests at the order's own limit
                         entered, limit = self._entering
                         if entered != order_id:
                             raise BrokenInvariant(f"order {order_id} comes to rest, but {entered} entered last")
                         book.change(seq, side, limit, leaves, 1)
                 elif kind == CANCELLED:
+                    if bits & UNSEEN:
+                        continue
                     if bits & FROM_BOOK:
                         book.change(seq, side, price, -qty, 0 if leaves else -1)
+                    else:  # it lost a part to one of its own, and what is left rests
+                        book.change(seq, side, price, leaves, 1)
+                elif kind == DISPLAYED:
+                    if bits & UNSEEN:
+                        book.display(seq, side, order_id, price, qty)
+                    else:
+                        book.change(seq, side, price, qty, 1)
                 elif kind == REPLACED:
                     self._entering = (order_id, price)
+                    if bits & UNSEEN:
+                        continue
                     if bits & RESTS and price == word1:  # at the same level before and after
                         if leaves == word2:
                             continue

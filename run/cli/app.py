@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from run.cli.choices import Blocked, Engine, Phase, Side, Tif
+from run.cli.choices import Blocked, Engine, Phase, Side, Stp, Tif
 
 app = typer.Typer(
     name="zmx",
@@ -76,6 +76,15 @@ def order(
         str | None, typer.Argument(help="Limit; left out: a market order.", metavar="[PRICE]", show_default=False)
     ] = None,
     tif: Annotated[Tif | None, typer.Option(help="How long.", show_default="gtc; ioc for a market order")] = None,
+    display: Annotated[
+        str | None, typer.Option(help="An iceberg: how much of it the book shows.", show_default=False)
+    ] = None,
+    hidden: Annotated[bool, typer.Option("--hidden", help="The book shows nothing of it.")] = False,
+    post_only: Annotated[bool, typer.Option("--post-only", help="Refused if it would trade at once.")] = False,
+    stp: Annotated[
+        Stp | None, typer.Option(help="What happens where it meets one of the same account.", show_default="they trade")
+    ] = None,
+    stp_by_firm: Annotated[bool, typer.Option("--stp-by-firm", help="With --stp: of the same firm.")] = False,
     session: Session = 1,
     account: Annotated[int | None, typer.Option(help="Whose order.", show_default="the session's number")] = None,
     config: ConfigFile = None,
@@ -88,7 +97,10 @@ def order(
     from run.cli import trade
     from run.config import load
 
-    trade.order(load(config), session, account or session, symbol, side, qty, price, tif, as_json)
+    if price is None and (display or hidden or post_only):
+        raise typer.BadParameter("--display, --hidden and --post-only need a PRICE: a market order never rests")
+    special = trade.Special(display or "0", hidden, post_only, stp, stp_by_firm)
+    trade.order(load(config), session, account or session, symbol, side, qty, price, tif, special, as_json)
 
 
 @app.command(rich_help_panel=TRADE, epilog="Example: zmx cancel 1042    or    zmx cancel --all --symbol AAPL")

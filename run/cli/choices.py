@@ -30,6 +30,15 @@ class Blocked(enum.StrEnum):
     SYMBOL = "symbol"
 
 
+class Stp(enum.StrEnum):
+    """What happens where an order meets one of its own account or firm."""
+
+    CANCEL_NEWEST = "cancel-newest"
+    CANCEL_OLDEST = "cancel-oldest"
+    CANCEL_BOTH = "cancel-both"
+    DECREMENT_AND_CANCEL = "decrement-and-cancel"
+
+
 class Engine(enum.StrEnum):
     """Which implementation replays."""
 

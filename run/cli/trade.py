@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from decimal import Decimal
+from typing import Any, NamedTuple
 
 from components.client.market import Instrument
 from components.client.orders import Answer, Order, OrderState
@@ -14,10 +15,20 @@ from run.cli.screen import out, print_json
 from run.client.broker import BrokerSync
 from run.config import Config
 from wire.constants import RESTS
-from wire.enums import Reason, Side
+from wire.enums import Reason, Side, StpMode
 from wire.units import from_units
 
 _PATIENCE_S = 5.0  # for an order that was accepted: either it rests or it ends, in one step of the exchange
+
+
+class Special(NamedTuple):
+    """What most orders do without."""
+
+    display_qty: str = "0"
+    hidden: bool = False
+    post_only: bool = False
+    stp: choices.Stp | None = None
+    stp_by_firm: bool = False
 
 
 def order(
@@ -29,17 +40,30 @@ def order(
     qty: str,
     price: str | None,
     tif: choices.Tif | None,
+    special: Special,
     as_json: bool,
 ) -> None:
     """Enter an order and wait until it rests or has ended."""
     doors = orders(config)
     instruments = instruments_of(config)
     with answered(), BrokerSync(doors, session=session, account=account, instruments=instruments) as broker:
+        mode = StpMode[special.stp.name] if special.stp else StpMode.NONE
+        prevention: dict[str, Any] = {"stp": mode, "stp_by_firm": special.stp_by_firm}
         try:
             if price is None:
-                entered: Order = broker.market(symbol, side.value, qty, (tif or choices.Tif.IOC).value)
+                entered: Order = broker.market(symbol, side.value, qty, (tif or choices.Tif.IOC).value, **prevention)
             else:
-                entered = broker.limit(symbol, side.value, price, qty, (tif or choices.Tif.GTC).value)
+                entered = broker.limit(
+                    symbol,
+                    side.value,
+                    price,
+                    qty,
+                    (tif or choices.Tif.GTC).value,
+                    display_qty=special.display_qty,
+                    hidden=special.hidden,
+                    post_only=special.post_only,
+                    **prevention,
+                )
         except (ValueError, LookupError) as error:  # not decimal text, or no such instrument
             raise Failure(str(error)) from error
         _settle(broker, entered)

@@ -28,7 +28,7 @@ from run.config import default_runtime_dir
 from run.sockets import try_receive, try_send
 from run.topology import ORDERS
 from wire import stamps as envelope
-from wire.enums import OrderType, Scope, Side, TimeInForce
+from wire.enums import OrderType, Scope, Side, StpMode, TimeInForce
 from wire.units import to_units
 
 _TICK_MS: Final = 50  # the longest sleep: heartbeats and log-ons are due that exactly
@@ -196,6 +196,8 @@ class _Desk(Generic[AnyOrder]):
         tif: TimeInForce | str,
         *,
         min_qty: Number = 0,
+        display_qty: Number = 0,
+        stp: StpMode | str = StpMode.NONE,
         **more: Any,
     ) -> AnyOrder:
         price_scale, qty_scale = self._scales(symbol)
@@ -207,6 +209,8 @@ class _Desk(Generic[AnyOrder]):
             order_type=order_type,
             tif=TimeInForce[tif.upper()] if isinstance(tif, str) else tif,
             min_qty=_units(min_qty, qty_scale),
+            display_qty=_units(display_qty, qty_scale),
+            stp=StpMode[stp.upper()] if isinstance(stp, str) else stp,
             **more,
         )
 
@@ -397,6 +401,11 @@ class Broker(_Desk[LiveOrder]):
         *,
         min_qty: Number = 0,
         expire_ns: int = 0,
+        display_qty: Number = 0,
+        post_only: bool = False,
+        hidden: bool = False,
+        stp: StpMode | str = StpMode.NONE,
+        stp_by_firm: bool = False,
         account: int = 0,
         tag: bytes = b"",
         wait: bool = True,
@@ -404,8 +413,13 @@ class Broker(_Desk[LiveOrder]):
         """Enter a limit order; returns it when the exchange has answered, or at once with `wait=False`.
 
         A rejection is no exception: look at `order.state` and `order.sentence`, or call `order.raise_for_reject()`.
+        `display_qty`: an iceberg; `hidden`: not in the book's depth; `post_only`: refused if it would trade at once;
+        `stp`: "cancel_newest", "cancel_oldest", "cancel_both" or "decrement_and_cancel" where it meets an order of its
+        own account, or with `stp_by_firm` of its firm.
         """
         more: dict[str, Any] = {"min_qty": min_qty, "expire_ns": expire_ns, "account": account, "tag": tag}
+        more |= {"display_qty": display_qty, "post_only": post_only, "hidden": hidden}
+        more |= {"stp": stp, "stp_by_firm": stp_by_firm}
         return await self._entered(self._enter(symbol, side, qty, price, OrderType.LIMIT, tif, **more), wait)
 
     async def market(
@@ -417,12 +431,15 @@ class Broker(_Desk[LiveOrder]):
         *,
         worst_price: Number = 0,
         funds: bool = False,
+        stp: StpMode | str = StpMode.NONE,
+        stp_by_firm: bool = False,
         account: int = 0,
         tag: bytes = b"",
         wait: bool = True,
     ) -> LiveOrder:
         """Enter a market order; with `funds`, qty is a budget in units of the quote asset."""
         more: dict[str, Any] = {"funds": funds, "account": account, "tag": tag}
+        more |= {"stp": stp, "stp_by_firm": stp_by_firm}
         return await self._entered(self._enter(symbol, side, qty, worst_price, OrderType.MARKET, tif, **more), wait)
 
     async def cancel(self, target: Order | int = 0, *, order_id: int = 0) -> Answer:
@@ -681,6 +698,11 @@ class BrokerSync(_Desk[LiveOrderSync]):
         *,
         min_qty: Number = 0,
         expire_ns: int = 0,
+        display_qty: Number = 0,
+        post_only: bool = False,
+        hidden: bool = False,
+        stp: StpMode | str = StpMode.NONE,
+        stp_by_firm: bool = False,
         account: int = 0,
         tag: bytes = b"",
         wait: bool = True,
@@ -688,8 +710,13 @@ class BrokerSync(_Desk[LiveOrderSync]):
         """Enter a limit order; returns it when the exchange has answered, or at once with `wait=False`.
 
         A rejection is no exception: look at `order.state` and `order.sentence`, or call `order.raise_for_reject()`.
+        `display_qty`: an iceberg; `hidden`: not in the book's depth; `post_only`: refused if it would trade at once;
+        `stp`: "cancel_newest", "cancel_oldest", "cancel_both" or "decrement_and_cancel" where it meets an order of its
+        own account, or with `stp_by_firm` of its firm.
         """
         more: dict[str, Any] = {"min_qty": min_qty, "expire_ns": expire_ns, "account": account, "tag": tag}
+        more |= {"display_qty": display_qty, "post_only": post_only, "hidden": hidden}
+        more |= {"stp": stp, "stp_by_firm": stp_by_firm}
         return self._entered(self._enter(symbol, side, qty, price, OrderType.LIMIT, tif, **more), wait)
 
     def market(
@@ -701,12 +728,15 @@ class BrokerSync(_Desk[LiveOrderSync]):
         *,
         worst_price: Number = 0,
         funds: bool = False,
+        stp: StpMode | str = StpMode.NONE,
+        stp_by_firm: bool = False,
         account: int = 0,
         tag: bytes = b"",
         wait: bool = True,
     ) -> LiveOrderSync:
         """Enter a market order; with `funds`, qty is a budget in units of the quote asset."""
         more: dict[str, Any] = {"funds": funds, "account": account, "tag": tag}
+        more |= {"stp": stp, "stp_by_firm": stp_by_firm}
         return self._entered(self._enter(symbol, side, qty, worst_price, OrderType.MARKET, tif, **more), wait)
 
     def cancel(self, target: Order | int = 0, *, order_id: int = 0) -> Answer:

@@ -93,6 +93,31 @@ def test_market_orders_and_mass_cancels(stage: Stage) -> None:
         assert broker.mass_cancel("account").reason is Reason.UNKNOWN_ACCOUNT
 
 
+def test_what_is_not_shown_and_what_does_not_take(stage: Stage) -> None:
+    with plain(stage) as broker:
+        iceberg = broker.limit("AAPL", "sell", "1.00", 30, display_qty=10)
+        hidden = broker.limit("AAPL", "sell", "1.00", 5, hidden=True)
+        assert (iceberg.state, hidden.state) == (OrderState.LIVE, OrderState.LIVE)
+        assert broker.limit("AAPL", "buy", "1.00", 5, post_only=True).reason is Reason.WOULD_TAKE
+        assert broker.limit("AAPL", "buy", "1.00", 5, display_qty=5).reason is Reason.INVALID_DISPLAY_QTY
+        taker = broker.market("AAPL", "buy", 12).done()
+        assert (taker.state, len(taker.executions)) == (OrderState.FILLED, 2), "part by part"
+        assert (iceberg.leaves_qty, hidden.leaves_qty) == (18, 5)
+
+
+def test_an_order_loses_to_its_own(stage: Stage) -> None:
+    with plain(stage) as broker:
+        resting = broker.limit("AAPL", "sell", "1.00", 30)
+        smaller = broker.limit("AAPL", "buy", "1.00", 10, stp="decrement_and_cancel").done()
+        assert (smaller.state, smaller.reason) == (OrderState.CANCELLED, Reason.SELF_TRADE)
+        assert (resting.state, resting.qty, resting.leaves_qty) == (OrderState.LIVE, 20, 20)
+        ended = broker.market("AAPL", "buy", 5, stp="cancel_newest", stp_by_firm=True).done()
+        assert (ended.reason, resting.leaves_qty) == (Reason.SELF_TRADE, 20)
+        stays = broker.limit("AAPL", "buy", "1.00", 7, stp="cancel_oldest")
+        broker.poll(0.1)
+        assert (resting.done().reason, stays.state) == (Reason.SELF_TRADE, OrderState.LIVE)
+
+
 def test_rejections_are_results_and_can_be_raised(stage: Stage) -> None:
     with plain(stage) as broker:
         order = broker.limit("AAPL", "buy", "1.01", 10)

@@ -17,7 +17,18 @@ import numpy as np
 from components.engine.readable import ReadableEngine
 from components.engine.readable.model import Instrument, Order, Session
 from tests.engine.groups import COMMAND_FIELDS, Draft, Group, apply, draft, extension, group_of
-from wire.constants import FUNDS, MAX_ACCOUNT, MAX_GRACE_NS, MAX_SESSION, MAX_SYMBOL, MAX_UNITS, RULES_VERSION
+from wire.constants import (
+    FUNDS,
+    HIDDEN,
+    MAX_ACCOUNT,
+    MAX_GRACE_NS,
+    MAX_SESSION,
+    MAX_SYMBOL,
+    MAX_UNITS,
+    POST_ONLY,
+    RULES_VERSION,
+    STP_BY_FIRM,
+)
 from wire.dtypes import (
     BUST_TERMS,
     COMMAND,
@@ -29,7 +40,7 @@ from wire.dtypes import (
     PRICE_BANDS,
     SESSION_TERMS,
 )
-from wire.enums import CommandKind, EventKind, ExtensionKind, OrderType, Phase, Scope, Side, TimeInForce
+from wire.enums import CommandKind, EventKind, ExtensionKind, OrderType, Phase, Scope, Side, StpMode, TimeInForce
 from wire.units import pack_name
 
 INT64_MAX = (1 << 63) - 1
@@ -424,7 +435,35 @@ class Crowd:
             **given,
         }
         terms = {"tag0": self.chance.getrandbits(60), "tag1": self.seq} if self.chance.random() < 0.1 else {}
+        if self.chance.random() < 0.3:
+            fields["stp"] = self.chance.choice((*StpMode, *StpMode, 5)) if self.chance.random() < 0.1 else self.a_mode()
+            if self.chance.random() < 0.4:
+                fields["flags"] = fields.get("flags", 0) | STP_BY_FIRM
         return Draw(fields, []), instrument, terms
+
+    def a_mode(self) -> int:
+        """Of self-trade prevention."""
+        return self.chance.choice(tuple(StpMode)[1:])
+
+    def special(self, draw: Draw, instrument: Instrument, terms: dict[str, int]) -> None:
+        """Make an order that may rest one that only adds, is hidden or shows a part at a time; seldom too much."""
+        fields = draw.fields
+        if self.chance.random() < 0.15:
+            fields["flags"] = fields.get("flags", 0) | POST_ONLY
+        what = self.chance.random()
+        if what < 0.15:
+            fields["flags"] = fields.get("flags", 0) | HIDDEN
+        elif what < 0.35:
+            lot = instrument.band_at(max(fields["price"], 0)).lot
+            parts = self.chance.choice((2, 3, 4, 9))
+            part = max(fields["qty"] // parts // lot, 1) * lot
+            terms["display_qty"] = max(part, instrument.min_qty)
+            if self.chance.random() < 0.1:
+                terms["display_qty"] += self.chance.choice((1, -1, lot, instrument.max_qty))
+            if self.chance.random() < 0.2:
+                fields["qty"] = part * self.chance.choice((99, 100, 101, 130))
+        if self.chance.random() < 0.02:
+            fields["flags"] = fields.get("flags", 0) | self.chance.choice((POST_ONLY, HIDDEN, STP_BY_FIRM, 16, 32))
 
     def packed(self, draw: Draw, terms: dict[str, int]) -> Draw:
         """With the extension that the terms need, if they need one."""
@@ -447,8 +486,9 @@ class Crowd:
 
     def quote(self) -> Draw:
         """An order that is meant to rest."""
-        draw, _, terms = self.order(aggressive=False)
+        draw, instrument, terms = self.order(aggressive=False)
         draw.fields["tif"] = self.resting_tif(terms)
+        self.special(draw, instrument, terms)
         if self.chance.random() < 0.004:
             word = self.chance.choice(("display_qty", "stop_price", "offset", "min_qty"))
             terms[word] = self.chance.choice((1, -1, INT64_MAX))
@@ -456,9 +496,10 @@ class Crowd:
 
     def take(self) -> Draw:
         """An order that is meant to trade; what it cannot get rests or not."""
-        draw, _, terms = self.order(aggressive=True)
+        draw, instrument, terms = self.order(aggressive=True)
         if self.chance.random() < 0.5:
             draw.fields["tif"] = self.resting_tif(terms)
+            self.special(draw, instrument, terms)
         else:
             draw.fields["tif"] = TimeInForce.IOC
             self.maybe_min_qty(draw, terms)

@@ -36,10 +36,18 @@ from wire.enums import (
     Reason,
     Scope,
     Side,
+    StpMode,
     TimeInForce,
 )
 
-ENUMS = {"side": Side, "order_type": OrderType, "tif": TimeInForce, "scope": Scope, "liquidity": Liquidity}
+ENUMS = {
+    "side": Side,
+    "order_type": OrderType,
+    "tif": TimeInForce,
+    "stp": StpMode,
+    "scope": Scope,
+    "liquidity": Liquidity,
+}
 VIEWS = {
     EventKind.ACCEPTED: ACCEPTED_EVENT,
     EventKind.REPLACED: REPLACED_EVENT,

@@ -63,25 +63,34 @@ POSSIBLE: dict[str, set[str]] = {
         R.INVALID_MIN_QTY,
         R.WRONG_PHASE,
         R.ENTRY_BLOCKED,
+        R.INVALID_STP,
+        R.INVALID_DISPLAY_QTY,
+        R.WOULD_TAKE,
     )
-    | {"accepted", "accepted, rests"}
-    | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.MIN_QTY_NOT_MET, R.FOK_NOT_FILLED, R.FUNDS_EXHAUSTED),
+    | {"accepted", "accepted, rests", "cancelled SELF_TRADE, rests", "displayed"}
+    | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.MIN_QTY_NOT_MET, R.FOK_NOT_FILLED, R.FUNDS_EXHAUSTED)
+    | cancelled(R.SELF_TRADE),
     "cancel": FENCE
     | rejected(R.RESERVED_NOT_ZERO, R.QTY_OUT_OF_RANGE, R.UNKNOWN_ORDER, R.NOT_SMALLER)
     | cancelled(R.REQUESTED)
-    | {"cancelled REDUCED, rests"},
+    | {"cancelled REDUCED, rests", "displayed"},
     "replace": FENCE
     | TRADES
     | PRICE_AND_QTY
-    | rejected(R.NOT_PERMITTED, R.RESERVED_NOT_ZERO, R.UNKNOWN_ORDER, R.WRONG_PHASE)
-    | {"replaced", "replaced, rests"}
-    | cancelled(R.REPLACED_BELOW_EXECUTED),
+    | rejected(R.NOT_PERMITTED, R.RESERVED_NOT_ZERO, R.UNKNOWN_ORDER, R.INVALID_DISPLAY_QTY, R.WOULD_TAKE)
+    | rejected(R.WRONG_PHASE)
+    | {"replaced", "replaced, rests", "cancelled SELF_TRADE, rests", "displayed"}
+    | cancelled(R.REPLACED_BELOW_EXECUTED, R.SELF_TRADE),
     "mass_cancel": FENCE
     | WHOSE
     | rejected(R.ACCOUNT_NOT_OF_FIRM, R.INVALID_SIDE)
     | cancelled(R.MASS_CANCELLED)
-    | {"mass_cancelled"},
-    "block_entry": FENCE | WHOSE | rejected(R.ACCOUNT_NOT_OF_FIRM) | cancelled(R.KILLED) | {"entry_blocked"},
+    | {"mass_cancelled", "displayed"},
+    "block_entry": FENCE
+    | WHOSE
+    | rejected(R.ACCOUNT_NOT_OF_FIRM)
+    | cancelled(R.KILLED)
+    | {"entry_blocked", "displayed"},
     "allow_entry": WHOSE | rejected(R.NOT_PERMITTED) | {"entry_allowed"},
     "bust_trade": rejected(
         R.NOT_PERMITTED,
@@ -98,7 +107,9 @@ POSSIBLE: dict[str, set[str]] = {
     )
     | {"trade_busted"},
     "tick": rejected(R.NOT_PERMITTED) | {"nothing"},
-    "end_of_day": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT) | cancelled(R.END_OF_DAY) | {"day_ended"},
+    "end_of_day": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT)
+    | cancelled(R.END_OF_DAY)
+    | {"day_ended", "displayed"},
     "open_session": rejected(
         R.NOT_PERMITTED, R.UNKNOWN_SESSION, R.RESERVED_NOT_ZERO, R.EXTENSION_MISMATCH, R.INVALID_TERMS
     )
@@ -123,10 +134,10 @@ POSSIBLE: dict[str, set[str]] = {
     | {"session_added"},
     "set_rules": rejected(R.NOT_PERMITTED, R.UNSUPPORTED_RULES) | {"rules_set"},
     "set_phase": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT, R.INVALID_TERMS)
-    | {"phase_changed", "auctioned", "executed none", "executed none, rests", "nothing"},
+    | {"phase_changed", "auctioned", "executed none", "executed none, rests", "displayed", "nothing"},
     "auction": {"indicative"},  # whatever changed its book
     "unknown": rejected(R.UNKNOWN_COMMAND),
-    "time": cancelled(R.EXPIRED, R.DISCONNECTED),
+    "time": cancelled(R.EXPIRED, R.DISCONNECTED) | {"displayed"},
 }
 PAIRS: set[Pair] = {(kind, outcome) for kind, outcomes in POSSIBLE.items() for outcome in outcomes}
 _KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.BUST_TRADE + 1)} - {CommandKind.ORDER_STATUS}
@@ -142,11 +153,14 @@ class Outcomes:
         """Count what became of a group."""
         kinds = group.commands["kind"][events["command_seq"] - group.first_seq]
         rests = (events["flags"] & RESTS) * (events["kind"] <= EventKind.REPLACED)
-        keys = np.stack([kinds, events["kind"], events["reason"], events["liquidity"], rests], 1)
+        by_time = np.isin(events["reason"], (Reason.EXPIRED, Reason.DISCONNECTED))
+        by_time[1:] |= (events["kind"][1:] == EventKind.DISPLAYED) & by_time[:-1]  # of the order just cancelled
+        keys = np.stack([kinds, events["kind"], events["reason"], by_time, events["liquidity"], rests], 1)
         special = events["kind"] == EventKind.INSTRUMENT_ADDED  # its bytes mean something else there
-        keys[special, 3:] = 0
+        keys[special, 4:] = 0
         distinct, counts = np.unique(keys, axis=0, return_counts=True)
-        for (command, kind, reason, liquidity, resting), count in zip(distinct.tolist(), counts.tolist(), strict=True):
+        for key, count in zip(distinct.tolist(), counts.tolist(), strict=True):
+            command, kind, reason, of_time, liquidity, resting = key
             outcome = named(EventKind, kind)
             if kind == EventKind.EXECUTED:
                 outcome += f" {named(Liquidity, liquidity)}"
@@ -154,7 +168,6 @@ class Outcomes:
                 outcome += f" {Reason(reason).name}"
             if resting:
                 outcome += ", rests"
-            of_time = reason in (Reason.EXPIRED, Reason.DISCONNECTED)
             label = "time" if of_time else named(CommandKind, command) if command in _KNOWN else "unknown"
             label = "auction" if kind == EventKind.INDICATIVE else label
             self.counts[label, outcome] += count

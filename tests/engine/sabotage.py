@@ -14,7 +14,11 @@ SOURCES = Path(readable.__file__).parent
 MODULES = ("model", "events", "checks", "auctions", "engine")  # each imports only those before it
 
 MISTAKES: dict[str, tuple[str, str, str]] = {
-    "the newest at a price trades first": ("model", "order.price, order.arrival)", "order.price, -order.arrival)"),
+    "the newest at a price trades first": (
+        "model",
+        "order.is_hidden, order.arrival)",
+        "order.is_hidden, -order.arrival)",
+    ),
     "an order in sight of its bound does not reach it": ("model", "price <= bound if", "price < bound if"),
     "a band holds only above its first price": (
         "model",
@@ -222,6 +226,42 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "engine",
         '"cum_qty": order.cum,\n                    }',
         '"cum_qty": order.cum,\n                        "expire_ns": 0,\n                    }',
+    ),
+    "post-only takes": (
+        "engine",
+        "require(rests_untouched or not command.flags & POST_ONLY, Reason.WOULD_TAKE)",
+        "require(True, Reason.WOULD_TAKE)",
+    ),
+    "a post-only order is replaced into a match": (
+        "engine",
+        "require(rests or not order.flags & POST_ONLY, Reason.WOULD_TAKE)",
+        "require(True, Reason.WOULD_TAKE)",
+    ),
+    "own orders count for FOK and min_qty": (
+        "engine",
+        "if not taker.is_own(maker):\n            wanted -=",
+        "if True:\n            wanted -=",
+    ),
+    "prevention looks at accounts only": ("model", "by_firm = self.flags & STP_BY_FIRM", "by_firm = 0"),
+    "the resting order's mode decides": ("model", "if not self.stp:", "if not other.stp:"),
+    "only the resting order is decremented": (
+        "engine",
+        "for order in (maker, taker):\n                order.leaves -= qty",
+        "for order in (maker,):\n                order.leaves -= qty",
+    ),
+    "what prevention lets rest is not displayed": ("engine", "if stays and not unseen(taker):", "if False:"),
+    "hidden orders stand among displayed ones": ("model", "order.is_hidden, order.arrival)", "False, order.arrival)"),
+    "an iceberg's next part keeps its place": (
+        "engine",
+        "elif maker.is_iceberg:\n            self._unrest(maker)\n            self._rest(maker)",
+        "elif maker.is_iceberg:",
+    ),
+    "an iceberg trades whole": ("model", "return self.shown_qty if self.is_iceberg else", "return"),
+    "an iceberg that is gone is still displayed": ("engine", "self._display(order, 0)", "pass"),
+    "less of an iceberg is told where nothing changed": (
+        "engine",
+        "if order.shown_qty > order.leaves:",
+        "if order.shown_qty >= order.leaves > 0 and order.is_iceberg:",
     ),
     "the hash stops at 32 bits": ("events", "return running ^ (running >> 29)", "return running & 0xFFFFFFFF"),
 }

@@ -89,6 +89,10 @@ class Venue:
         elif kind in (EventKind.INDICATIVE, EventKind.AUCTIONED):
             line += f" {event['qty']} @ {event['price']}" + of_symbol(event)
             line += f", {event['leaves_qty']} left to {named(Side, event['side'])}" if event["leaves_qty"] else ""
+        elif kind == EventKind.DISPLAYED:
+            line += f" {event['qty']} @ {event['price']}"
+            line += ", in its place" if event["flags"] & FROM_BOOK else ""
+            line += ", rests" if event["flags"] & RESTS else ""
         elif event.get("qty") and kind != EventKind.REJECTED:
             line += f" {event['qty']}"
         return line

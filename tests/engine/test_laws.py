@@ -19,7 +19,7 @@ from components.engine.readable import ReadableEngine
 from tests.engine.commands import INT64_MAX, Crowd
 from tests.engine.groups import COMMAND_FIELDS, Draft, Group, apply, drafts_of, event_fields, resplit
 from tests.engine.sabotage import broken
-from wire.constants import FROM_BOOK, FUNDS, MAX_UNITS, RESTS
+from wire.constants import FROM_BOOK, FUNDS, HIDDEN, MAX_UNITS, POST_ONLY, RESTS, STP_BY_FIRM, UNSEEN
 from wire.dtypes import EVENT, ORDER_TERMS, SESSION_TERMS
 from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Phase, Reason, Scope, Side, TimeInForce
 
@@ -57,6 +57,15 @@ class Known:
     prices: list[tuple[int, int]] = field(default_factory=list)  # (price, qty) of its executions as a taker
     rests: bool = False
     ended: str = ""
+    flags: int = 0  # of the command
+    stp: int = 0
+    display: int = 0  # of an iceberg
+    shown: int = 0
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the book shows nothing of it."""
+        return bool(self.flags & HIDDEN)
 
 
 class Auditor:
@@ -73,6 +82,8 @@ class Auditor:
         self.phases: dict[int, int] = {}
         self.auction: Event | None = None  # that is being held
         self.auction_qty = 0
+        self.owed: tuple[int, int, int] | None = None  # order, qty, flags of the `displayed` that must come next
+        self.account_firms: dict[int, int] = {}  # by account
         self.open_at: dict[int, int] = {}  # gateway by session
         self.graces: dict[int, int] = {}  # by session, as its last log-on said
         self.deadlines: dict[int, int] = {}  # by session that is not open
@@ -109,6 +120,11 @@ class Auditor:
             self.number_of_report(event, fields)
             self.event(event, draft, fields)
         assert self.maker is None, "a maker without a taker"
+        assert self.owed is None, "the book was not told what it shows"
+        for order_id in sorted({event.get("order_id", 0) for event in told} & self.orders.keys()):
+            order = self.orders[order_id]
+            if order.hidden and not order.ended and not order.rests:  # behind its own, prevented: nobody is told
+                self.stand(order_id, order)
         for symbol in sorted({event["symbol"] for event in told}):
             self.never_crossed(symbol)
         self.auction_is_over()
@@ -132,7 +148,13 @@ class Auditor:
 
     def event(self, event: Event, draft: Draft, fields: Event) -> None:
         """One event, by its kind."""
+        if self.owed is not None:
+            assert event["kind"] == EventKind.DISPLAYED, "the book was not told what it shows"
         match event["kind"]:
+            case EventKind.ACCOUNT_ADDED:
+                self.account_firms[event["id"]] = event["firm"]
+            case EventKind.DISPLAYED:
+                self.displayed(event)
             case EventKind.SESSION_ADDED:
                 self.sessions.add(event["id"])
                 self.firms[event["id"]] = event["firm"]
@@ -210,7 +232,9 @@ class Auditor:
         if draft.extensions:
             terms = np.frombuffer(draft.extensions[0], ORDER_TERMS)[0]
             order.min_qty, order.expire_ns = int(terms["min_qty"]), int(terms["expire_ns"])
+            order.display = int(terms["display_qty"])
             assert (event["tag0"], event["tag1"]) == (int(terms["tag0"]), int(terms["tag1"]))
+        order.flags, order.stp = fields["flags"], fields["stp"]
         if fields["flags"] & FUNDS:
             order.funds = fields["qty"]
         else:
@@ -233,6 +257,8 @@ class Auditor:
             self.maker = event
             assert event["price"] == order.price, "a trade is at the resting order's price"
             self.was_next(event, order)
+            if order.display:
+                assert event["qty"] <= order.shown, "no more than the part that is shown"
         else:
             maker, self.maker = self.maker, None
             assert maker is not None, "maker, then taker"
@@ -243,6 +269,8 @@ class Auditor:
                 better = event["price"] - order.price if event["side"] == Side.BUY else order.price - event["price"]
                 assert better <= 0, "no trade is worse than the order's price"
             order.prices.append((event["price"], event["qty"]))
+            assert not order.flags & POST_ONLY, "who only adds does not take"
+            assert not self.own(order, self.orders[maker["order_id"]]), "nobody with a mode trades with its own"
         self.place(event, order)
 
     def executed_in_auction(self, event: Event, order: Known) -> None:
@@ -304,7 +332,10 @@ class Auditor:
             assert (event["request_ref"], event["leaves_qty"], event["gateway"]) == (0, 0, 0)
             self.gone[session] = event["order_id"]
         assert event["qty"] > 0 or order.funds
-        assert (event["reason"] == Reason.REDUCED) == (event["leaves_qty"] > 0)
+        if event["reason"] != Reason.SELF_TRADE:
+            assert (event["reason"] == Reason.REDUCED) == (event["leaves_qty"] > 0)
+        elif event["leaves_qty"] and event["flags"] & FROM_BOOK:
+            self.was_next(event, order)
         order.leaves -= event["qty"]
         order.cancelled += event["qty"]
         order.ended = "" if event["leaves_qty"] else "cancelled"
@@ -318,7 +349,7 @@ class Auditor:
         order.total, order.cancelled = event["qty"], 0
         order.leaves = event["qty"] - order.cum
         if not keeps_place:
-            self.unplace(event["order_id"], order)
+            self.unplace(event["order_id"], order, event["flags"] & RESTS)
         order.price = event["price"]
         if keeps_place:
             assert event["flags"] & RESTS
@@ -334,6 +365,26 @@ class Auditor:
             assert bool(event["flags"] & FROM_BOOK) == order.rests, "FROM_BOOK is what stood in the book"
         return order
 
+    def displayed(self, event: Event) -> None:
+        """What the book shows of an iceberg, as it must; or an order that comes to rest behind its own."""
+        order = self.orders[event["order_id"]]
+        assert (event["symbol"], event["side"]) == (order.accepted["symbol"], order.accepted["side"])
+        assert event["price"] == order.price
+        assert (event["session"], event["report_seq"], event["client_ref"]) == (0, 0, 0), "nobody's report"
+        if self.owed is None:
+            assert not order.rests
+            self.stand(event["order_id"], order)
+        owed = self.owed or (event["order_id"], order.leaves, RESTS)
+        assert (event["order_id"], event["qty"], event["flags"]) == owed
+        self.owed = None
+
+    def own(self, taker: Known, maker: Known) -> bool:
+        """Whether the taker's mode forbids that the two trade."""
+        if not taker.stp:
+            return False
+        mine, others = taker.accepted["account"], maker.accepted["account"]
+        return self.account_firms[mine] == self.account_firms[others] if taker.flags & STP_BY_FIRM else mine == others
+
     def place(self, event: Event, order: Known) -> None:
         """Quantities add up, and the order stands in the book exactly from RESTS on and while it has leaves."""
         assert event["leaves_qty"] == order.leaves >= 0
@@ -341,25 +392,53 @@ class Auditor:
         if not order.funds:
             assert order.total == order.cum + order.leaves + order.cancelled, "ordered = executed + cancelled + open"
         rests = bool(event["flags"] & RESTS)
+        assert bool(event["flags"] & UNSEEN) == (order.hidden or order.display > 0)
         if rests:
             assert order.leaves > 0
             assert order.accepted["tif"] in RESTING_TIFS
             assert order.accepted["order_type"] == OrderType.LIMIT
         if rests and not order.rests:
-            key = (order.accepted["symbol"], order.accepted["side"])
-            self.books[key].setdefault(order.price, []).append(event["order_id"])
-            order.rests = True
+            self.stand(event["order_id"], order)
         elif order.rests and not rests:
             self.unplace(event["order_id"], order)
+        elif order.display and order.rests:
+            self.part(event, order)
         if order.leaves == 0 and not order.funds and not order.ended:
             order.ended = "filled"
 
-    def unplace(self, order_id: int, order: Known) -> None:
+    def stand(self, order_id: int, order: Known) -> None:
+        """The order joins the tail of its price: of what is displayed there, or of what is hidden."""
+        queue = self.books[order.accepted["symbol"], order.accepted["side"]].setdefault(order.price, [])
+        displayed = [each for each in queue if not self.orders[each].hidden]
+        queue.insert(len(queue) if order.hidden else len(displayed), order_id)
+        order.rests = True
+        if order.display:
+            order.shown = min(order.display, order.leaves)
+            self.owed = (order_id, order.shown, UNSEEN)
+
+    def unplace(self, order_id: int, order: Known, comes_back: int = 0) -> None:
         levels = self.books[order.accepted["symbol"], order.accepted["side"]]
         levels[order.price].remove(order_id)
         if not levels[order.price]:
             del levels[order.price]
         order.rests = False
+        if order.display and not comes_back:
+            order.shown = 0
+            self.owed = (order_id, 0, UNSEEN)
+
+    def part(self, event: Event, order: Known) -> None:
+        """An iceberg goes on resting with less: of its part, if it met another order; else of what is not shown."""
+        order_id, shown = event["order_id"], order.shown
+        by_part = event["kind"] == EventKind.EXECUTED and event["liquidity"] != Liquidity.NONE
+        if by_part or event["reason"] == Reason.SELF_TRADE:
+            order.shown -= event["qty"]
+        else:
+            order.shown = min(order.shown, order.leaves)
+        if order.shown == 0:
+            self.unplace(order_id, order)
+            self.stand(order_id, order)
+        elif order.shown != shown:
+            self.owed = (order_id, order.shown, UNSEEN | FROM_BOOK)
 
     def left(self, session: int, time_ns: int) -> None:
         """The session is not open any more; its grace, if it has one, begins."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from components.engine.readable import ReadableEngine
 from components.publisher import Publisher
-from wire.constants import FUNDS, RULES_VERSION
+from wire.constants import FUNDS, HIDDEN, POST_ONLY, RULES_VERSION
 from wire.dtypes import COMMAND, EVENT, EXTENSION, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS
-from wire.enums import CommandKind, ExtensionKind, OrderType, Phase, Scope, Side, TimeInForce
+from wire.enums import CommandKind, ExtensionKind, OrderType, Phase, Scope, Side, StpMode, TimeInForce
 from wire.frames import MARKET_FRAME
 from wire.units import pack_name
 
@@ -119,10 +119,18 @@ class Market:
             (TimeInForce.GTC,) * 5 + (TimeInForce.DAY, TimeInForce.GTD, TimeInForce.IOC, TimeInForce.FOK)
         )
         new |= {"order_type": OrderType.LIMIT, "tif": tif, "price": self._price()}
-        if tif != TimeInForce.GTD:
+        if chance.random() < 0.2:
+            new["stp"] = chance.choice(tuple(StpMode))
+        terms = {"expire_ns": self._time_ns + chance.randint(1, 50_000)} if tif == TimeInForce.GTD else {}
+        if tif < TimeInForce.IOC:
+            what = chance.random()
+            if what < 0.15:
+                new["flags"] = chance.choice((HIDDEN, HIDDEN, POST_ONLY, HIDDEN | POST_ONLY))
+            elif what < 0.4 and new["qty"] > 10:
+                terms["display_qty"] = chance.choice((3, 5, 10))
+        if not terms:
             return new, []
-        terms = _row(ORDER_TERMS, kind=ExtensionKind.ORDER_TERMS, expire_ns=self._time_ns + chance.randint(1, 50_000))
-        return new | {"extensions": 1}, [terms]
+        return new | {"extensions": 1}, [_row(ORDER_TERMS, kind=ExtensionKind.ORDER_TERMS, **terms)]
 
     def _price(self) -> int:
         return 10_000 + self.chance.randint(-12, 12)
@@ -150,13 +158,15 @@ def _row(dtype: np.dtype[np.void], **fields: int) -> np.ndarray:
 
 
 def engine_levels(engine: ReadableEngine, symbol: int) -> list[tuple[int, int, int, int]]:
-    """The engine's book by price: (side, price, qty, orders), bids before asks, best first."""
+    """What the engine's book shows by price: (side, price, qty, orders), bids before asks, best first."""
     levels: dict[tuple[int, int], list[int]] = {}
     orders = engine.canonical().orders
     for row in orders[orders["symbol"] == symbol].tolist():
         order = dict(zip(orders.dtype.names or (), row, strict=True))
+        if order["flags"] & HIDDEN:
+            continue
         level = levels.setdefault((order["side"], order["price"]), [0, 0])
-        level[0] += order["leaves_qty"]
+        level[0] += order["shown_qty"] if order["display_qty"] else order["leaves_qty"]
         level[1] += 1
     return [(side, price, qty, count) for (side, price), (qty, count) in levels.items()]
 

@@ -10,7 +10,7 @@ import pytest
 
 from components.publisher import BrokenInvariant, Publisher
 from tests.publisher.flow import SYMBOLS, Market, cut, engine_levels, publish, published_levels
-from wire.constants import FROM_BOOK, RESTS
+from wire.constants import FROM_BOOK, RESTS, UNSEEN
 from wire.dtypes import EVENT
 from wire.enums import EventKind, Liquidity, Phase, Reason, Side
 
@@ -65,6 +65,14 @@ def test_the_flow_has_every_way_into_the_book_and_out_of_it() -> None:
         (EventKind.CANCELLED, Reason.REMAINDER_CANCELLED, 0),
         (EventKind.CANCELLED, Reason.FOK_NOT_FILLED, 0),
         (EventKind.REJECTED, Reason.UNKNOWN_ORDER, 0),
+        (EventKind.REJECTED, Reason.WOULD_TAKE, 0),
+        (EventKind.CANCELLED, Reason.SELF_TRADE, 0),
+        (EventKind.CANCELLED, Reason.SELF_TRADE, RESTS),
+        (EventKind.CANCELLED, Reason.SELF_TRADE, FROM_BOOK),
+        (EventKind.CANCELLED, Reason.SELF_TRADE, both),
+        (EventKind.DISPLAYED, Reason.NONE, 0),
+        (EventKind.DISPLAYED, Reason.NONE, FROM_BOOK),
+        (EventKind.DISPLAYED, Reason.NONE, RESTS),
     ):
         assert seen[kind, reason, flags], (kind, reason, flags, seen)
 
@@ -110,7 +118,7 @@ def test_level_1_is_said_when_it_changes_and_only_then() -> None:
 
 
 def test_each_match_is_one_trade_on_the_takers_side_if_there_is_one() -> None:
-    events = np.concatenate(list(Market(5, phases=True).events(300)))
+    events = np.concatenate(list(Market(8, phases=True).events(300)))
     executed = events["kind"] == EventKind.EXECUTED
     in_auction = executed & (events["liquidity"] == Liquidity.NONE) & (events["side"] == Side.BUY)
     assert in_auction.any()
@@ -130,7 +138,7 @@ def test_each_match_is_one_trade_on_the_takers_side_if_there_is_one() -> None:
 
 def test_status_says_phases_and_auctions() -> None:
     """Each phaseChanged, indicative and auctioned is one entry, with the phase that holds from there."""
-    events = np.concatenate(list(Market(6, phases=True).events(400)))
+    events = np.concatenate(list(Market(8, phases=True).events(400)))
     published = publish([events])
     told = (EventKind.PHASE_CHANGED, EventKind.INDICATIVE, EventKind.AUCTIONED)
     for symbol, name in SYMBOLS.items():
@@ -143,6 +151,26 @@ def test_status_says_phases_and_auctions() -> None:
             expected.append((*words, phase, int(each["side"]), held, 0, 0))
         assert list(published.get(f"status.{name}".encode(), {}).values()) == expected
     assert len(published[b"status.AAPL"]) > 10
+
+
+def test_of_an_iceberg_stands_what_displayed_says_and_of_a_hidden_order_nothing() -> None:
+    market, published = Market(0), publisher()
+    opening = market.open()
+    published.on_events(opening, 1)
+    at = int(opening["seq"][-1])
+    hidden = event(at + 1, EventKind.ACCEPTED, order_id=9, price=100, qty=50, leaves_qty=50, flags=RESTS | UNSEEN)
+    assert publish([hidden], published) == {}
+    shown = event(at + 2, EventKind.DISPLAYED, order_id=10, price=100, qty=20, flags=UNSEEN)
+    assert [row[1:5] for row in publish([shown], published)[b"l2.AAPL"].values()] == [(100, 20, 1, Side.BUY)]
+    again = event(at + 3, EventKind.DISPLAYED, order_id=10, price=100, qty=20, flags=UNSEEN)
+    assert publish([again], published) == {}
+    less = event(at + 4, EventKind.DISPLAYED, order_id=10, price=100, qty=5, flags=UNSEEN | FROM_BOOK)
+    assert [row[1:5] for row in publish([less], published)[b"l2.AAPL"].values()] == [(100, 5, 1, Side.BUY)]
+    moved = event(at + 5, EventKind.DISPLAYED, order_id=10, price=99, qty=20, flags=UNSEEN)
+    entries = publish([moved], published)[b"l2.AAPL"]
+    assert [row[1:5] for row in entries.values()] == [(100, 0, 0, Side.BUY), (99, 20, 1, Side.BUY)]
+    gone = event(at + 6, EventKind.DISPLAYED, order_id=10, price=99, qty=0, flags=UNSEEN)
+    assert [row[1:5] for row in publish([gone], published)[b"l2.AAPL"].values()] == [(99, 0, 0, Side.BUY)]
 
 
 def test_an_order_that_keeps_its_place_is_one_delta_or_none() -> None:

@@ -55,6 +55,8 @@ def test_help_is_quick_because_it_loads_nothing_heavy() -> None:
         (["fly"], "No such command 'fly'"),
         (["order", "AAPL", "hold", "1"], "'hold' is not one of 'buy', 'sell'"),
         (["order", "AAPL"], "Missing argument"),
+        (["order", "AAPL", "buy", "10", "--hidden"], "a market order never rests"),
+        (["order", "AAPL", "buy", "10", "1.00", "--stp", "none"], "'none' is not one of 'cancel-newest'"),
         (["cancel"], "name one order"),
         (["cancel", "1", "--all"], "name one order"),
         (["cancel", "1", "--symbol", "AAPL"], "--symbol goes with --all"),

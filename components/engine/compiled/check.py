@@ -7,7 +7,7 @@ import numpy as np
 from components.engine.compiled.ladder import BITS_AT
 from components.engine.compiled.state import EXPIRY, FIRM_BLOCKED, FRESH, GRACE, NO_KEY, NONE, TICK
 from components.engine.contract import BrokenInvariant
-from wire.constants import MAX_GRACE_NS
+from wire.constants import HIDDEN, MAX_GRACE_NS, UNSEEN
 from wire.enums import Phase, TimeInForce
 
 AUCTIONS = (Phase.OPENING_AUCTION, Phase.REOPENING_AUCTION, Phase.CLOSING_AUCTION)
@@ -52,8 +52,9 @@ def check_state(arrays: dict[str, np.ndarray]) -> None:
         slots = np.sort(arrays[name][arrays[name] != 0] & 0xFFFFFFFF) - 1
         _demand(slots.tolist() == sorted(live), f"{name}: the map does not hold exactly the resting orders")
         _demand(2 * len(slots) <= len(arrays[name]), f"{name}: the map is more than half full")
-    _check_pool(arrays["orders"], int(head["free_order"]), int(head["orders_used"]), len(live), "orders")
-    _check_pool(arrays["levels"], int(head["free_level"]), int(head["levels_used"]), int(head["levels_live"]), "levels")
+    _check_pool(arrays["orders"], "next", int(head["free_order"]), int(head["orders_used"]), len(live), "orders")
+    levels_used, levels_live = int(head["levels_used"]), int(head["levels_live"])
+    _check_pool(arrays["levels"], "hidden", int(head["free_level"]), levels_used, levels_live, "levels")
 
 
 def _check_books(arrays: dict[str, np.ndarray]) -> set[int]:
@@ -126,6 +127,21 @@ def _check_level(arrays: dict[str, np.ndarray], symbol: int, side: int, price: i
     _demand(bool((rows["leaves"] > 0).all()), f"{where}: an order with nothing left")
     for field, expected in (("price", price), ("level", slot), ("symbol", symbol), ("side", side + 1), ("indexed", 1)):
         _demand(bool((rows[field] == expected).all()), f"{where}: an order's {field} is another")
+    hidden = (rows["flags"] & HIDDEN) != 0
+    _demand(
+        bool((np.diff(hidden.astype(np.int8)) >= 0).all()), f"{where}: a hidden order stands before a displayed one"
+    )
+    first_hidden = queue[int(hidden.argmax())] if hidden.any() else NONE
+    _demand(first_hidden == level["hidden"], f"{where}: the level's first hidden order is another")
+    for row in rows:
+        special = arrays["special"][row["special"]] if row["special"] != NONE else None
+        displays = int(special["display_qty"]) if special is not None else 0
+        shown = int(special["shown_qty"]) if special is not None else 0
+        unseen = UNSEEN if displays or row["flags"] & HIDDEN else 0
+        _demand(row["unseen"] == unseen, f"{where}: an order is not shown as it says")
+        _demand(not (displays and row["flags"] & HIDDEN), f"{where}: a hidden order shows a part")
+        most = min(displays, int(row["leaves"]))
+        _demand(0 < shown <= most if displays else shown == 0, f"{where}: an order shows {shown} of {displays}")
     return queue
 
 
@@ -171,7 +187,8 @@ def _check_special(arrays: dict[str, np.ndarray], live: set[int]) -> None:
     _demand(len(taken) == len(set(taken)), "two orders have the same special terms")
     _demand(len(taken) == head["special_live"], "special terms are not counted as they are")
     _demand(all(0 <= index < head["special_used"] for index in taken), "special terms beyond those in use")
-    _check_pool(arrays["special"], int(head["free_special"]), int(head["special_used"]), len(taken), "special terms")
+    free, used = int(head["free_special"]), int(head["special_used"])
+    _check_pool(arrays["special"], "next", free, used, len(taken), "special terms")
 
 
 def _check_blocks(arrays: dict[str, np.ndarray], live: set[int]) -> None:
@@ -185,11 +202,11 @@ def _check_blocks(arrays: dict[str, np.ndarray], live: set[int]) -> None:
     _demand(len(set(firms)) == len({firm for firm, _ in firms}), "a firm is blocked in part")
 
 
-def _check_pool(records: np.ndarray, first_free: int, used: int, live: int, name: str) -> None:
+def _check_pool(records: np.ndarray, link: str, first_free: int, used: int, live: int, name: str) -> None:
     free, slot = 0, first_free
     while slot != NONE:
         free += 1
         _demand(free <= used, f"{name}: the free list runs in a circle")
-        slot = int(records[slot]["next"])
+        slot = int(records[slot][link])
     _demand(used <= len(records), f"{name}: more slots used than there are")
     _demand(free + live == used, f"{name}: {live} live and {free} free make {used}")

@@ -23,8 +23,16 @@ from components.engine.compiled.state import (
 )
 from components.kernels.kernel import Word, cold_kernel, kernel
 from components.kernels.wide import wide_less, wide_product
-from wire.constants import FUNDS, MAX_BANDS, MAX_UNITS
-from wire.enums import CommandKind, ExtensionKind, OrderType, Phase, Reason, Scope, Side, TimeInForce
+from wire.constants import (
+    FUNDS,
+    HIDDEN,
+    MAX_BANDS,
+    MAX_ICEBERG_PARTS,
+    MAX_UNITS,
+    POST_ONLY,
+    STP_BY_FIRM,
+)
+from wire.enums import CommandKind, ExtensionKind, OrderType, Phase, Reason, Scope, Side, StpMode, TimeInForce
 
 
 @kernel
@@ -155,12 +163,36 @@ def check_instructions(command: np.void) -> Word:
         return Reason.INVALID_TIME_IN_FORCE
     if command["order_type"] == OrderType.MARKET and tif < TimeInForce.IOC:
         return Reason.INVALID_TIME_IN_FORCE
-    if command["flags"] != 0 and not (
-        command["flags"] == FUNDS and command["order_type"] == OrderType.MARKET and tif == TimeInForce.IOC
-    ):
+    if command["flags"] != 0 and not flags_fit(command):
         return Reason.INVALID_FLAGS
-    if command["stp"] != 0 or command["scope"] != 0 or command["order_id"] != 0 or command["target_ref"] != 0:
+    if command["scope"] != 0 or command["order_id"] != 0 or command["target_ref"] != 0:
         return Reason.RESERVED_NOT_ZERO
+    return Reason.NONE if command["stp"] == 0 else check_stp(command)
+
+
+@cold_kernel
+def flags_fit(command: np.void) -> bool:
+    """Whether all flags are known and go with the order's type and time in force (row 12)."""
+    flags = command["flags"]
+    tif = command["tif"]
+    if flags & ~(FUNDS | POST_ONLY | HIDDEN | STP_BY_FIRM) != 0:
+        return False
+    if flags & FUNDS != 0 and (command["order_type"] != OrderType.MARKET or tif != TimeInForce.IOC):
+        return False
+    may_rest = command["order_type"] == OrderType.LIMIT and tif < TimeInForce.IOC
+    if flags & (POST_ONLY | HIDDEN) != 0 and not may_rest:
+        return False
+    return flags & STP_BY_FIRM == 0 or command["stp"] != 0
+
+
+@cold_kernel
+def check_stp(command: np.void) -> Word:
+    """Row 13, the mode: known, and not one that takes a quantity away from a budget."""
+    stp = command["stp"]
+    if not StpMode.NONE <= stp <= StpMode.DECREMENT_AND_CANCEL:
+        return Reason.INVALID_STP
+    if stp == StpMode.DECREMENT_AND_CANCEL and command["flags"] & FUNDS != 0:
+        return Reason.INVALID_STP
     return Reason.NONE
 
 
@@ -174,7 +206,7 @@ def check_terms(s: int, command: np.void) -> Word:
         terms = order_terms_at(s, head_of(s)["extension"])
         if terms["kind"] != ExtensionKind.ORDER_TERMS or terms["reserved0"] != 0 or terms["reserved1"] != 0:
             return Reason.EXTENSION_MISMATCH
-        if terms["display_qty"] != 0 or terms["stop_price"] != 0 or terms["offset"] != 0:
+        if terms["stop_price"] != 0 or terms["offset"] != 0:
             return Reason.UNSUPPORTED_INSTRUCTION
         expire_ns = terms["expire_ns"]
     if command["tif"] == TimeInForce.GTD:
@@ -191,7 +223,7 @@ def check_amounts(s: int, command: np.void) -> Word:
         reason = check_price(s, symbol, price)
         if reason != Reason.NONE:
             return reason
-    if command["flags"] == FUNDS:
+    if command["flags"] & FUNDS != 0:
         return Reason.NONE if 0 < command["qty"] <= MAX_UNITS else Reason.QTY_OUT_OF_RANGE
     return check_qty(s, symbol, price, command["qty"])
 
@@ -204,14 +236,15 @@ def check_min_qty(s: int, command: np.void) -> Word:
     min_qty = order_terms_at(s, head_of(s)["extension"])["min_qty"]
     if min_qty == 0:
         return Reason.NONE
-    if min_qty < 0 or command["tif"] != TimeInForce.IOC or command["flags"] != 0 or min_qty > command["qty"]:
+    by_funds = command["flags"] & FUNDS != 0
+    if min_qty < 0 or command["tif"] != TimeInForce.IOC or by_funds or min_qty > command["qty"]:
         return Reason.INVALID_MIN_QTY
     return Reason.NONE
 
 
 @cold_kernel
 def check_phase(phase: Word, order_type: Word, tif: Word) -> Word:
-    """Row 23, where the phase is not continuous: orders that may rest are collected for an auction."""
+    """Row 24, where the phase is not continuous: orders that may rest are collected for an auction."""
     if not collects(phase) or order_type != OrderType.LIMIT or tif >= TimeInForce.IOC:
         return Reason.WRONG_PHASE
     return Reason.NONE
@@ -230,8 +263,33 @@ def is_auction(phase: Word) -> bool:
 
 
 @kernel
+def check_display_qty(s: int, command: np.void) -> Word:
+    """Row 23."""
+    if command["extensions"] == 0:
+        return Reason.NONE
+    display_qty = order_terms_at(s, head_of(s)["extension"])["display_qty"]
+    if display_qty == 0:
+        return Reason.NONE
+    may_rest = command["order_type"] == OrderType.LIMIT and command["tif"] < TimeInForce.IOC
+    if not may_rest or command["flags"] & HIDDEN != 0:
+        return Reason.INVALID_DISPLAY_QTY
+    symbol = command["symbol"]
+    if not book_at(s, symbol)["min_qty"] <= display_qty < command["qty"]:
+        return Reason.INVALID_DISPLAY_QTY
+    fits = parts_fit(s, symbol, command["price"], command["qty"], display_qty)
+    return Reason.NONE if fits else Reason.INVALID_DISPLAY_QTY
+
+
+@cold_kernel
+def parts_fit(s: int, symbol: Word, price: Word, qty: Word, display_qty: Word) -> bool:
+    """Whether an iceberg's parts are whole lots at its price, and not too many."""
+    lot = band_at(s, band_for(s, symbol, price))["lot"]
+    return display_qty % lot == 0 and (qty - 1) // display_qty < MAX_ICEBERG_PARTS
+
+
+@kernel
 def check_new_order(s: int, command: np.void) -> Word:
-    """Rows 7 to 23."""
+    """Rows 7 to 24."""
     reason = check_owner(s, command)
     if reason == Reason.NONE:
         reason = check_instructions(command)
@@ -241,6 +299,8 @@ def check_new_order(s: int, command: np.void) -> Word:
         reason = check_amounts(s, command)
     if reason == Reason.NONE:
         reason = check_min_qty(s, command)
+    if reason == Reason.NONE:
+        reason = check_display_qty(s, command)
     if reason == Reason.NONE:
         phase = book_at(s, command["symbol"])["phase"]
         if phase != Phase.CONTINUOUS:

@@ -90,7 +90,7 @@ def order_event(
     event["order_type"] = order["order_type"]
     event["tif"] = order["tif"]
     event["liquidity"] = liquidity
-    event["flags"] = flags
+    event["flags"] = flags | order["unseen"]
     return row
 
 

@@ -57,7 +57,7 @@ def take_level(s: int, key: Word) -> Word:
         slot = head["levels_used"]
         head["levels_used"] = slot + 1
     else:
-        head["free_level"] = level_at(s, slot)["next"]
+        head["free_level"] = level_at(s, slot)["hidden"]
     head["levels_live"] += 1
     level = level_at(s, slot)
     level["key"] = key
@@ -65,6 +65,7 @@ def take_level(s: int, key: Word) -> Word:
     level["first"] = NONE
     level["last"] = NONE
     level["orders"] = 0
+    level["hidden"] = NONE
     return slot
 
 
@@ -72,7 +73,7 @@ def take_level(s: int, key: Word) -> Word:
 def free_level(s: int, slot: Word) -> None:
     """Give a level's slot back."""
     head = head_of(s)
-    level_at(s, slot)["next"] = head["free_level"]
+    level_at(s, slot)["hidden"] = head["free_level"]
     head["free_level"] = slot
     head["levels_live"] -= 1
 

@@ -10,6 +10,7 @@ from components.engine.compiled.checks import band_for
 from components.engine.compiled.events import cancelled_event, executed_event
 from components.engine.compiled.ladder import best_level, next_level
 from components.engine.compiled.orders import drop_order, free_order, index_order, join_level, side_index, unindex_order
+from components.engine.compiled.prevention import available_of_others, is_own, prevent
 from components.engine.compiled.state import (
     DONE,
     EVENTS_FULL,
@@ -26,6 +27,7 @@ from components.engine.compiled.state import (
     price_key,
     side_at,
 )
+from components.engine.compiled.unseen import displayed_event, part_to_take, show_next_part, take_part
 from components.engine.contract import MIN_EVENT_CAPACITY
 from components.kernels.kernel import Word, cold_kernel, kernel
 from components.kernels.wide import (
@@ -36,7 +38,7 @@ from components.kernels.wide import (
     wide_times_power_of_ten,
 )
 from wire.constants import FROM_BOOK, FUNDS, MAX_UNITS, RESTS
-from wire.enums import Liquidity, OrderType, Reason, TimeInForce
+from wire.enums import Liquidity, OrderType, Reason, StpMode, TimeInForce
 
 
 @kernel
@@ -108,6 +110,15 @@ def available(s: int, symbol: Word, side: Word, bound_key: Word, wanted: Word) -
 
 
 @cold_kernel
+def available_to(s: int, taker_slot: Word, side: Word, bound_key: Word, wanted: Word) -> bool:
+    """The same for an order with a mode of prevention, to which its own orders are not available."""
+    taker = order_at(s, taker_slot)
+    if taker["stp"] == StpMode.NONE:
+        return available(s, taker["symbol"], side, bound_key, wanted)
+    return available_of_others(s, taker_slot, opposite_row(taker["symbol"], side), bound_key, wanted)
+
+
+@cold_kernel
 def budget_product(s: int, symbol: Word, budget: Word) -> tuple[Word, Word]:
     """The largest price * qty that a budget in quote units pays for, as a wide number (saturated)."""
     book = book_at(s, symbol)
@@ -174,18 +185,47 @@ def match_one(s: int, taker_slot: Word, side: Word, maker_slot: Word, qty: Word)
     maker["leaves"] -= qty
     maker["cum"] += qty
     taker["cum"] += qty
-    if taker["flags"] == FUNDS:
+    if taker["flags"] & FUNDS != 0:
         head["budget"] -= cost_of(s, symbol, price, qty)
     else:
         taker["leaves"] -= qty
     flags = FROM_BOOK if maker["leaves"] == 0 else FROM_BOOK | RESTS
     executed_event(s, maker_slot, 0, price, qty, match, Liquidity.MAKER, flags)
-    if maker["leaves"] == 0:
+    if maker["unseen"] != 0:
+        take_part(s, maker_slot, qty)
+    elif maker["leaves"] == 0:
         drop_order(s, maker_slot, qty)
     else:
         level_at(s, maker["level"])["qty"] -= qty
-    rests = taker["leaves"] > 0 and rests_by_nature(taker) and not crosses(s, symbol, side, head["bound_key"])
-    executed_event(s, taker_slot, head["request_ref"], price, qty, match, Liquidity.TAKER, RESTS if rests else 0)
+    flags = RESTS if comes_to_rest(s, taker, side) else 0
+    executed_event(s, taker_slot, head["request_ref"], price, qty, match, Liquidity.TAKER, flags)
+
+
+@kernel
+def comes_to_rest(s: int, taker: Any, side: Word) -> bool:
+    """Whether what is left of the taker in hand meets nothing more and stays."""
+    if taker["leaves"] == 0 or not rests_by_nature(taker):
+        return False
+    return not crosses(s, taker["symbol"], side, head_of(s)["bound_key"])
+
+
+@cold_kernel
+def meet_own(s: int, taker_slot: Word, side: Word, maker_slot: Word) -> bool:
+    """The taker meets one of its own: what its mode says. Returns whether that ends it.
+
+    Where only the resting order is told of it, `displayed` says that the taker, if it stays, stands in the book now.
+    """
+    head = head_of(s)
+    taker = order_at(s, taker_slot)
+    lost = prevent(s, taker_slot, maker_slot)
+    if taker["stp"] == StpMode.CANCEL_NEWEST or taker["stp"] == StpMode.CANCEL_BOTH:
+        return True
+    rests = comes_to_rest(s, taker, side)
+    if lost > 0:
+        cancelled_event(s, taker_slot, Reason.SELF_TRADE, head["request_ref"], lost, RESTS if rests else 0)
+    elif rests and taker["unseen"] == 0:
+        displayed_event(s, taker_slot, taker["leaves"], RESTS)
+    return False
 
 
 @cold_kernel
@@ -199,7 +239,8 @@ def match_taker(s: int) -> Word:
     taker = order_at(s, taker_slot)
     side = side_index(taker["side"])
     row = opposite_row(taker["symbol"], side)
-    by_funds = taker["flags"] == FUNDS
+    by_funds = taker["flags"] & FUNDS != 0
+    prevents = taker["stp"] != StpMode.NONE
     while True:
         if not has_event_room(s):
             return EVENTS_FULL
@@ -208,17 +249,20 @@ def match_taker(s: int) -> Word:
             return finish_taker(s, Reason.NONE)
         maker_slot = level_at(s, opposite["best"])["first"]
         maker = order_at(s, maker_slot)
+        if taker["leaves"] == 0 if not by_funds else head["budget"] == 0:
+            return finish_taker(s, Reason.NONE)
+        if prevents and is_own(s, taker, maker):
+            if meet_own(s, taker_slot, side, maker_slot):
+                return finish_taker(s, Reason.SELF_TRADE)
+            continue
+        qty = maker["leaves"] if maker["unseen"] == 0 else part_to_take(s, maker_slot)
         if by_funds:
-            if head["budget"] == 0:
-                return finish_taker(s, Reason.NONE)
             most = MAX_UNITS - taker["cum"]
-            qty = min(affordable(s, taker["symbol"], head["budget"], maker["price"], most), maker["leaves"])
+            qty = min(affordable(s, taker["symbol"], head["budget"], maker["price"], most), qty)
             if qty == 0:
                 return finish_taker(s, Reason.FUNDS_EXHAUSTED)
         else:
-            if taker["leaves"] == 0:
-                return finish_taker(s, Reason.NONE)
-            qty = min(taker["leaves"], maker["leaves"])
+            qty = min(taker["leaves"], qty)
         match_one(s, taker_slot, side, maker_slot, qty)
 
 
@@ -228,20 +272,22 @@ def rest(s: int, slot: Word) -> None:
     join_level(s, slot)
     if order_at(s, slot)["indexed"] == 0:
         index_order(s, slot)
+    if order_at(s, slot)["unseen"] != 0:
+        show_next_part(s, slot)
 
 
 @kernel
 def finish_taker(s: int, reason: Word) -> Word:
-    """What is left of the taker rests or is cancelled. `reason` is NONE unless the funds ran out."""
+    """What is left of the taker rests or is cancelled. `reason` is NONE unless the funds ran out, or it met its own."""
     head = head_of(s)
     slot = head["taker"]
     taker = order_at(s, slot)
     head["stage"] = FRESH
-    if rests_by_nature(taker) and taker["leaves"] > 0:
+    if reason == Reason.NONE and rests_by_nature(taker) and taker["leaves"] > 0:
         rest(s, slot)
         return DONE
     left = taker["leaves"]
-    if left > 0 or (taker["flags"] == FUNDS and head["budget"] > 0):
+    if left > 0 or (taker["flags"] & FUNDS != 0 and head["budget"] > 0):
         if reason == Reason.NONE:
             reason = Reason.REMAINDER_CANCELLED if taker["cum"] > 0 else Reason.NO_LIQUIDITY
         taker["leaves"] = 0

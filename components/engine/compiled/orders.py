@@ -24,6 +24,7 @@ from components.engine.compiled.state import (
 from components.engine.compiled.timers import add_timer
 from components.kernels.kernel import Word, cold_kernel, kernel
 from components.kernels.maps import hash_key, map_first, map_insert, map_next, map_remove, map_slot
+from wire.constants import HIDDEN
 from wire.enums import CommandKind, Side, TimeInForce
 
 
@@ -178,21 +179,46 @@ def side_index(order_side: Word) -> Word:
 
 @kernel
 def join_level(s: int, slot: Word) -> None:
-    """Put the order at the end of the queue of its price."""
+    """Put the order at the end of the queue of its price: of what is displayed, or of what is hidden."""
     order = order_at(s, slot)
     side = side_index(order["side"])
     level_slot = level_for(s, 2 * order["symbol"] + side, price_key(side, order["price"]))
     level = level_at(s, level_slot)
     order["level"] = level_slot
-    order["prev"] = level["last"]
-    order["next"] = NONE
-    if level["last"] == NONE:
-        level["first"] = slot
+    if order["unseen"] == 0 and level["hidden"] == NONE:
+        order["prev"] = level["last"]
+        order["next"] = NONE
+        if level["last"] == NONE:
+            level["first"] = slot
+        else:
+            order_at(s, level["last"])["next"] = slot
+        level["last"] = slot
     else:
-        order_at(s, level["last"])["next"] = slot
-    level["last"] = slot
+        join_queue(s, slot, level_slot)
     level["orders"] += 1
     level["qty"] += order["leaves"]
+
+
+@cold_kernel
+def join_queue(s: int, slot: Word, level_slot: Word) -> None:
+    """Link the order into a queue that has, or gets, hidden orders at its end."""
+    order = order_at(s, slot)
+    level = level_at(s, level_slot)
+    hidden = order["flags"] & HIDDEN != 0
+    after = NONE if hidden else level["hidden"]
+    before = level["last"] if after == NONE else order_at(s, after)["prev"]
+    order["prev"] = before
+    order["next"] = after
+    if before == NONE:
+        level["first"] = slot
+    else:
+        order_at(s, before)["next"] = slot
+    if after == NONE:
+        level["last"] = slot
+    else:
+        order_at(s, after)["prev"] = slot
+    if hidden and level["hidden"] == NONE:
+        level["hidden"] = slot
 
 
 @kernel
@@ -211,6 +237,8 @@ def leave_level(s: int, slot: Word, leaves: Word) -> None:
         level["last"] = before
     else:
         order_at(s, after)["prev"] = before
+    if level["hidden"] == slot:
+        level["hidden"] = after
     level["orders"] -= 1
     level["qty"] -= leaves
     order["level"] = NONE

@@ -29,6 +29,7 @@ from components.engine.compiled.state import (
     order_at,
     side_at,
 )
+from components.engine.compiled.unseen import show_no_more_than_leaves, show_nothing
 from components.kernels.kernel import Word, cold_kernel
 from wire.constants import FROM_BOOK, RESTS
 from wire.enums import EventKind, Liquidity, Phase, Reason
@@ -142,9 +143,13 @@ def execute_at_price(s: int, slot: Word, price: Word, qty: Word) -> None:
     flags = FROM_BOOK if order["leaves"] == 0 else FROM_BOOK | RESTS
     executed_event(s, slot, 0, price, qty, head_of(s)["match"], Liquidity.NONE, flags)
     if order["leaves"] == 0:
+        if order["unseen"] != 0:
+            show_nothing(s, slot)
         drop_order(s, slot, qty)
-    else:
-        level_at(s, order["level"])["qty"] -= qty
+        return
+    level_at(s, order["level"])["qty"] -= qty
+    if order["unseen"] != 0:
+        show_no_more_than_leaves(s, slot)
 
 
 # ---------------------------------------------------------------------------------------- what is told

@@ -126,9 +126,9 @@ ORDER = np.dtype(
         ("indexed", "i1"),  # in maps and threads: it rests, or is being replaced
         ("flags", "<i2"),  # of the command that entered it, as is the next
         ("stp", "i1"),
-        ("reserved0", "i1"),
+        ("unseen", "i1"),  # UNSEEN if the book shows less than its leaves, else 0: what its events' flags are told
         ("special", "<i4"),  # -1: it is plain
-        ("reserved1", "<i4"),
+        ("reserved", "<i4"),
         ("account_next", "<i4"),
         ("account_prev", "<i4"),
         ("session_next", "<i4"),
@@ -149,7 +149,14 @@ SPECIAL = np.dtype(
 )
 
 LEVEL = np.dtype(
-    [("key", "<i8"), ("qty", "<i8"), ("first", "<i4"), ("last", "<i4"), ("orders", "<i4"), ("next", "<i4")]
+    [
+        ("key", "<i8"),
+        ("qty", "<i8"),  # of all its orders, shown or not
+        ("first", "<i4"),
+        ("last", "<i4"),
+        ("orders", "<i4"),
+        ("hidden", "<i4"),  # first hidden order, with nothing but hidden ones behind it; of a free level: the next one
+    ]
 )
 SIDE = np.dtype(
     [

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.engine.compiled.checks import check_new_order, check_phase, check_price, check_qty, only_target
+from components.engine.compiled.checks import (
+    check_new_order,
+    check_phase,
+    check_price,
+    check_qty,
+    only_target,
+    parts_fit,
+)
 from components.engine.compiled.events import cancelled_event, order_event, rejected_event
 from components.engine.compiled.matching import (
-    available,
+    available_to,
     bound_price,
     crosses,
     match_taker,
@@ -20,7 +27,6 @@ from components.engine.compiled.orders import (
     find_by_id,
     find_by_ref,
     free_order,
-    join_level,
     leave_level,
     side_index,
     take_order,
@@ -38,8 +44,9 @@ from components.engine.compiled.state import (
     price_key,
     special_at,
 )
+from components.engine.compiled.unseen import is_iceberg, show_no_more_than_leaves, show_nothing
 from components.kernels.kernel import Word, cold_kernel, kernel
-from wire.constants import FROM_BOOK, FUNDS, RESTS
+from wire.constants import FROM_BOOK, FUNDS, HIDDEN, POST_ONLY, RESTS, UNSEEN
 from wire.enums import EventKind, Liquidity, OrderType, Phase, Reason, TimeInForce
 
 
@@ -50,10 +57,18 @@ def new_order(s: int, command: np.void) -> Word:
     if reason != Reason.NONE:
         rejected_event(s, command, reason, command["client_ref"], head_of(s)["command_seq"])
         return DONE
+    side = side_index(command["side"])
+    symbol = command["symbol"]
+    bound = bound_price(s, symbol, side, command["order_type"], command["price"])
+    bound_key = price_key(1 - side, bound)
+    crossing = crosses(s, symbol, side, bound_key) and trades_now(s, symbol)
+    if crossing and command["flags"] & POST_ONLY != 0:
+        rejected_event(s, command, Reason.WOULD_TAKE, command["client_ref"], head_of(s)["command_seq"])
+        return DONE
     head = head_of(s)
     slot = take_order(s)
     order = order_at(s, slot)
-    by_funds = command["flags"] == FUNDS
+    by_funds = command["flags"] & FUNDS != 0
     order["price"] = command["price"]
     order["leaves"] = 0 if by_funds else command["qty"]
     order["cum"] = 0
@@ -69,25 +84,24 @@ def new_order(s: int, command: np.void) -> Word:
     order["indexed"] = 0
     order["flags"] = command["flags"]
     order["stp"] = command["stp"]
+    order["unseen"] = UNSEEN if command["flags"] & HIDDEN != 0 else 0
     order["special"] = NONE
     min_qty = 0
     if command["extensions"] == 1:
         min_qty = order_terms_at(s, head["extension"])["min_qty"]
         order["special"] = special_terms(s)
+        if order_terms_at(s, head["extension"])["display_qty"] > 0:
+            order["unseen"] = UNSEEN
     if command["tif"] == TimeInForce.FOK:
         min_qty = command["qty"]
 
-    side = side_index(order["side"])
-    bound = bound_price(s, order["symbol"], side, order["order_type"], order["price"])
-    bound_key = price_key(1 - side, bound)
-    crossing = crosses(s, order["symbol"], side, bound_key) and trades_now(s, order["symbol"])
     rests = rests_by_nature(order) and not crossing
     accept(s, command, slot, RESTS if rests else 0)
     if rests:
         rest(s, slot)
         return DONE
     start_matching(s, slot, command["client_ref"], bound, command["qty"] if by_funds else 0)
-    if min_qty > 0 and not available(s, order["symbol"], side, bound_key, min_qty):
+    if min_qty > 0 and not available_to(s, slot, side, bound_key, min_qty):
         return refuse_minimum(s, slot, command["client_ref"])
     return match_taker(s)
 
@@ -189,6 +203,8 @@ def cancel(s: int, command: np.void) -> Word:
     order["leaves"] = left
     level_at(s, order["level"])["qty"] -= taken
     cancelled_event(s, slot, Reason.REDUCED, request_ref, taken, FROM_BOOK | RESTS)
+    if order["unseen"] != 0:
+        show_no_more_than_leaves(s, slot)
     return DONE
 
 
@@ -199,6 +215,8 @@ def cancel_whole(s: int, slot: Word, reason: Word, request_ref: Word) -> None:
     left = order["leaves"]
     order["leaves"] = 0
     cancelled_event(s, slot, reason, request_ref, left, FROM_BOOK)
+    if order["unseen"] != 0:
+        show_nothing(s, slot)
     drop_order(s, slot, left)
 
 
@@ -218,6 +236,10 @@ def replace(s: int, command: np.void) -> Word:
     reason = check_price(s, order["symbol"], price)
     if reason == Reason.NONE:
         reason = check_qty(s, order["symbol"], price, total)
+    if reason == Reason.NONE and order["unseen"] != 0 and is_iceberg(s, slot):
+        display_qty = special_at(s, order["special"])["display_qty"]
+        if not parts_fit(s, order["symbol"], price, total, display_qty):
+            reason = Reason.INVALID_DISPLAY_QTY
     if reason == Reason.NONE and not trades_now(s, order["symbol"]):
         reason = check_phase(book_at(s, order["symbol"])["phase"], OrderType.LIMIT, TimeInForce.GTC)
     if reason != Reason.NONE:
@@ -232,18 +254,25 @@ def replace(s: int, command: np.void) -> Word:
         level_at(s, order["level"])["qty"] -= previous_leaves - leaves
         order["leaves"] = leaves
         replaced_event(s, command, slot, previous_price, previous_leaves, FROM_BOOK | RESTS)
+        if order["unseen"] != 0:
+            show_no_more_than_leaves(s, slot)
         return DONE
 
+    side = side_index(order["side"])
+    crossing = crosses(s, order["symbol"], side, price_key(1 - side, price)) and trades_now(s, order["symbol"])
+    if crossing and order["flags"] & POST_ONLY != 0:
+        return reject_about(s, command, Reason.WOULD_TAKE, slot)
     leave_level(s, slot, previous_leaves)
     order["price"] = price
     order["leaves"] = leaves
-    side = side_index(order["side"])
-    if crosses(s, order["symbol"], side, price_key(1 - side, price)) and trades_now(s, order["symbol"]):
+    if crossing:
         replaced_event(s, command, slot, previous_price, previous_leaves, FROM_BOOK)
+        if order["unseen"] != 0:
+            show_nothing(s, slot)
         start_matching(s, slot, command["client_ref"], price, 0)
         return match_taker(s)
-    join_level(s, slot)
     replaced_event(s, command, slot, previous_price, previous_leaves, FROM_BOOK | RESTS)
+    rest(s, slot)
     return DONE
 
 

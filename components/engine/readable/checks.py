@@ -22,7 +22,7 @@ from components.engine.readable.model import (
     PriceBands,
     SessionTerms,
 )
-from wire.constants import MAX_BANDS, MAX_GRACE_NS, MAX_SCALE, MAX_UNITS
+from wire.constants import MAX_BANDS, MAX_GRACE_NS, MAX_ICEBERG_PARTS, MAX_SCALE, MAX_UNITS
 from wire.dtypes import BUST_TERMS, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
 from wire.enums import ExtensionKind, Reason
 
@@ -72,6 +72,12 @@ def check_qty(instrument: Instrument, price: int, qty: int) -> None:
     largest = instrument.max_notional * instrument.amount_divisor
     within = smallest <= notional and (largest == 0 or notional <= largest)
     require(within, Reason.NOTIONAL_OUT_OF_RANGE)
+
+
+def check_display_qty(instrument: Instrument, price: int, qty: int, display_qty: int) -> None:
+    """Check 23, as far as a replace may break it: whole lots, and no more parts than allowed."""
+    in_lots = display_qty % instrument.band_at(price).lot == 0
+    require(in_lots and qty <= display_qty * MAX_ICEBERG_PARTS, Reason.INVALID_DISPLAY_QTY)
 
 
 def order_terms(extensions: np.ndarray) -> OrderTerms:

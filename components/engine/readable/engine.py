@@ -20,6 +20,7 @@ from components.engine.readable.auctions import AUCTIONS, auction, is_crossed
 from components.engine.readable.checks import (
     Refused,
     bust_terms,
+    check_display_qty,
     check_party,
     check_price,
     check_qty,
@@ -48,13 +49,17 @@ from components.engine.readable.model import (
 from wire.constants import (
     FROM_BOOK,
     FUNDS,
+    HIDDEN,
     MAX_ACCOUNT,
     MAX_GRACE_NS,
     MAX_SESSION,
     MAX_SYMBOL,
     MAX_UNITS,
+    POST_ONLY,
     RESTS,
     RULES_VERSION,
+    STP_BY_FIRM,
+    UNSEEN,
 )
 from wire.dtypes import (
     COMMAND,
@@ -77,6 +82,7 @@ from wire.enums import (
     Reason,
     Scope,
     Side,
+    StpMode,
     TimeInForce,
 )
 from wire.state import CanonicalState, state_hash
@@ -84,6 +90,7 @@ from wire.state import CanonicalState, state_hash
 EXPIRY, GRACE = 0, 1  # what is due; at one time in this order
 LAST_NS = (1 << 63) - 1  # the end of time
 
+BUDGET_MODES = (StpMode.NONE, StpMode.CANCEL_NEWEST, StpMode.CANCEL_OLDEST, StpMode.CANCEL_BOTH)
 LIMIT_TIFS = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD, TimeInForce.IOC, TimeInForce.FOK)
 MARKET_TIFS = (TimeInForce.IOC, TimeInForce.FOK)
 
@@ -280,8 +287,13 @@ class ReadableEngine:
         takes_min_qty = command.tif == TimeInForce.IOC and not command.by_funds  # 22
         most = command.qty if takes_min_qty else 0
         require(0 <= terms.min_qty <= most, Reason.INVALID_MIN_QTY)
-        may_rest = command.order_type == OrderType.LIMIT and command.tif in RESTING_TIFS  # 23
-        require_phase(instrument, COLLECTING if may_rest else ())
+        may_rest = command.order_type == OrderType.LIMIT and command.tif in RESTING_TIFS
+        if terms.display_qty:  # 23
+            sound = may_rest and not command.flags & HIDDEN
+            sound &= instrument.min_qty <= terms.display_qty < command.qty
+            require(sound, Reason.INVALID_DISPLAY_QTY)
+            check_display_qty(instrument, command.price, command.qty, terms.display_qty)
+        require_phase(instrument, COLLECTING if may_rest else ())  # 24
 
         order = Order(
             order_id=step.seq,
@@ -303,6 +315,7 @@ class ReadableEngine:
         )
         bound = worst_price(order)
         rests_untouched = order.rests_in_the_end and next_maker(order, bound) is None
+        require(rests_untouched or not command.flags & POST_ONLY, Reason.WOULD_TAKE)  # 24
         self._report(
             EventKind.ACCEPTED,
             order,
@@ -329,11 +342,19 @@ class ReadableEngine:
         require(command.order_type in (OrderType.LIMIT, OrderType.MARKET), Reason.INVALID_ORDER_TYPE)  # 10
         market = command.order_type == OrderType.MARKET
         require(command.tif in (MARKET_TIFS if market else LIMIT_TIFS), Reason.INVALID_TIME_IN_FORCE)  # 11
-        market_ioc = market and command.tif == TimeInForce.IOC
-        require(command.flags == 0 or (command.flags == FUNDS and market_ioc), Reason.INVALID_FLAGS)  # 12
-        require_zero(command.stp, command.scope, command.order_id, command.target_ref)  # 13
+        allowed = 0  # 12
+        if market and command.tif == TimeInForce.IOC:
+            allowed |= FUNDS
+        if not market and command.tif in RESTING_TIFS:
+            allowed |= POST_ONLY | HIDDEN
+        if command.stp:
+            allowed |= STP_BY_FIRM
+        require(command.flags & allowed == command.flags, Reason.INVALID_FLAGS)
+        require_zero(command.scope, command.order_id, command.target_ref)  # 13
+        modes = BUDGET_MODES if command.by_funds else tuple(StpMode)
+        require(command.stp in modes, Reason.INVALID_STP)
         terms = order_terms(step.extensions)  # 14
-        unsupported = terms.display_qty or terms.stop_price or terms.offset
+        unsupported = terms.stop_price or terms.offset
         require(not unsupported, Reason.UNSUPPORTED_INSTRUCTION)  # 15
         good_till_date = command.tif == TimeInForce.GTD  # 16
         in_time = terms.expire_ns > self._time_ns if good_till_date else terms.expire_ns == 0
@@ -345,22 +366,58 @@ class ReadableEngine:
     def _trade_then_rest(self, taker: Order, bound: int, request_ref: int) -> None:
         """Take what may be taken within `bound`; what is left rests, or is cancelled if it may not."""
         while taker.leaves and (maker := next_maker(taker, bound)):
-            self._trade(taker, maker, min(taker.leaves, maker.leaves), bound, request_ref)
+            if taker.is_own(maker):
+                if self._prevent(taker, maker, bound, request_ref):
+                    self._drop(taker, Reason.SELF_TRADE, request_ref)
+                    return
+            else:
+                self._trade(taker, maker, min(taker.leaves, maker.part), bound, request_ref)
         if not taker.leaves:
             return
         if taker.rests_in_the_end:
             self._rest(taker)
+            self._show(taker)
         else:
             self._drop(taker, remainder_reason(taker))
+
+    def _prevent(self, taker: Order, maker: Order, bound: int, request_ref: int) -> bool:
+        """Two of one owner meet: what the taker's mode takes away. Returns whether the rest of the taker goes too."""
+        if taker.stp in (StpMode.CANCEL_OLDEST, StpMode.CANCEL_BOTH):
+            self._pull(maker, Reason.SELF_TRADE)
+            stays = taker.stp == StpMode.CANCEL_OLDEST and self._rests_now(taker, bound)
+            if stays and not unseen(taker):  # nothing else would tell that it stands in the book now
+                self._display(taker, taker.leaves, RESTS)
+        elif taker.stp == StpMode.DECREMENT_AND_CANCEL:
+            qty = min(taker.leaves, maker.part)
+            for order in (maker, taker):
+                order.leaves -= qty
+            self._lose(maker, qty, FROM_BOOK | (RESTS if maker.leaves else 0))
+            self._shrink(maker, qty)
+            self._lose(taker, qty, RESTS if self._rests_now(taker, bound) else 0, request_ref)
+        return taker.stp in (StpMode.CANCEL_NEWEST, StpMode.CANCEL_BOTH)
+
+    def _lose(self, order: Order, qty: int, flags: int, request_ref: int = 0) -> None:
+        """A part of the order was taken away so that it does not meet its own."""
+        reason = Reason.SELF_TRADE
+        self._report(EventKind.CANCELLED, order, reason=reason, qty=qty, flags=flags, request_ref=request_ref)
+
+    def _rests_now(self, taker: Order, bound: int) -> bool:
+        """Whether what is left of the taker meets nothing more and stays."""
+        return bool(taker.rests_in_the_end and taker.leaves and next_maker(taker, bound) is None)
 
     def _spend(self, taker: Order, bound: int, budget: int) -> None:
         """A market order by funds: buy (or sell) for as much of the quote asset as `budget` says, and no more."""
         instrument = taker.instrument
         while budget and (maker := next_maker(taker, bound)):
+            if taker.is_own(maker):
+                if self._prevent(taker, maker, bound, taker.client_ref):
+                    self._drop(taker, Reason.SELF_TRADE)
+                    return
+                continue
             price_of_one = instrument.price_times_qty(maker.price, 1)
             affordable = min(budget * instrument.amount_divisor // price_of_one, MAX_UNITS - taker.cum)
             affordable -= affordable % instrument.band_at(maker.price).lot
-            qty = min(affordable, maker.leaves)
+            qty = min(affordable, maker.part)
             if qty == 0:
                 self._drop(taker, Reason.FUNDS_EXHAUSTED)
                 return
@@ -377,8 +434,6 @@ class ReadableEngine:
         for order in (maker, taker):
             order.leaves -= qty
             order.cum += qty
-        if not maker.leaves:
-            self._unrest(maker)
         self._report(
             EventKind.EXECUTED,
             maker,
@@ -388,7 +443,7 @@ class ReadableEngine:
             liquidity=Liquidity.MAKER,
             flags=FROM_BOOK | (RESTS if maker.leaves else 0),
         )
-        rests_now = taker.rests_in_the_end and taker.leaves and next_maker(taker, bound) is None
+        self._shrink(maker, qty)
         self._report(
             EventKind.EXECUTED,
             taker,
@@ -396,8 +451,51 @@ class ReadableEngine:
             qty=qty,
             match=self._last_match,
             liquidity=Liquidity.TAKER,
-            flags=RESTS if rests_now else 0,
+            flags=RESTS if self._rests_now(taker, bound) else 0,
             request_ref=request_ref,
+        )
+
+    def _shrink(self, maker: Order, qty: int) -> None:
+        """A resting order has `qty` less than it had: it may be gone, or show its next part."""
+        if not maker.leaves:
+            self._unrest(maker)
+            self._hide(maker)
+        elif maker.is_iceberg and maker.shown_qty > qty:
+            maker.shown_qty -= qty
+            self._display(maker, maker.shown_qty, FROM_BOOK)
+        elif maker.is_iceberg:
+            self._unrest(maker)
+            self._rest(maker)
+            self._show(maker)
+
+    def _show(self, order: Order) -> None:
+        """An iceberg that took its place at the tail shows a part, as large as may be."""
+        if order.is_iceberg:
+            order.shown_qty = min(order.display_qty, order.leaves)
+            self._display(order, order.shown_qty)
+
+    def _trim(self, order: Order) -> None:
+        """An order became smaller where it stands: what an iceberg shows goes last."""
+        if order.shown_qty > order.leaves:
+            order.shown_qty = order.leaves
+            self._display(order, order.shown_qty, FROM_BOOK)
+
+    def _hide(self, order: Order) -> None:
+        """An iceberg is out of the book."""
+        if order.is_iceberg:
+            order.shown_qty = 0
+            self._display(order, 0)
+
+    def _display(self, order: Order, qty: int, flags: int = 0) -> None:
+        """What the book shows of an order from here on, where its reports do not say so."""
+        self._emit(
+            EventKind.DISPLAYED,
+            symbol=order.instrument.symbol,
+            order_id=order.order_id,
+            side=order.side,
+            price=order.price,
+            qty=qty,
+            flags=flags | unseen(order),
         )
 
     def _rest(self, order: Order) -> None:
@@ -418,16 +516,18 @@ class ReadableEngine:
         if order.tif == TimeInForce.GTD:
             self._timers.remove((order.expire_ns, EXPIRY, order.order_id))
 
-    def _drop(self, taker: Order, reason: Reason) -> None:
-        """Cancel what an entering order has left; it never stood in the book."""
+    def _drop(self, taker: Order, reason: Reason, request_ref: int = 0) -> None:
+        """Cancel what an entering order has left; it does not stand in the book. `request_ref`: of a replace."""
         qty, taker.leaves = taker.leaves, 0
-        self._report(EventKind.CANCELLED, taker, reason=reason, qty=qty, request_ref=taker.client_ref)
+        answered = request_ref or taker.client_ref
+        self._report(EventKind.CANCELLED, taker, reason=reason, qty=qty, request_ref=answered)
 
     def _pull(self, order: Order, reason: Reason, request_ref: int = 0) -> None:
         """Cancel a resting order, whole."""
         self._unrest(order)
         qty, order.leaves = order.leaves, 0
         self._report(EventKind.CANCELLED, order, reason=reason, qty=qty, flags=FROM_BOOK, request_ref=request_ref)
+        self._hide(order)
 
     # -------------------------------------------------------------------------------------- cancel and replace
 
@@ -462,6 +562,7 @@ class ReadableEngine:
             flags=FROM_BOOK | RESTS,
             request_ref=request_ref,
         )
+        self._trim(order)
 
     def _replace(self, step: Step) -> None:
         command = step.command
@@ -479,6 +580,8 @@ class ReadableEngine:
         order = self._find_target(step)
         check_price(order.instrument, command.price, lowest=1)
         check_qty(order.instrument, command.price, command.qty)
+        if order.is_iceberg:
+            check_display_qty(order.instrument, command.price, command.qty, order.display_qty)
         require_phase(order.instrument, COLLECTING)
         if command.qty <= order.cum:
             self._pull(order, Reason.REPLACED_BELOW_EXECUTED, command.client_ref)
@@ -486,10 +589,11 @@ class ReadableEngine:
         previous_price, previous_leaves = order.price, order.leaves
         leaves = command.qty - order.cum
         keeps_priority = command.price == order.price and leaves <= order.leaves
+        rests = keeps_priority or next_maker(order, command.price) is None
+        require(rests or not order.flags & POST_ONLY, Reason.WOULD_TAKE)
         if not keeps_priority:
             self._unrest(order)
         order.price, order.leaves = command.price, leaves
-        rests = keeps_priority or next_maker(order, order.price) is None
         self._report(
             EventKind.REPLACED,
             order,
@@ -500,7 +604,11 @@ class ReadableEngine:
             previous_price=previous_price,
             previous_leaves=previous_leaves,
         )
-        if not keeps_priority:
+        if keeps_priority:
+            self._trim(order)
+        else:
+            if not rests:
+                self._hide(order)
             self._trade_then_rest(order, order.price, command.client_ref)
 
     def _find_target(self, step: Step) -> Order:
@@ -737,6 +845,10 @@ class ReadableEngine:
                     match=self._last_match,
                     flags=FROM_BOOK | (RESTS if order.leaves else 0),
                 )
+                if order.leaves:
+                    self._trim(order)
+                else:
+                    self._hide(order)
 
     def _tell_indicatives(self) -> None:
         """What the auctions would give now, where that has changed."""
@@ -948,6 +1060,7 @@ class ReadableEngine:
             "leaves_qty": order.leaves,
             "cum_qty": order.cum,
         }
+        fields["flags"] = fields.get("flags", 0) | unseen(order)
         self._answer(kind, order.session, layout, **{**told, **fields})
 
     def _reject(self, step: Step, reason: Reason) -> None:
@@ -1093,6 +1206,10 @@ class ReadableEngine:
         holds(order.leaves > 0 and order.cum >= 0, f"{name} has leaves")
         holds(order.leaves + order.cum <= order.instrument.max_qty, f"{name} is not larger than allowed")
         holds(order.rests_in_the_end, f"{name} is one that may rest")
+        shows = 0 < order.shown_qty <= min(order.display_qty, order.leaves) if order.is_iceberg else not order.shown_qty
+        holds(shows, f"{name} shows what it may")
+        holds(not (order.is_hidden and order.is_iceberg), f"{name} is hidden or shows a part")
+        holds(order.stp in tuple(StpMode), f"{name} has a mode of prevention that is known")
         holds(1 <= order.price <= order.instrument.max_price, f"{name} has a price that is allowed")
         holds(order.price % order.instrument.band_at(order.price).tick == 0, f"{name} stands on a tick")
         holds(0 < order.order_id <= self._command_seq, f"{name} was entered by a command")
@@ -1141,12 +1258,29 @@ def next_maker(taker: Order, bound: int) -> Order | None:
 
 
 def can_fill(taker: Order, bound: int, wanted: int) -> bool:
-    """Whether at least `wanted` stands within the bound. Looks only."""
+    """Whether at least `wanted` stands within the bound, and will be the taker's. Looks only."""
+    passes_over = taker.stp == StpMode.CANCEL_OLDEST
     for maker in taker.instrument.other_side(taker.side):
         if wanted <= 0 or not taker.reaches(maker.price, bound):
             break
-        wanted -= maker.leaves
+        if not taker.is_own(maker):
+            wanted -= maker.part if stands_before_own(taker, maker) and not passes_over else maker.leaves
+        elif not passes_over:
+            break
     return wanted <= 0
+
+
+def stands_before_own(taker: Order, maker: Order) -> bool:
+    """Whether the maker's next part would come behind one of the taker's own orders, displayed at the same price."""
+    if not taker.stp or not maker.is_iceberg:
+        return False
+    queue = [each for each in maker.instrument.own_side(maker.side) if each.price == maker.price]
+    return any(taker.is_own(each) and not each.is_hidden for each in queue)
+
+
+def unseen(order: Order) -> int:
+    """The flag of an order's events that the book shows other quantities of it."""
+    return UNSEEN if order.is_hidden or order.is_iceberg else 0
 
 
 def remainder_reason(taker: Order) -> Reason:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from sortedcontainers import SortedDict
 
-from wire.constants import FUNDS
+from wire.constants import FUNDS, HIDDEN, STP_BY_FIRM
 from wire.dtypes import BUST_TERMS, COMMAND, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
 from wire.enums import OrderType, Phase, Side, TimeInForce
 
@@ -47,7 +47,7 @@ class Command(NamedTuple):
     @property
     def by_funds(self) -> bool:
         """Whether `qty` is a budget in the quote asset."""
-        return self.flags == FUNDS
+        return bool(self.flags & FUNDS)
 
 
 class OrderTerms(NamedTuple):
@@ -266,6 +266,28 @@ class Order:
     arrival: int = 0  # its time priority: set whenever it takes its place at the tail
 
     @property
+    def is_hidden(self) -> bool:
+        """Whether the book shows nothing of it."""
+        return bool(self.flags & HIDDEN)
+
+    @property
+    def is_iceberg(self) -> bool:
+        """Whether the book shows a part of it at a time."""
+        return self.display_qty > 0
+
+    @property
+    def part(self) -> int:
+        """How much of it trades before it is the next order's turn."""
+        return self.shown_qty if self.is_iceberg else self.leaves
+
+    def is_own(self, other: Order) -> bool:
+        """Whether this order, entering, may not trade with the other."""
+        if not self.stp:
+            return False
+        by_firm = self.flags & STP_BY_FIRM
+        return self.session.firm == other.session.firm if by_firm else self.account == other.account
+
+    @property
     def rests_in_the_end(self) -> bool:
         """Whether what cannot be filled at once waits in the book."""
         return self.order_type == OrderType.LIMIT and self.tif in RESTING_TIFS
@@ -276,16 +298,17 @@ class Order:
 
 
 class BookSide:
-    """The resting orders of one side, best price first, then oldest first. O(log n) to add and remove."""
+    """The resting orders of one side, best price first, then what is displayed, then oldest first. O(log n) to add and
+    remove."""
 
     __slots__ = ("_orders", "side")
 
     def __init__(self, side: Side) -> None:
         self.side = side
-        self._orders: SortedDict[tuple[int, int], Order] = SortedDict()
+        self._orders: SortedDict[tuple[int, bool, int], Order] = SortedDict()
 
-    def _place(self, order: Order) -> tuple[int, int]:
-        return (-order.price if self.side == Side.BUY else order.price, order.arrival)
+    def _place(self, order: Order) -> tuple[int, bool, int]:
+        return (-order.price if self.side == Side.BUY else order.price, order.is_hidden, order.arrival)
 
     def add(self, order: Order) -> None:
         """Let `order` rest at the place that its price and its arrival give it."""
