@@ -497,7 +497,10 @@ class Crowd:
     def take(self) -> Draw:
         """An order that is meant to trade; what it cannot get rests or not."""
         draw, instrument, terms = self.order(aggressive=True)
-        if self.chance.random() < 0.5:
+        phase = self.engine._instruments[draw.fields["symbol"]].phase
+        if phase != Phase.CONTINUOUS and self.chance.random() < 0.4:
+            draw.fields["tif"] = self.chance.choice((TimeInForce.AT_OPEN, TimeInForce.AT_CLOSE))
+        elif self.chance.random() < 0.5:
             draw.fields["tif"] = self.resting_tif(terms)
             self.special(draw, instrument, terms)
         else:
@@ -609,7 +612,7 @@ class Crowd:
             self.as_operator(fields, session)
         if fields["scope"] == Scope.ACCOUNT:
             fields["account"] = self.an_account(session)
-            if self.chance.random() < 0.15:
+            if self.chance.random() < 0.25:
                 fields["account"] = self.chance.choice((0, 1, 2, 3, 777, MAX_ACCOUNT))
         if self.chance.random() < 0.85:
             fields["symbol"] = self.an_instrument().symbol if self.chance.random() < 0.95 else 777

@@ -134,6 +134,7 @@ POSSIBLE: dict[str, set[str]] = {
     | {"session_added"},
     "set_rules": rejected(R.NOT_PERMITTED, R.UNSUPPORTED_RULES) | {"rules_set"},
     "set_phase": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT, R.INVALID_TERMS)
+    | cancelled(R.AUCTION_MISSED)
     | {"phase_changed", "auctioned", "executed none", "executed none, rests", "displayed", "nothing"},
     "auction": {"indicative"},  # whatever changed its book
     "unknown": rejected(R.UNKNOWN_COMMAND),

@@ -210,7 +210,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "if abs(result.surplus) >= least]",
     ),
     "the buyers' pressure lowers the price": ("auctions", "return highest\n", "return lowest\n"),
-    "an auction forgets the last price": ("auctions", "max(instrument.last_price, lowest.price)", "lowest.price"),
+    "an auction forgets the last price": ("auctions", "max(instrument.last_price, lowest.price)", "highest.price"),
     "an auction's executions stop at the price": (
         "engine",
         "not ask.price <= result.price <= bid.price",
@@ -220,6 +220,11 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "engine",
         "if ends or (phase == Phase.CONTINUOUS and is_crossed(instrument)):",
         "if ends:",
+    ),
+    "an order for an auction outlives it": (
+        "engine",
+        "if order.tif in WAITS_IN and phase not in WAITS_IN",
+        "if order.tif in WAITS_IN and phase == Phase.PRE_OPEN and phase not in WAITS_IN",
     ),
     "the indicative price is told each time": ("engine", "and told != instrument.told", "and told != 0"),
     "only the expiry is forgotten": (

@@ -38,7 +38,7 @@ REPORTS = {
     EventKind.TRADE_BUSTED,
 }
 FENCED_OFF = {Reason.SESSION_CLOSED, Reason.SESSION_MOVED}
-RESTING_TIFS = {TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD}
+RESTING_TIFS = {TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD, TimeInForce.AT_OPEN, TimeInForce.AT_CLOSE}
 
 
 @dataclass

@@ -15,11 +15,12 @@ from components.engine.contract import MIN_EVENT_CAPACITY, Engine
 from tests.engine.groups import Draft, apply, group_of
 from tests.engine.story import DAY, FOK, GTD, IOC, Broker, Venue
 from wire.constants import MAX_UNITS
-from wire.enums import CommandKind, EventKind, Phase, Scope, Side
+from wire.enums import CommandKind, EventKind, Phase, Scope, Side, TimeInForce
 
 PRE_OPEN, CONTINUOUS, HALT, CLOSED = Phase.PRE_OPEN, Phase.CONTINUOUS, Phase.HALT, Phase.CLOSED
 OPENING, REOPENING, CLOSING = Phase.OPENING_AUCTION, Phase.REOPENING_AUCTION, Phase.CLOSING_AUCTION
 AUCTIONS = (OPENING, REOPENING, CLOSING)
+AT_OPEN, AT_CLOSE = TimeInForce.AT_OPEN, TimeInForce.AT_CLOSE
 
 
 @pytest.fixture
@@ -299,6 +300,46 @@ def test_what_is_not_crossed_needs_no_auction(venue: Venue, alice: Broker, bob: 
     alice.buy(5, at=100)
     bob.sell(5, at=101)
     assert venue.phase(CONTINUOUS) == ["exchange phase_changed continuous"]
+
+
+@pytest.mark.parametrize(("tif", "phase"), [(AT_OPEN, OPENING), (AT_CLOSE, CLOSING)])
+@pytest.mark.parametrize("after", [CONTINUOUS, CLOSED])
+def test_an_order_for_an_auction_ends_with_it(
+    venue: Venue, alice: Broker, bob: Broker, tif: int, phase: Phase, after: Phase
+) -> None:
+    venue.phase(phase)
+    assert alice.buy(5, at=101, tif=tif) == ["alice 1 accepted 5 @ 101, leaves 5, rests"]
+    alice.buy(4, at=100, tif=tif)
+    bob.sell(3, at=101)
+    assert venue.phase(after) == [
+        "exchange auctioned 3 @ 101, 2 left to buy",
+        "alice 1 executed 3 @ 101, leaves 2, cum 3, from book, rests",
+        "bob 1 executed 3 @ 101, cum 3, from book",
+        "alice 1 cancelled AUCTION_MISSED 2 @ 101, cum 3, from book",
+        "alice 2 cancelled AUCTION_MISSED 4 @ 100, from book",
+        f"exchange phase_changed {after.name.lower()}",
+    ]
+    assert venue.events[3]["request_ref"] == 0
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_an_order_for_an_auction_is_taken_only_for_it(venue: Venue, alice: Broker, phase: Phase) -> None:
+    if phase == Phase.NONE:
+        return
+    venue.phase(phase)
+    for tif, taking in ((AT_OPEN, (PRE_OPEN, OPENING)), (AT_CLOSE, (CLOSING,))):
+        told = alice.buy(5, at=101, tif=tif)
+        assert (told == ["alice rejected WRONG_PHASE"]) == (phase not in taking)
+        assert alice.buy_market(5, tif=tif) == ["alice rejected INVALID_TIME_IN_FORCE"]
+
+
+def test_an_order_for_the_opening_waits_through_a_halt_but_not_for_another_auction(venue: Venue, alice: Broker) -> None:
+    venue.phase(PRE_OPEN)
+    alice.buy(5, at=101, tif=AT_OPEN)
+    for phase in (OPENING, HALT, PRE_OPEN, OPENING):
+        assert venue.phase(phase) == [f"exchange phase_changed {phase.name.lower()}"]
+    assert alice.replace(1, 4, at=102) == ["alice 1 replaced 4 @ 102, leaves 4, by 2, from book, rests"]
+    assert venue.phase(REOPENING)[0] == "alice 1 cancelled AUCTION_MISSED 4 @ 102, from book"
 
 
 # ------------------------------------------------------------------------------------------ what is told meanwhile

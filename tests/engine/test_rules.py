@@ -809,7 +809,7 @@ def test_tags_come_back(venue: Venue, alice: Broker) -> None:
         ("ACCOUNT_NOT_OF_FIRM", {"account": 3, "side": 9}),
         ("INVALID_SIDE", {"side": 0, "order_type": 0}),
         ("INVALID_ORDER_TYPE", {"order_type": 3, "tif": 9}),
-        ("INVALID_TIME_IN_FORCE", {"tif": 6, "flags": 9}),
+        ("INVALID_TIME_IN_FORCE", {"tif": 8, "flags": 9}),
         ("INVALID_TIME_IN_FORCE", {"order_type": MARKET, "tif": DAY}),
         ("INVALID_FLAGS", {"flags": 1, "stp": 1}),
         ("INVALID_FLAGS", {"flags": FUNDS, "order_type": MARKET, "tif": FOK}),

@@ -159,9 +159,9 @@ def check_instructions(command: np.void) -> Word:
         return Reason.INVALID_SIDE
     if command["order_type"] != OrderType.LIMIT and command["order_type"] != OrderType.MARKET:
         return Reason.INVALID_ORDER_TYPE
-    if not TimeInForce.GTC <= tif <= TimeInForce.FOK:
+    if not TimeInForce.GTC <= tif <= TimeInForce.AT_CLOSE:
         return Reason.INVALID_TIME_IN_FORCE
-    if command["order_type"] == OrderType.MARKET and tif < TimeInForce.IOC:
+    if command["order_type"] == OrderType.MARKET and (tif < TimeInForce.IOC or tif > TimeInForce.FOK):
         return Reason.INVALID_TIME_IN_FORCE
     if command["flags"] != 0 and not flags_fit(command):
         return Reason.INVALID_FLAGS
@@ -244,7 +244,12 @@ def check_min_qty(s: int, command: np.void) -> Word:
 
 @cold_kernel
 def check_phase(phase: Word, order_type: Word, tif: Word) -> Word:
-    """Row 24, where the phase is not continuous: orders that may rest are collected for an auction."""
+    """Row 24, where the phase is not continuous, or the order is for one auction."""
+    if tif == TimeInForce.AT_OPEN:
+        takes = phase == Phase.PRE_OPEN or phase == Phase.OPENING_AUCTION
+        return Reason.NONE if takes else Reason.WRONG_PHASE
+    if tif == TimeInForce.AT_CLOSE:
+        return Reason.NONE if phase == Phase.CLOSING_AUCTION else Reason.WRONG_PHASE
     if not collects(phase) or order_type != OrderType.LIMIT or tif >= TimeInForce.IOC:
         return Reason.WRONG_PHASE
     return Reason.NONE
@@ -303,7 +308,7 @@ def check_new_order(s: int, command: np.void) -> Word:
         reason = check_display_qty(s, command)
     if reason == Reason.NONE:
         phase = book_at(s, command["symbol"])["phase"]
-        if phase != Phase.CONTINUOUS:
+        if phase != Phase.CONTINUOUS or command["tif"] > TimeInForce.FOK:
             reason = check_phase(phase, command["order_type"], command["tif"])
     return reason
 

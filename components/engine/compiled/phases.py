@@ -29,6 +29,7 @@ from components.engine.compiled.state import (
     order_at,
     side_at,
 )
+from components.engine.compiled.sweeping import start_walk, walk_books
 from components.engine.compiled.unseen import show_no_more_than_leaves, show_nothing
 from components.kernels.kernel import Word, cold_kernel
 from wire.constants import FROM_BOOK, RESTS
@@ -37,7 +38,7 @@ from wire.enums import EventKind, Liquidity, Phase, Reason
 # Steps of one symbol's change of phase.
 _BEGIN = 0
 _UNCROSS = 1
-_CHANGE = 2
+_SWEEP = 2  # orders that were meant for an auction and miss it
 
 
 @cold_kernel
@@ -72,18 +73,31 @@ def change_phases(s: int, command: np.void) -> Word:
         before = np.int64(book_at(s, symbol)["phase"])
         if head["phase_step"] == _UNCROSS:
             if not match_at_price(s, symbol, head["price"]):
-                head["phase_step"] = _CHANGE
-        elif before == Phase.NONE or before == phase:
-            head["phase_symbol"] += 1
-        elif head["phase_step"] == _BEGIN and holds_auction(s, symbol, before, phase):
-            head["price"] = tell_auction(s, EventKind.AUCTIONED, symbol)
-            head["phase_step"] = _UNCROSS
-        else:
+                start_sweep(s, symbol)
+        elif head["phase_step"] == _SWEEP:
+            if walk_books(s, command) != DONE:
+                return EVENTS_FULL
             enter_phase(s, symbol, before, phase)
             head["phase_step"] = _BEGIN
             head["phase_symbol"] += 1
+        elif before == Phase.NONE or before == phase:
+            head["phase_symbol"] += 1
+        elif holds_auction(s, symbol, before, phase):
+            head["price"] = tell_auction(s, EventKind.AUCTIONED, symbol)
+            head["phase_step"] = _UNCROSS
+        else:
+            start_sweep(s, symbol)
     head["stage"] = FRESH
     return DONE
+
+
+@cold_kernel
+def start_sweep(s: int, symbol: Word) -> None:
+    """Stand before the first order of the symbol's book."""
+    start_walk(s, symbol)
+    head = head_of(s)
+    head["stage"] = PHASING
+    head["phase_step"] = _SWEEP
 
 
 @cold_kernel

@@ -31,7 +31,7 @@ from components.engine.compiled.state import (
 from components.engine.compiled.timers import end_grace, pop_timer, timer_is_live
 from components.engine.compiled.trading import cancel_whole
 from components.kernels.kernel import Word, cold_kernel
-from wire.enums import CommandKind, EventKind, Reason, Scope, Side, TimeInForce
+from wire.enums import CommandKind, EventKind, Phase, Reason, Scope, Side, TimeInForce
 
 
 @cold_kernel
@@ -131,6 +131,10 @@ def finish_sweep(s: int, command: np.void) -> None:
 def sweep_if_fitting(s: int, command: np.void, slot: Word) -> None:
     """Cancel one order if the command means it."""
     order = order_at(s, slot)
+    if command["kind"] == CommandKind.SET_PHASE:
+        if misses_auction(order["tif"], command["qty"]):
+            cancel_whole(s, slot, Reason.AUCTION_MISSED, 0)
+        return
     if command["kind"] == CommandKind.END_OF_DAY:
         if order["tif"] == TimeInForce.DAY:
             head_of(s)["count"] += 1
@@ -144,6 +148,14 @@ def sweep_if_fitting(s: int, command: np.void, slot: Word) -> None:
     own = command["session"] != 0 and command["session"] == order["session"]
     reason = Reason.KILLED if command["kind"] == CommandKind.BLOCK_ENTRY else Reason.MASS_CANCELLED
     cancel_whole(s, slot, reason, command["client_ref"] if own else 0)
+
+
+@cold_kernel
+def misses_auction(tif: Word, phase: Word) -> bool:
+    """Whether the order was meant for one auction, to which the phase does not lead."""
+    if tif == TimeInForce.AT_OPEN:
+        return phase != Phase.PRE_OPEN and phase != Phase.OPENING_AUCTION and phase != Phase.HALT
+    return tif == TimeInForce.AT_CLOSE and phase != Phase.CLOSING_AUCTION and phase != Phase.HALT
 
 
 # ---------------------------------------------------------------------------------------- along threads

@@ -96,6 +96,8 @@ def new_order(s: int, command: np.void) -> Word:
         min_qty = command["qty"]
 
     rests = rests_by_nature(order) and not crossing
+    if not rests and command["tif"] > TimeInForce.FOK:
+        rests = True  # for an auction, which is being collected
     accept(s, command, slot, RESTS if rests else 0)
     if rests:
         rest(s, slot)

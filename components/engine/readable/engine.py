@@ -37,6 +37,7 @@ from components.engine.readable.checks import (
 from components.engine.readable.events import EventLog, Layout
 from components.engine.readable.model import (
     RESTING_TIFS,
+    WAITS_IN,
     Account,
     Band,
     Command,
@@ -91,7 +92,7 @@ EXPIRY, GRACE = 0, 1  # what is due; at one time in this order
 LAST_NS = (1 << 63) - 1  # the end of time
 
 BUDGET_MODES = (StpMode.NONE, StpMode.CANCEL_NEWEST, StpMode.CANCEL_OLDEST, StpMode.CANCEL_BOTH)
-LIMIT_TIFS = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD, TimeInForce.IOC, TimeInForce.FOK)
+LIMIT_TIFS = (*RESTING_TIFS, TimeInForce.IOC, TimeInForce.FOK, *WAITS_IN)
 MARKET_TIFS = (TimeInForce.IOC, TimeInForce.FOK)
 
 OF_A_SESSION = (
@@ -293,7 +294,10 @@ class ReadableEngine:
             sound &= instrument.min_qty <= terms.display_qty < command.qty
             require(sound, Reason.INVALID_DISPLAY_QTY)
             check_display_qty(instrument, command.price, command.qty, terms.display_qty)
-        require_phase(instrument, COLLECTING if may_rest else ())  # 24
+        if command.tif in WAITS_IN:  # 24
+            require(instrument.phase in WAITS_IN[TimeInForce(command.tif)][:2], Reason.WRONG_PHASE)
+        else:
+            require_phase(instrument, COLLECTING if may_rest else ())
 
         order = Order(
             order_id=step.seq,
@@ -815,6 +819,9 @@ class ReadableEngine:
         ends = instrument.phase in AUCTIONS and phase in (Phase.CONTINUOUS, Phase.CLOSED)
         if ends or (phase == Phase.CONTINUOUS and is_crossed(instrument)):
             self._hold_auction(instrument)
+        for order in [*instrument.bids, *instrument.asks]:
+            if order.tif in WAITS_IN and phase not in WAITS_IN[TimeInForce(order.tif)]:
+                self._pull(order, Reason.AUCTION_MISSED)
         instrument.phase = phase
         instrument.told = (0, 0, 0, 0)
         if phase in AUCTIONS:

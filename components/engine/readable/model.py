@@ -18,6 +18,10 @@ from wire.dtypes import BUST_TERMS, COMMAND, INSTRUMENT_TERMS, ORDER_TERMS, PART
 from wire.enums import OrderType, Phase, Side, TimeInForce
 
 RESTING_TIFS = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD)
+WAITS_IN = {  # for one auction: the phases in which the order may stand, the first two of which take it
+    TimeInForce.AT_OPEN: (Phase.PRE_OPEN, Phase.OPENING_AUCTION, Phase.HALT),
+    TimeInForce.AT_CLOSE: (Phase.CLOSING_AUCTION, Phase.CLOSING_AUCTION, Phase.HALT),
+}
 
 
 # ------------------------------------------------------------------------------------------ what comes in
@@ -290,7 +294,7 @@ class Order:
     @property
     def rests_in_the_end(self) -> bool:
         """Whether what cannot be filled at once waits in the book."""
-        return self.order_type == OrderType.LIMIT and self.tif in RESTING_TIFS
+        return self.order_type == OrderType.LIMIT and (self.tif in RESTING_TIFS or self.tif in WAITS_IN)
 
     def reaches(self, price: int, bound: int) -> bool:
         """Whether this order may trade at `price` when `bound` is the worst it may take."""
