@@ -3,8 +3,8 @@
 An entry is `hash << 32 | slot + 1`; 0 is empty. The hash (31 bits) is kept in the entry, so a probe that misses touches
 no other memory and entries move back on removal without a look at their keys: no tombstones, steady speed for ever.
 Home is the low bits of the hash. The lowest three bits of a key stay as they are, so that eight keys in a row, as ids
-and refs come, share a cache line, and only the lines are scattered. At most half full; slow when an adversary chooses
-keys with equal hashes, which ids and refs that must rise do not allow cheaply.
+and refs come, share a cache line, and only the lines are scattered. At most five eighths full; slow when an adversary
+chooses keys with equal hashes, which ids and refs that must rise do not allow cheaply.
 
 The same hash may belong to two keys: the caller compares the key itself at the slot found and goes on with `map_next`.
 """

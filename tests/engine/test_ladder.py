@@ -16,7 +16,7 @@ _NO_EXTENSIONS = np.zeros(0, EXTENSION)
 
 # A price is `middle` and up to `spread` ticks away, the middle moving by `drift` an order.
 MARKETS = {
-    "narrow": (50_000, 12, 0.0),
+    "narrow": (50_000, 5, 0.0),
     "window": (50_000, 700, 0.0),
     "moving": (20_000, 300, 25.0),
     "wide": (10_000_000, 400_000, 0.0),

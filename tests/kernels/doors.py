@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.kernels import maps, wide
+from components.kernels import bits, maps, wide
 from components.kernels.kernel import Word, entry, table_array
 
 TABLE = 0
@@ -65,3 +65,8 @@ def floor_over(value: Word, exponent: Word) -> Word:
 @entry("int64(int64, int64)")
 def ceil_over(value: Word, exponent: Word) -> Word:
     return wide.ceil_over_power_of_ten(value, exponent)
+
+
+@entry("int64(int64)")
+def highest_bit(word: Word) -> Word:
+    return bits.highest_bit(word)

@@ -13,7 +13,8 @@ from components.engine.compiled.operator import allow_entry, bust_trade
 from components.engine.compiled.orders import (
     find_by_id,
     find_by_ref,
-    prefetch_maps,
+    prefetch_index,
+    prefetch_neighbours,
     prefetch_target,
 )
 from components.engine.compiled.phases import (
@@ -71,7 +72,8 @@ from components.kernels.maps import map_rehash
 from wire.constants import MAX_ACCOUNT, MAX_SESSION, MAX_SYMBOL, MAX_UNITS
 from wire.enums import CommandKind, EventKind, Reason
 
-_FAR, _NEAR = 12, 6  # commands ahead
+_FAR, _NEAR, _NEXT = 18, 12, 6  # commands ahead
+_MANY = 65_536  # resting orders
 
 
 @kernel
@@ -86,12 +88,14 @@ def apply_group(s: int) -> Word:
         if let_time_pass(s) != DONE:
             return EVENTS_FULL
     commands = commands_of(s)
+    far = head["orders_live"] >= _MANY
     while head["index"] < len(commands):
         if not has_event_room(s):
             return EVENTS_FULL
         command = command_at(s, head["index"])
         if head["stage"] == FRESH:
-            look_ahead(s, head["index"], len(commands))
+            if far:
+                look_ahead(s, head["index"], len(commands))
             if not has_state_room(s, command):
                 return NEED_ROOM
             if head["index"] > 0:
@@ -114,13 +118,17 @@ def apply_group(s: int) -> Word:
     return DONE
 
 
-@kernel
+@cold_kernel
 def look_ahead(s: int, index: Word, count: Word) -> None:
-    """Have fetched what commands a little later will touch: their map entries first, their orders nearer the time."""
+    """Have fetched what commands a little later will touch: what leads to their orders first, the orders' neighbours
+    last. Worth its time where the orders are more than the caches hold."""
+    seq = head_of(s)["command_seq"]
     if index + _FAR < count:
-        prefetch_maps(s, command_at(s, index + _FAR), head_of(s)["command_seq"] + _FAR)
+        prefetch_index(s, command_at(s, index + _FAR), seq + _FAR)
     if index + _NEAR < count:
-        prefetch_target(s, command_at(s, index + _NEAR))
+        prefetch_target(s, command_at(s, index + _NEAR), seq + _NEAR)
+    if index + _NEXT < count:
+        prefetch_neighbours(s, command_at(s, index + _NEXT))
 
 
 @kernel
@@ -228,7 +236,7 @@ def count_safe_orders(s: int) -> bool:
     compact_timers(s)
     safe = len(orders_of(s)) - head["orders_live"] - 1  # a taker in hand has a slot too
     safe = min(safe, len(levels_of(s)) - head["levels_live"])
-    safe = min(safe, len(ids_of(s)) // 2 - head["orders_live"])
+    safe = min(safe, len(ids_of(s)) * 5 // 8 - head["orders_live"])
     safe = min(safe, len(timers_of(s)) - head["timers_used"])
     safe = min(safe, len(specials_of(s)) - head["special_live"])
     head["safe_orders"] = safe

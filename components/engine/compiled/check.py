@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.engine.compiled.ladder import BITS_AT
-from components.engine.compiled.state import EXPIRY, FIRM_BLOCKED, FRESH, GRACE, NO_KEY, NONE, TICK
+from components.engine.compiled.state import EXPIRY, FIRM_BLOCKED, FRESH, GRACE, NO_KEY, NONE, SLOT
 from components.engine.contract import BrokenInvariant
 from wire.constants import HIDDEN, MAX_GRACE_NS, UNSEEN
 from wire.enums import Phase, TimeInForce
@@ -49,9 +49,11 @@ def check_state(arrays: dict[str, np.ndarray]) -> None:
     _demand(bool((np.diff(busts) > 0).all()), "the busted matches do not rise")
     _demand(bool(((busts > 0) & (busts <= head["match"])).all()), "what was busted had not been a match")
     for name in ("ids", "refs"):
-        slots = np.sort(arrays[name][arrays[name] != 0] & 0xFFFFFFFF) - 1
-        _demand(slots.tolist() == sorted(live), f"{name}: the map does not hold exactly the resting orders")
-        _demand(2 * len(slots) <= len(arrays[name]), f"{name}: the map is more than half full")
+        older = (arrays[name][arrays[name] != 0] & 0xFFFFFFFF) - 1
+        recent = arrays[f"recent_{name}"][arrays[f"recent_{name}"] != 0] - 1
+        slots = np.sort(np.concatenate([older, recent]))
+        _demand(slots.tolist() == sorted(live), f"{name}: they do not hold exactly the resting orders")
+        _demand(8 * len(older) <= 5 * len(arrays[name]), f"{name}: the map is more than five eighths full")
     _check_pool(arrays["orders"], "next", int(head["free_order"]), int(head["orders_used"]), len(live), "orders")
     levels_used, levels_live = int(head["levels_used"]), int(head["levels_live"])
     _check_pool(arrays["levels"], "hidden", int(head["free_level"]), levels_used, levels_live, "levels")
@@ -104,7 +106,7 @@ def _check_ladder(arrays: dict[str, np.ndarray], side: np.void, where: str) -> l
     if ticks:
         words = arrays["windows"][first : first + BITS_AT + (ticks >> 6)].view(np.uint64)
         at = 2 * (first + BITS_AT + (ticks >> 6))
-        held = arrays["windows"].view(TICK)[at : at + ticks]
+        held = arrays["windows"].view(SLOT)[at : at + ticks]
         occupied = np.flatnonzero(held)
         for height, bits in enumerate((words[BITS_AT:], words[1:BITS_AT], words[:1])):
             found = np.flatnonzero(np.unpackbits(bits.view(np.uint8), bitorder="little"))

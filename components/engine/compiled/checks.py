@@ -16,6 +16,7 @@ from components.engine.compiled.state import (
     band_at,
     book_at,
     books_of,
+    command_words_at,
     extension_at,
     head_of,
     order_terms_at,
@@ -33,6 +34,12 @@ from wire.constants import (
     STP_BY_FIRM,
 )
 from wire.enums import CommandKind, ExtensionKind, OrderType, Phase, Reason, Scope, Side, StpMode, TimeInForce
+
+_ALL_BUT_GATEWAY = np.int64(0x0000FFFFFFFFFFFF)  # of the words in COMMAND_WORDS
+_ALL_BUT_TIF_AND_GATEWAY = np.int64(0x0000FFFFFFFFFF00)
+_KIND = np.int64(0x0000FFFF00000000)
+_LIMIT_BUY = OrderType.LIMIT << 8 | Side.BUY
+_LIMIT_SELL = OrderType.LIMIT << 8 | Side.SELL
 
 
 @kernel
@@ -294,6 +301,41 @@ def parts_fit(s: int, symbol: Word, price: Word, qty: Word, display_qty: Word) -
 
 @kernel
 def check_new_order(s: int, command: np.void) -> Word:
+    """Rows 7 to 24: the plain order by the few comparisons that pass it, every other one row by row."""
+    return Reason.NONE if is_plain(s, command) else check_rows(s, command)
+
+
+@kernel
+def is_plain(s: int, command: np.void) -> bool:
+    """Whether a limit order without flags, prevention, terms or expiry passes every row: one band, continuous trading."""
+    words = command_words_at(s, head_of(s)["index"])
+    how = words["how"]
+    side_and_type = words["what"] >> 48
+    if (how & _ALL_BUT_TIF_AND_GATEWAY) != 0 or (words["order_id"] | words["target_ref"]) != 0:
+        return False
+    if side_and_type != _LIMIT_BUY and side_and_type != _LIMIT_SELL:
+        return False
+    tif = command["tif"]
+    if (
+        not TimeInForce.GTC <= tif <= TimeInForce.FOK
+        or tif == TimeInForce.GTD
+        or check_owner(s, command) != Reason.NONE
+    ):
+        return False
+    book = book_at(s, command["symbol"])
+    price = words["price"]
+    qty = words["qty"]
+    tick = book["tick"]
+    lot = book["lot"]
+    if tick == 0 or book["phase"] != Phase.CONTINUOUS:
+        return False
+    if not (0 < price <= book["max_price"] and book["min_qty"] <= qty <= book["max_qty"]):
+        return False
+    return (tick == 1 or price % tick == 0) and (lot == 1 or qty % lot == 0)
+
+
+@cold_kernel
+def check_rows(s: int, command: np.void) -> Word:
     """Rows 7 to 24."""
     reason = check_owner(s, command)
     if reason == Reason.NONE:
@@ -315,8 +357,11 @@ def check_new_order(s: int, command: np.void) -> Word:
 
 @kernel
 def only_target(s: int, command: np.void) -> bool:
-    """Whether a cancel or replace leaves at zero what it has no use for, price aside."""
-    return no_words(command) and (command["extensions"] == 0 or own_extensions(s, command) == 0)
+    """Whether the cancel or replace in hand leaves at zero what it has no use for, price and quantity aside."""
+    words = command_words_at(s, head_of(s)["index"])
+    if (words["what"] & ~_KIND | words["how"] & _ALL_BUT_GATEWAY | words["party"] >> 32) == 0:
+        return True
+    return command["extensions"] != 0 and no_words(command) and own_extensions(s, command) == 0
 
 
 @kernel

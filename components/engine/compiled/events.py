@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.engine.compiled.state import event_at, head_of, order_at, session_at, sessions_of, words_of
+from components.engine.compiled.state import (
+    event_at,
+    head_of,
+    order_at,
+    order_words_at,
+    session_at,
+    sessions_of,
+    words_of,
+)
 from components.kernels.kernel import Word, cold_kernel, kernel
 from wire.enums import EventKind, Liquidity, Reason
 
@@ -73,24 +81,39 @@ def order_event(
     liquidity: Word,
     flags: Word,
 ) -> Word:
-    """A report about the order in `slot`, with its leaves and executed quantity as they are now."""
+    """A report about the order in `slot`, with its leaves and executed quantity as they are now.
+
+    As `new_event` and the fields after it, but each word is written once, and whole.
+    """
+    head = head_of(s)
     order = order_at(s, slot)
-    row = new_event(s, kind, reason, order["session"], True)
-    event = event_at(s, row)
-    event["symbol"] = order["symbol"]
-    event["account"] = order["account"]
-    event["client_ref"] = order["client_ref"]
-    event["request_ref"] = request_ref
-    event["order_id"] = order["order_id"]
-    event["price"] = price
-    event["qty"] = qty
-    event["leaves_qty"] = order["leaves"]
-    event["cum_qty"] = order["cum"]
-    event["side"] = order["side"]
-    event["order_type"] = order["order_type"]
-    event["tif"] = order["tif"]
-    event["liquidity"] = liquidity
-    event["flags"] = flags | order["unseen"]
+    owner = session_at(s, order["session"])
+    words = words_of(s)
+    row = head["written"]
+    seq = head["event_seq"] + 1
+    report_seq = owner["report_seq"] + 1
+    head["written"] = row + 1
+    head["event_seq"] = seq
+    owner["report_seq"] = report_seq
+    at = 16 * row
+    words[at] = seq
+    words[at + 1] = head["command_seq"]
+    words[at + 2] = head["time_ns"]
+    words[at + 3] = np.int64(kind) | np.int64(reason) << 16 | np.int64(order["symbol"]) << 32
+    words[at + 4] = order_words_at(s, slot)["party"]
+    words[at + 5] = report_seq
+    words[at + 6] = order["client_ref"]
+    words[at + 7] = request_ref
+    words[at + 8] = order["order_id"]
+    words[at + 9] = price
+    words[at + 10] = qty
+    words[at + 11] = order["leaves"]
+    words[at + 12] = order["cum"]
+    words[at + 13] = 0
+    words[at + 14] = 0
+    traits = np.int64(order["side"]) | np.int64(order["order_type"]) << 8 | np.int64(order["tif"]) << 16
+    how = np.int64(liquidity) << 24 | np.int64(flags | order["unseen"]) << 32 | np.int64(owner["gateway"]) << 48
+    words[at + 15] = traits | how
     return row
 
 

@@ -3,7 +3,7 @@
 A price in the window finds its level by one load, and the next level below by at most six words of bits, whatever the
 number of levels; so an order far out costs no more than one at the best price. The window lies where the levels are. A
 level outside of it stands in the run, sorted by key, the best last, scanned from the best end: so does every level of
-a side that never had more than SMALL, which costs less than a window when there are thousands of books.
+a side that never had SMALL of them, which costs less than a window when there are thousands of books.
 
 A run that grows past its `room` makes its side `crowded`: before the next step the window moves, or grows, to where
 the levels are (`arrange`). Slow when levels are spread over more than MOST_TICKS: then the run is long, and scanned.
@@ -34,10 +34,10 @@ from components.engine.compiled.state import (
 from components.kernels.bits import highest_bit
 from components.kernels.kernel import Word, cold_kernel, kernel
 
-SMALL = 24  # levels of a side without a window
+SMALL = 8  # rungs that a side has before it gets a window
 LEAST_TICKS = 1_024
 MOST_TICKS = 131_072
-FIRST_CAPACITY = 8  # rungs of a new side
+FIRST_CAPACITY = 16  # rungs of a new side
 BITS_AT = 65  # words of a window before its bits
 _ONE = np.int64(1)
 
@@ -266,7 +266,7 @@ def remove_from_run(s: int, side_row: Word, key: Word) -> None:
         rung_at(s, i)["level"] = rung_at(s, i + 1)["level"]
 
 
-@kernel
+@cold_kernel
 def find_best(s: int, side: Any) -> None:
     """The best of window and run is the side's best."""
     best = np.int64(NONE)
@@ -298,7 +298,7 @@ def open_ladders(s: int, symbol: Word, tick_shift: Word, tick_inverse: Word) -> 
         side["best_key"] = NO_KEY
         side["start"] = head["ladder_used"]
         side["capacity"] = FIRST_CAPACITY
-        side["room"] = FIRST_CAPACITY - 1
+        side["room"] = SMALL
         side["tick_shift"] = tick_shift
         side["tick_inverse"] = tick_inverse
         head["ladder_used"] += FIRST_CAPACITY
@@ -322,7 +322,7 @@ def arrange(s: int) -> bool:
     side = side_at(s, side_row)
     if not run_fits(s, side, side["levels"] + 1):
         return False
-    if side["levels"] > SMALL and not move_window(s, side_row):
+    if not move_window(s, side_row):
         return False
     side["room"] = min(side["capacity"] - 1, max(2 * side["run"], np.int64(SMALL)))
     head["crowded"] = 0

@@ -8,6 +8,7 @@ from components.engine.compiled.ladder import level_for, remove_level
 from components.engine.compiled.state import (
     EXPIRY,
     NONE,
+    RECENT,
     account_at,
     head_of,
     ids_of,
@@ -17,6 +18,8 @@ from components.engine.compiled.state import (
     prefetch_order,
     prefetch_ref,
     price_key,
+    recent_ids_of,
+    recent_refs_of,
     refs_of,
     session_at,
     special_at,
@@ -26,6 +29,8 @@ from components.kernels.kernel import Word, cold_kernel, kernel
 from components.kernels.maps import hash_key, map_first, map_insert, map_next, map_remove, map_slot
 from wire.constants import HIDDEN
 from wire.enums import CommandKind, Side, TimeInForce
+
+_APART = np.int64(40_503)  # how far apart the refs of two sessions begin: 2^16 by the golden ratio
 
 
 @kernel
@@ -82,9 +87,31 @@ def free_special(s: int, index: Word) -> None:
     head["special_live"] -= 1
 
 
+# ---------------------------------------------------------------------------------------- found by id and by ref
+#
+# Ids and refs rise, and most orders end soon after they came. So an order's slot stands in a table at the low bits of
+# its id, and of its ref: one load finds it, and orders that come one behind the other lie side by side. Where a newer
+# order needs the place of one that still rests, the older one moves to the map.
+
+
+@kernel
+def recent_ref(session: Word, client_ref: Word) -> Word:
+    """Where a ref stands among the recent: the sessions' runs begin apart."""
+    return (client_ref + np.int64(session) * _APART) & (RECENT - 1)
+
+
 @kernel
 def find_by_id(s: int, order_id: Word) -> Word:
     """Slot of the resting order with that id, or -1."""
+    slot = np.int64(recent_ids_of(s)[order_id & (RECENT - 1)]) - 1
+    if slot >= 0 and order_at(s, slot)["order_id"] == order_id:
+        return slot
+    return find_older_by_id(s, order_id)
+
+
+@cold_kernel
+def find_older_by_id(s: int, order_id: Word) -> Word:
+    """The same in the map."""
     ids = ids_of(s)
     hashed = hash_key(order_id, 0)
     position = map_first(ids, hashed)
@@ -93,12 +120,21 @@ def find_by_id(s: int, order_id: Word) -> Word:
         if order_at(s, slot)["order_id"] == order_id:
             return slot
         position = map_next(ids, hashed, position)
-    return NONE
+    return np.int64(NONE)
 
 
 @kernel
 def find_by_ref(s: int, session: Word, client_ref: Word) -> Word:
     """Slot of the session's resting order that was entered with that ref, or -1."""
+    slot = np.int64(recent_refs_of(s)[recent_ref(session, client_ref)]) - 1
+    if slot >= 0 and order_at(s, slot)["client_ref"] == client_ref and order_at(s, slot)["session"] == session:
+        return slot
+    return find_older_by_ref(s, session, client_ref)
+
+
+@cold_kernel
+def find_older_by_ref(s: int, session: Word, client_ref: Word) -> Word:
+    """The same in the map."""
     refs = refs_of(s)
     hashed = hash_key(client_ref, session)
     position = map_first(refs, hashed)
@@ -107,15 +143,49 @@ def find_by_ref(s: int, session: Word, client_ref: Word) -> Word:
         if order_at(s, slot)["client_ref"] == client_ref and order_at(s, slot)["session"] == session:
             return slot
         position = map_next(refs, hashed, position)
-    return NONE
+    return np.int64(NONE)
+
+
+@cold_kernel
+def make_older_id(s: int, slot: Word) -> None:
+    """A newer order takes this one's place among the recent ids."""
+    map_insert(ids_of(s), hash_key(order_at(s, slot)["order_id"], 0), slot)
+
+
+@cold_kernel
+def make_older_ref(s: int, slot: Word) -> None:
+    """The same for refs."""
+    order = order_at(s, slot)
+    map_insert(refs_of(s), hash_key(order["client_ref"], order["session"]), slot)
+
+
+@cold_kernel
+def forget_older_id(s: int, slot: Word) -> None:
+    """Out of the map of ids."""
+    map_remove(ids_of(s), hash_key(order_at(s, slot)["order_id"], 0), slot)
+
+
+@cold_kernel
+def forget_older_ref(s: int, slot: Word) -> None:
+    """Out of the map of refs."""
+    order = order_at(s, slot)
+    map_remove(refs_of(s), hash_key(order["client_ref"], order["session"]), slot)
 
 
 @kernel
 def index_order(s: int, slot: Word) -> None:
     """Make a resting order known: by id, by ref, in its account's and session's threads, by its expiry."""
     order = order_at(s, slot)
-    map_insert(ids_of(s), hash_key(order["order_id"], 0), slot)
-    map_insert(refs_of(s), hash_key(order["client_ref"], order["session"]), slot)
+    recent = recent_ids_of(s)
+    at = order["order_id"] & (RECENT - 1)
+    if recent[at] != 0:
+        make_older_id(s, np.int64(recent[at]) - 1)
+    recent[at] = slot + 1
+    recent = recent_refs_of(s)
+    at = recent_ref(order["session"], order["client_ref"])
+    if recent[at] != 0:
+        make_older_ref(s, np.int64(recent[at]) - 1)
+    recent[at] = slot + 1
     account = account_at(s, order["account"])
     order["account_prev"] = account["last"]
     order["account_next"] = NONE
@@ -142,8 +212,18 @@ def index_order(s: int, slot: Word) -> None:
 def unindex_order(s: int, slot: Word) -> None:
     """The inverse of `index_order`, but for the timer, which is skipped when it surfaces."""
     order = order_at(s, slot)
-    map_remove(ids_of(s), hash_key(order["order_id"], 0), slot)
-    map_remove(refs_of(s), hash_key(order["client_ref"], order["session"]), slot)
+    recent = recent_ids_of(s)
+    at = order["order_id"] & (RECENT - 1)
+    if recent[at] == slot + 1:
+        recent[at] = 0
+    else:
+        forget_older_id(s, slot)
+    recent = recent_refs_of(s)
+    at = recent_ref(order["session"], order["client_ref"])
+    if recent[at] == slot + 1:
+        recent[at] = 0
+    else:
+        forget_older_ref(s, slot)
     before = order["account_prev"]
     after = order["account_next"]
     if before == NONE:
@@ -254,24 +334,87 @@ def drop_order(s: int, slot: Word, leaves: Word) -> None:
     free_order(s, slot)
 
 
-@kernel
-def prefetch_maps(s: int, command: np.void, seq: Word) -> None:
-    """Have the map entries fetched that command number `seq` will look at."""
-    kind = command["kind"]
-    if kind == CommandKind.NEW_ORDER:
-        prefetch_id(s, hash_key(seq, 0) & (len(ids_of(s)) - 1))
-        prefetch_ref(s, hash_key(command["client_ref"], command["session"]) & (len(refs_of(s)) - 1))
-    elif command["target_ref"] != 0:
-        prefetch_ref(s, hash_key(command["target_ref"], command["session"]) & (len(refs_of(s)) - 1))
-    elif command["order_id"] != 0:
-        prefetch_id(s, hash_key(command["order_id"], 0) & (len(ids_of(s)) - 1))
+# ---------------------------------------------------------------------------------------- fetched ahead
 
 
 @kernel
-def prefetch_target(s: int, command: np.void) -> None:
-    """Have the order fetched that the command most likely means, once its map entry is there."""
+def recent_target(s: int, command: np.void) -> Word:
+    """Slot of the order that a cancel or replace most likely means, if it is recent; or -1."""
+    if command["target_ref"] != 0:
+        return np.int64(recent_refs_of(s)[recent_ref(command["session"], command["target_ref"])]) - 1
+    return np.int64(recent_ids_of(s)[command["order_id"] & (RECENT - 1)]) - 1
+
+
+@kernel
+def likely_target(s: int, command: np.void) -> Word:
+    """Slot of the order that a cancel or replace means, as far as places and hashes tell; or -1."""
+    slot = recent_target(s, command)
+    if slot >= 0:
+        order = order_at(s, slot)
+        if order["client_ref"] == command["target_ref"] or order["order_id"] == command["order_id"]:
+            return slot
     if command["target_ref"] != 0:
         refs = refs_of(s)
         position = map_first(refs, hash_key(command["target_ref"], command["session"]))
-        if position >= 0:
-            prefetch_order(s, map_slot(refs, position))
+        return map_slot(refs, position) if position >= 0 else np.int64(NONE)
+    ids = ids_of(s)
+    position = map_first(ids, hash_key(command["order_id"], 0))
+    return map_slot(ids, position) if position >= 0 else np.int64(NONE)
+
+
+@cold_kernel
+def prefetch_index(s: int, command: np.void, seq: Word) -> None:
+    """Have fetched what leads to the order that command number `seq` means: the recent one, and its entry in a map.
+
+    Of a new order: those whose places it takes, which will move to the maps.
+    """
+    if command["kind"] == CommandKind.NEW_ORDER:
+        slot = np.int64(recent_ids_of(s)[seq & (RECENT - 1)]) - 1
+        if slot >= 0:
+            prefetch_order(s, slot)
+        slot = np.int64(recent_refs_of(s)[recent_ref(command["session"], command["client_ref"])]) - 1
+        if slot >= 0:
+            prefetch_order(s, slot)
+        return
+    slot = recent_target(s, command)
+    if slot >= 0:
+        prefetch_order(s, slot)
+    if command["target_ref"] != 0:
+        prefetch_ref(s, hash_key(command["target_ref"], command["session"]) & (len(refs_of(s)) - 1))
+    else:
+        prefetch_id(s, hash_key(command["order_id"], 0) & (len(ids_of(s)) - 1))
+
+
+@cold_kernel
+def prefetch_target(s: int, command: np.void, seq: Word) -> None:
+    """Then the order itself, and its entries in the maps; of a new order those of the ones that it displaces."""
+    if command["kind"] == CommandKind.NEW_ORDER:
+        slot = np.int64(recent_ids_of(s)[seq & (RECENT - 1)]) - 1
+    else:
+        slot = likely_target(s, command)
+        if slot >= 0:
+            prefetch_order(s, slot)
+        return
+    if slot >= 0:
+        order = order_at(s, slot)
+        prefetch_id(s, hash_key(order["order_id"], 0) & (len(ids_of(s)) - 1))
+        prefetch_ref(s, hash_key(order["client_ref"], order["session"]) & (len(refs_of(s)) - 1))
+
+
+@cold_kernel
+def prefetch_neighbours(s: int, command: np.void) -> None:
+    """Last the orders beside it in its lists, and its entries in both maps: they change when it ends."""
+    if command["kind"] == CommandKind.NEW_ORDER:
+        return
+    slot = likely_target(s, command)
+    if slot < 0:
+        return
+    order = order_at(s, slot)
+    prefetch_order(s, max(order["next"], 0))
+    prefetch_order(s, max(order["prev"], 0))
+    prefetch_order(s, max(order["account_next"], 0))
+    prefetch_order(s, max(order["account_prev"], 0))
+    prefetch_order(s, max(order["session_next"], 0))
+    prefetch_order(s, max(order["session_prev"], 0))
+    prefetch_id(s, hash_key(order["order_id"], 0) & (len(ids_of(s)) - 1))
+    prefetch_ref(s, hash_key(order["client_ref"], order["session"]) & (len(refs_of(s)) - 1))

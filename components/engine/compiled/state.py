@@ -10,7 +10,8 @@
     books     per symbol: the instrument's terms and phase        bands     its ticks and lots
     auctions  per symbol: what `indicative` said last
     accounts, sessions   by id: a look-up is one load
-    ids, refs hash maps: order id -> slot; (session, client ref) -> slot
+    recent_ids, recent_refs   slots by the low bits of order ids and refs: of two orders that meet there the newer one
+    ids, refs hash maps: order id -> slot; (session, client ref) -> slot, for the older ones (orders.py)
     special   a pool: the terms of orders that are not plain, so that a plain one has no room for them
     busts     the numbers of busted matches, rising
     timers    a binary heap of what time will do: (when, EXPIRY, order id) for GTD orders, (when, GRACE, session) for
@@ -148,6 +149,26 @@ SPECIAL = np.dtype(
     ]
 )
 
+# The same records as whole words, where fields that lie together are read or written together. What was written byte
+# by byte must not be read as a word soon after: the processor waits until all bytes have reached the cache.
+ORDER_WORDS = np.dtype(
+    [
+        *((name, "<i8") for name in ("price", "leaves", "cum", "order_id", "client_ref", "links", "place")),
+        ("party", "<i8"),  # session, account: as in COMMAND and EVENT
+        ("traits", "<i8"),  # side, order_type, tif, indexed, flags, stp and what follows
+        *((f"word{i}", "<i8") for i in range(9, ORDER.itemsize // 8)),
+    ]
+)
+COMMAND_WORDS = np.dtype(
+    [
+        ("party", "<i8"),
+        ("client_ref", "<i8"),
+        ("what", "<i8"),  # symbol, kind, side, order_type
+        ("how", "<i8"),  # tif, stp, scope, extensions, flags, gateway
+        *((name, "<i8") for name in ("order_id", "target_ref", "price", "qty")),
+    ]
+)
+
 LEVEL = np.dtype(
     [
         ("key", "<i8"),
@@ -181,16 +202,19 @@ BOOK = np.dtype(
     [
         ("phase", "<i4"),  # 0: does not exist
         ("bands", "<i4"),
-        ("price_scale", "<i4"),
-        ("qty_scale", "<i4"),
-        ("quote_scale", "<i4"),
-        ("blocked", "<i2"),  # ITSELF_BLOCKED
-        ("reserved", "<i2"),
-        ("name0", "<i8"),
-        ("name1", "<i8"),
         ("max_price", "<i8"),
         ("min_qty", "<i8"),
         ("max_qty", "<i8"),
+        ("tick", "<i8"),  # that holds everywhere; 0: more than one band does, or a notional has limits
+        ("lot", "<i8"),
+        ("quote_scale", "<i4"),
+        ("blocked", "<i2"),  # ITSELF_BLOCKED
+        ("reserved", "<i2"),
+        ("price_scale", "<i4"),
+        ("qty_scale", "<i4"),
+        # 64 bytes
+        ("name0", "<i8"),
+        ("name1", "<i8"),
         ("min_notional", "<i8"),
         ("max_notional", "<i8"),
         ("protection_points", "<i8"),
@@ -236,7 +260,7 @@ ITSELF_BLOCKED, FIRM_BLOCKED = 1, 2  # bits of `blocked`
 EXPIRY = 0  # of the order `id` in `slot`
 GRACE = 1  # of the session `id`
 WORD = np.dtype(np.int64)
-TICK = np.dtype(np.int32)
+SLOT = np.dtype(np.int32)
 
 # The arrays that are the state, in the order of their columns in the state table.
 STATE_ARRAYS = {
@@ -251,6 +275,8 @@ STATE_ARRAYS = {
     "bands": BAND,
     "accounts": ACCOUNT,
     "sessions": SESSION,
+    "recent_ids": SLOT,
+    "recent_refs": SLOT,
     "ids": WORD,
     "refs": WORD,
     "timers": TIMER,
@@ -263,13 +289,14 @@ COLUMNS = {name: column for column, name in enumerate([*STATE_ARRAYS, *_PASSING]
 _head_at = table_record(COLUMNS["head"], HEAD)
 orders_of = table_array(COLUMNS["orders"], ORDER)
 order_at = table_record(COLUMNS["orders"], ORDER)
+order_words_at = table_record(COLUMNS["orders"], ORDER_WORDS)
 levels_of = table_array(COLUMNS["levels"], LEVEL)
 level_at = table_record(COLUMNS["levels"], LEVEL)
 side_at = table_record(COLUMNS["sides"], SIDE)
 ladder_of = table_array(COLUMNS["ladder"], RUNG)
 rung_at = table_record(COLUMNS["ladder"], RUNG)
 windows_of = table_array(COLUMNS["windows"], WORD)
-ticks_of = table_array(COLUMNS["ticks"], TICK)  # the same memory, by half words
+ticks_of = table_array(COLUMNS["ticks"], SLOT)  # the same memory, by half words
 books_of = table_array(COLUMNS["books"], BOOK)
 book_at = table_record(COLUMNS["books"], BOOK)
 auction_at = table_record(COLUMNS["auctions"], AUCTION)
@@ -278,6 +305,8 @@ accounts_of = table_array(COLUMNS["accounts"], ACCOUNT)
 account_at = table_record(COLUMNS["accounts"], ACCOUNT)
 sessions_of = table_array(COLUMNS["sessions"], SESSION)
 session_at = table_record(COLUMNS["sessions"], SESSION)
+recent_ids_of = table_array(COLUMNS["recent_ids"], SLOT)
+recent_refs_of = table_array(COLUMNS["recent_refs"], SLOT)
 ids_of = table_array(COLUMNS["ids"], WORD)
 refs_of = table_array(COLUMNS["refs"], WORD)
 timers_of = table_array(COLUMNS["timers"], TIMER)
@@ -288,6 +317,7 @@ busts_of = table_array(COLUMNS["busts"], STATE_BUST)
 bust_at = table_record(COLUMNS["busts"], STATE_BUST)
 commands_of = table_array(COLUMNS["commands"], COMMAND)
 command_at = table_record(COLUMNS["commands"], COMMAND)
+command_words_at = table_record(COLUMNS["commands"], COMMAND_WORDS)
 extensions_of = table_array(COLUMNS["extensions"], EXTENSION)
 extension_at = table_record(COLUMNS["extensions"], EXTENSION)
 order_terms_at = table_record(COLUMNS["extensions"], ORDER_TERMS)
@@ -333,7 +363,10 @@ TELLING = 6  # the command is done, but for indicative events; head: first_touch
 
 NONE = -1
 NO_KEY = -(1 << 63)  # below every level's
+RECENT = 65_536  # ids and refs; a power of two
 INITIAL = {
+    "recent_ids": RECENT,
+    "recent_refs": RECENT,
     "orders": 1_024,
     "levels": 256,
     "ladder": 256,

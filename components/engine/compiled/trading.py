@@ -36,11 +36,13 @@ from components.engine.compiled.state import (
     DONE,
     NONE,
     book_at,
+    command_words_at,
     event_at,
     head_of,
     level_at,
     order_at,
     order_terms_at,
+    order_words_at,
     price_key,
     special_at,
 )
@@ -76,15 +78,11 @@ def new_order(s: int, command: np.void) -> Word:
     order["client_ref"] = command["client_ref"]
     order["level"] = NONE
     order["symbol"] = command["symbol"]
-    order["session"] = command["session"]
-    order["account"] = command["account"]
-    order["side"] = command["side"]
-    order["order_type"] = command["order_type"]
-    order["tif"] = command["tif"]
-    order["indexed"] = 0
-    order["flags"] = command["flags"]
-    order["stp"] = command["stp"]
-    order["unseen"] = UNSEEN if command["flags"] & HIDDEN != 0 else 0
+    words = command_words_at(s, head["index"])
+    order_words_at(s, slot)["party"] = words["party"]
+    order_words_at(s, slot)["traits"] = traits(words["what"], words["how"])
+    if command["flags"] & HIDDEN != 0:
+        order["unseen"] = UNSEEN
     order["special"] = NONE
     min_qty = 0
     if command["extensions"] == 1:
@@ -106,6 +104,12 @@ def new_order(s: int, command: np.void) -> Word:
     if min_qty > 0 and not available_to(s, slot, side, bound_key, min_qty):
         return refuse_minimum(s, slot, command["client_ref"])
     return match_taker(s)
+
+
+@kernel
+def traits(what: Word, how: Word) -> Word:
+    """An order's `traits` (ORDER_WORDS), from two words of the command: side, order_type, tif, flags and stp."""
+    return ((what >> 48) & 0xFFFF) | (how & 0xFF) << 16 | how & 0xFFFF00000000 | (how & 0xFF00) << 40
 
 
 @cold_kernel

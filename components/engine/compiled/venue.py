@@ -381,6 +381,9 @@ def add_instrument(s: int, command: np.void) -> Word:
     head["symbols"] = max(head["symbols"], symbol)
     shift, inverse = tick_unit(s, first + 1, count)
     open_ladders(s, symbol, shift, inverse)
+    book["tick"] = book["lot"] = 0
+    if count == 1 and min_notional == 0 and terms["max_notional"] == 0:
+        _, book["tick"], book["lot"] = band_of_record(s, first + 1, 0)
     instrument_event(s, symbol)
     for i in range(count):
         band = band_at(s, MAX_BANDS * symbol + i)
