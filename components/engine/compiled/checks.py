@@ -307,7 +307,7 @@ def check_new_order(s: int, command: np.void) -> Word:
 
 @kernel
 def is_plain(s: int, command: np.void) -> bool:
-    """Whether a limit order without flags, prevention, terms or expiry passes every row: one band, continuous trading."""
+    """Whether a limit order without flags, prevention, terms or expiry passes every row; one band, trading goes on."""
     words = command_words_at(s, head_of(s)["index"])
     how = words["how"]
     side_and_type = words["what"] >> 48
