@@ -79,15 +79,23 @@ def find_match(log: EventLogReader, match: int) -> np.ndarray | None:
         middle = (low + high) // 2
         found = _first_execution(log, middle, high)
         if found is None or int(found["match"]) >= match:
-            if found is not None and int(found["match"]) == match and int(found["seq"]) >= middle:
-                pair: np.ndarray = log.read(max(int(found["seq"]) - _NEAR, log.first_seq), int(found["seq"]) + _NEAR)
-                rows = np.flatnonzero((pair["kind"] == EventKind.EXECUTED) & (pair["match"] == match))
-                if rows.size == 2:
-                    return pair.take(rows)
+            if found is not None and int(found["match"]) == match:
+                return _both_sides(log, int(found["seq"]), match)
             high = middle
         else:
             low = int(found["seq"]) + 1
     return None
+
+
+def _both_sides(log: EventLogReader, seq: int, match: int) -> np.ndarray | None:
+    """The executions of a match of which one is event `seq`; they may stand in two segments."""
+    found: list[np.ndarray] = []
+    at, last = max(seq - _NEAR, log.first_seq), seq + _NEAR
+    while at <= last and (events := log.read(at, last)).size:
+        found.append(events.take(np.flatnonzero((events["kind"] == EventKind.EXECUTED) & (events["match"] == match))))
+        at += events.size
+    pair: np.ndarray = np.concatenate(found)
+    return pair if pair.size == 2 else None
 
 
 def _first_execution(log: EventLogReader, first_seq: int, end_seq: int) -> np.void | None:
@@ -120,7 +128,8 @@ def _symbol(config: Config, name: str) -> int:
 
 def _send(config: Config, kind: CommandKind, who: str, why: str, *extensions: np.ndarray, **fields: int) -> Outcome:
     """One command, in somebody's name: the user's of this process where none is given."""
-    ends = [endpoint(config, link) for link in (OPERATOR, EVENTS, REPLAY)]
+    # Replay only mends gaps of the stream: nobody waits for the follower to stop a market.
+    ends = endpoint(config, OPERATOR), endpoint(config, EVENTS), REPLAY.endpoint(config.runtime_dir)
     with answered(), Operator(*ends, who=who or getpass.getuser()[:16]) as operator:
         try:
             return operator.command(kind, *extensions, why=why, **fields).raise_for_reject()

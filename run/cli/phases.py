@@ -26,7 +26,7 @@ def set_phase(config: Config, symbol: str, phase: str, who: str, why: str, as_js
     """One command of the exchange itself, in somebody's name: the user's of this process where none is given."""
     instruments = instruments_of(config)
     number = 0 if symbol == "all" else _known(instruments, symbol)
-    ends = [endpoint(config, link) for link in (OPERATOR, EVENTS, REPLAY)]
+    ends = endpoint(config, OPERATOR), endpoint(config, EVENTS), REPLAY.endpoint(config.runtime_dir)
     with answered(), Operator(*ends, who=who or getpass.getuser()[:16]) as operator:
         try:
             wanted = Phase[phase.upper().replace("-", "_")]
