@@ -629,7 +629,7 @@ class Crowd:
         fields |= {"session": 0, "client_ref": self.chance.randint(0, 1), "gateway": 0}
         if fields["scope"] in (Scope.SESSION, Scope.FIRM):
             fields["price"] = session.session if fields["scope"] == Scope.SESSION else session.firm
-            if self.chance.random() < 0.2:
+            if self.chance.random() < 0.4:
                 fields["price"] = self.chance.choice((0, -1, 7, 777, session.firm + (1 << 32)))
         elif self.chance.random() < 0.05:
             fields["price"] = 1
@@ -644,8 +644,8 @@ class Crowd:
         if fields["scope"] == Scope.VENUE or self.chance.random() < 0.5:
             self.as_operator(fields, session)
         if fields["scope"] == Scope.ACCOUNT:
-            anyone = self.chance.choice((777, *self.engine._accounts))
-            fields["account"] = self.an_account(session) if self.chance.random() < 0.8 else anyone
+            anyone = self.chance.choice((777, 777, *self.engine._accounts))
+            fields["account"] = self.an_account(session) if self.chance.random() < 0.6 else anyone
         if fields["scope"] == Scope.VENUE:
             fields["symbol"] = self.an_instrument().symbol if self.chance.random() < 0.75 else 777
         if self.chance.random() < 0.06:

@@ -19,6 +19,7 @@ from run.parts.publisher import EVENTS_QUEUE
 from run.sockets import RuntimeDirInUse
 from tests.publisher.flow import Entries, Market, collect, publish, published_levels
 from tests.publisher.stage import Stage, stage
+from wire.constants import UNSEEN
 from wire.dtypes import EVENT
 from wire.enums import MarketKind
 from wire.frames import MARKET_FRAME
@@ -185,7 +186,7 @@ def test_a_new_epoch_begins_again_where_the_log_lost_its_end(set_up: Stage) -> N
 def test_events_that_contradict_stop_it(set_up: Stage) -> None:
     set_up.start()
     events = np.concatenate(list(Market(6).events(30))).copy()
-    resting = np.flatnonzero((events["kind"] == 3) & (events["liquidity"] == 1))
+    resting = np.flatnonzero((events["kind"] == 3) & (events["liquidity"] == 1) & (events["flags"] & UNSEEN == 0))
     events["qty"][resting[3]] += 1_000
     set_up.said(events)
     with pytest.raises(BrokenInvariant):
