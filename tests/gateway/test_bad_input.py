@@ -98,7 +98,7 @@ REFUSED_BY_THE_ENGINE = [
     (limit(5, tif=127), Reason.INVALID_TIME_IN_FORCE),
     (limit(5, order_type=-1), Reason.INVALID_ORDER_TYPE),
     (limit(5, flags=-1), Reason.INVALID_FLAGS),
-    (limit(5, stp=1), Reason.RESERVED_NOT_ZERO),
+    (limit(5, stp=9), Reason.INVALID_STP),
     (limit(5, kind=CommandKind.CANCEL), Reason.RESERVED_NOT_ZERO),
 ]
 

@@ -267,7 +267,7 @@ def test_orders_that_make_no_sense(talker: Talker) -> None:
         ({"order_type": 127}, Reason.INVALID_ORDER_TYPE),
         ({"tif": 127}, Reason.INVALID_TIME_IN_FORCE),
         ({"flags": -1}, Reason.INVALID_FLAGS),
-        ({"stp": 1}, Reason.RESERVED_NOT_ZERO),
+        ({"stp": 9}, Reason.INVALID_STP),
         ({"order_id": high}, Reason.RESERVED_NOT_ZERO),
         ({"target_ref": low}, Reason.RESERVED_NOT_ZERO),
         ({"price": PRICE + 1}, Reason.PRICE_NOT_ON_TICK),
