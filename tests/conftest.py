@@ -55,6 +55,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _OneExc
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):  # one of several processes
         items.sort(key=lambda item: not item.nodeid.startswith(EXCHANGES))
+    for item in items:
+        if config.getoption("--long") or item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.timeout(0))
     if config.getoption("--long") or config.getoption("-m"):
         return
     long = [item for item in items if item.get_closest_marker("long")]

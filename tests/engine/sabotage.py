@@ -248,7 +248,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "if True:\n            wanted -=",
     ),
     "prevention looks at accounts only": ("model", "by_firm = self.flags & STP_BY_FIRM", "by_firm = 0"),
-    "the resting order's mode decides": ("model", "if not self.stp:", "if not other.stp:"),
+    "prevention takes two modes": ("model", "if not self.stp:", "if not (self.stp and other.stp):"),
     "only the resting order is decremented": (
         "engine",
         "for order in (maker, taker):\n                order.leaves -= qty",
