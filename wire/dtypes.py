@@ -15,6 +15,7 @@ BUST_TERMS = flat_dtype("BustTerms")
 EVENT = flat_dtype("Event")
 ACCEPTED_EVENT = flat_dtype("AcceptedEvent")
 REPLACED_EVENT = flat_dtype("ReplacedEvent")
+TRIGGERED_EVENT = flat_dtype("TriggeredEvent")
 INSTRUMENT_EVENT = flat_dtype("InstrumentEvent")
 BAND_EVENT = flat_dtype("BandEvent")
 PARTY_EVENT = flat_dtype("PartyEvent")
@@ -42,7 +43,9 @@ STATE_BLOCK = flat_dtype("StateBlock")
 STATE_BUST = flat_dtype("StateBust")
 
 EXTENSION_VIEWS = (ORDER_TERMS, INSTRUMENT_TERMS, PRICE_BANDS, PARTY_TERMS, SESSION_TERMS, OPERATOR_TERMS, BUST_TERMS)
-EVENT_VIEWS = (ACCEPTED_EVENT, REPLACED_EVENT, INSTRUMENT_EVENT, BAND_EVENT, PARTY_EVENT, BLOCK_EVENT)
+EVENT_VIEWS = (
+    ACCEPTED_EVENT, REPLACED_EVENT, TRIGGERED_EVENT, INSTRUMENT_EVENT, BAND_EVENT, PARTY_EVENT, BLOCK_EVENT,
+)  # fmt: skip
 
 assert COMMAND.itemsize == EXTENSION.itemsize == 64, "a command is 64 bytes: the byte budget rests on it"
 assert all(view.itemsize == 64 for view in EXTENSION_VIEWS), "every kind of extension is one record"

@@ -359,6 +359,15 @@ struct ReplacedEvent {
   side @18 :Int8; orderType @19 :Int8; tif @20 :Int8; liquidity @21 :Int8; flags @22 :Int16; gateway @23 :Int16;
 }
 
+struct TriggeredEvent {
+  seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
+  session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; clientRef @9 :Int64; requestRef @10 :Int64;
+  orderId @11 :Int64; price @12 :Int64; qty @13 :Int64; leavesQty @14 :Int64; cumQty @15 :Int64;
+  tradePrice @16 :Int64;      # of the trade that woke the order
+  reserved0 @17 :Int64;
+  side @18 :Int8; orderType @19 :Int8; tif @20 :Int8; liquidity @21 :Int8; flags @22 :Int16; gateway @23 :Int16;
+}
+
 struct InstrumentEvent {  # instrumentAdded
   seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
   session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; # zero: nobody's report
@@ -768,7 +777,7 @@ struct StateOrder {       # by symbol, buy before sell, best price first, then p
   expireNs @11 :Int64;
   displayQty @12 :Int64;  # of an iceberg, as entered
   shownQty @13 :Int64;    # what is left of what the book shows of it
-  stopPrice @14 :Int64;   # of a dormant order, as it stands
+  stopPrice @14 :Int64;   # of a dormant order, as it stands; those are in a table of their own, by orderId
   offset @15 :Int64;
   orderType @16 :Int8;
   stp @17 :Int8;

@@ -22,6 +22,7 @@ class CanonicalState(NamedTuple):
     accounts: np.ndarray  # STATE_ACCOUNT
     sessions: np.ndarray  # STATE_SESSION
     orders: np.ndarray  # STATE_ORDER
+    dormant: np.ndarray  # STATE_ORDER
     blocks: np.ndarray  # STATE_BLOCK
     busts: np.ndarray  # STATE_BUST
 
@@ -32,6 +33,7 @@ STATE_DTYPES = (
     dtypes.STATE_BAND,
     dtypes.STATE_ACCOUNT,
     dtypes.STATE_SESSION,
+    dtypes.STATE_ORDER,
     dtypes.STATE_ORDER,
     dtypes.STATE_BLOCK,
     dtypes.STATE_BUST,

@@ -30,7 +30,17 @@ from typing import Final, Generic, NamedTuple, Self, TypeVar
 import numpy as np
 
 from wire import stamps as envelope
-from wire.constants import FUNDS, HIDDEN, MAX_BATCH, MAX_GRACE_NS, MAX_REF, POST_ONLY, RESENT, STP_BY_FIRM
+from wire.constants import (
+    BASIS_POINTS,
+    FUNDS,
+    HIDDEN,
+    MAX_BATCH,
+    MAX_GRACE_NS,
+    MAX_REF,
+    POST_ONLY,
+    RESENT,
+    STP_BY_FIRM,
+)
 from wire.dtypes import COMMAND, EVENT, EXTENSION, ORDER_TERMS, SESSION_TERMS
 from wire.enums import CommandKind, EventKind, ExtensionKind, OrderType, Reason, Scope, Side, StpMode, TimeInForce
 from wire.frames import BROKER_FRAME, REPORT_FRAME
@@ -59,7 +69,7 @@ class OrderState(enum.Enum):
     """Where an order is in its life."""
 
     PENDING = "pending"  # sent; the exchange has not answered yet
-    LIVE = "live"  # accepted, nothing executed
+    LIVE = "live"  # accepted, nothing executed; it may wait for a trade (`dormant`)
     PARTIALLY_FILLED = "partially filled"
     FILLED = "filled"
     CANCELLED = "cancelled"  # what was not executed is gone; `reason` says why
@@ -81,6 +91,7 @@ class Step(enum.Enum):
     REDUCED = "reduced, some is left"
     CANCELLED = "cancelled, nothing is left"
     REPLACED = "replaced"
+    TRIGGERED = "woken up by a trade"
 
 
 # Every step that there is; any other is a fault of the exchange. An order by funds counts money, not quantity, so its
@@ -91,6 +102,7 @@ LIFE_CYCLE: Final[dict[OrderState, dict[Step, OrderState]]] = {
         Step.REJECTED: OrderState.REJECTED,
     },
     OrderState.LIVE: {
+        Step.TRIGGERED: OrderState.LIVE,
         Step.EXECUTED: OrderState.PARTIALLY_FILLED,
         Step.FILLED: OrderState.FILLED,
         Step.REDUCED: OrderState.LIVE,
@@ -250,6 +262,7 @@ class Order:
         self.order_id = 0
         self.symbol = self.account = self.side = 0
         self.price = 0  # its limit
+        self.dormant = False  # it waits for a trade, outside of the book
         self.qty = 0  # the total: executed and open
         self.leaves_qty = 0
         self.cum_qty = 0
@@ -292,6 +305,9 @@ class Order:
         if step is Step.ACCEPTED:
             self.order_id, self.symbol, self.account = report.order_id, report.symbol, report.account
             self.side, self.price, self.qty = report.side, report.price, report.qty
+            self.dormant = report.order_type > OrderType.MARKET
+        elif step is Step.TRIGGERED:
+            self.dormant = False
         elif step is Step.REPLACED:
             self.price, self.qty = report.price, report.qty
         elif step is Step.REDUCED:
@@ -316,6 +332,8 @@ def _step(report: Report) -> Step:
             return Step.REDUCED if report.leaves_qty else Step.CANCELLED
         case EventKind.REPLACED:
             return Step.REPLACED
+        case EventKind.TRIGGERED:
+            return Step.TRIGGERED
         case _:
             return Step.REJECTED
 
@@ -449,6 +467,9 @@ class Session(Generic[AnyOrder]):
         funds: bool = False,
         min_qty: int = 0,
         expire_ns: int = 0,
+        stop_price: int = 0,
+        offset: int = 0,
+        in_points: bool = False,
         tag: bytes = b"",
         display_qty: int = 0,
         post_only: bool = False,
@@ -460,16 +481,18 @@ class Session(Generic[AnyOrder]):
 
         `display_qty`: an iceberg, of which the book shows so much at a time; `hidden`: nothing. `post_only`: refused if
         it would trade at once. `stp`: what happens where it meets an order of its own account (`stp_by_firm`: firm).
+        A dormant `order_type` has a `stop_price`, a trailing stop an `offset`; `in_points`: in basis points.
         """
         terms = _NO_EXTENSIONS
-        if min_qty or expire_ns or tag or display_qty:
+        if min_qty or expire_ns or tag or display_qty or stop_price or offset:
             row = np.zeros(1, ORDER_TERMS)
             row["kind"], row["min_qty"], row["expire_ns"] = ExtensionKind.ORDER_TERMS, min_qty, expire_ns
-            row["display_qty"] = display_qty
+            row["display_qty"], row["stop_price"], row["offset"] = display_qty, stop_price, offset
             row["tag0"], row["tag1"] = np.frombuffer(tag.ljust(16, b"\0"), np.int64)
             terms = row.view(EXTENSION)
         fields = {"symbol": symbol, "side": side, "order_type": order_type, "tif": tif, "price": price, "qty": qty}
         flags = FUNDS * funds | POST_ONLY * post_only | HIDDEN * hidden | STP_BY_FIRM * stp_by_firm
+        flags |= BASIS_POINTS * in_points
         fields |= {"account": account or self.account, "flags": flags, "stp": stp}
         answer = self._command(CommandKind.NEW_ORDER, fields, terms)
         order = self._orders[answer.ref] = self._make_order(answer.ref)

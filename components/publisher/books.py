@@ -26,6 +26,7 @@ EXECUTED: Final = int(EventKind.EXECUTED)
 CANCELLED: Final = int(EventKind.CANCELLED)
 REPLACED: Final = int(EventKind.REPLACED)
 DISPLAYED: Final = int(EventKind.DISPLAYED)
+TRIGGERED: Final = int(EventKind.TRIGGERED)
 INSTRUMENT_ADDED: Final = int(EventKind.INSTRUMENT_ADDED)
 BAND_ADDED: Final = int(EventKind.BAND_ADDED)
 PHASE_CHANGED: Final = int(EventKind.PHASE_CHANGED)
@@ -222,7 +223,7 @@ class Books:
     def __init__(self) -> None:
         self.by_symbol: dict[int, Book] = {}
         self.terms_changes = 0
-        self._entering = (0, 0)  # order id and limit price of the last order accepted or replaced
+        self._entering = (0, 0)  # order id and limit price of the last order accepted, replaced or woken up
 
     def apply(self, events: np.ndarray) -> list[Book]:
         """Take EVENT rows in order; returns the books that they may have changed, by symbol.
@@ -232,7 +233,7 @@ class Books:
         kinds, flags = events["kind"], events["flags"]
         matters = (kinds == ACCEPTED) | (kinds == REPLACED) | (kinds == INSTRUMENT_ADDED) | (kinds == BAND_ADDED)
         matters |= (kinds == PHASE_CHANGED) | (kinds == INDICATIVE) | (kinds == AUCTIONED)
-        matters |= kinds == DISPLAYED
+        matters |= (kinds == DISPLAYED) | (kinds == TRIGGERED)
         matters |= ((kinds == EXECUTED) | (kinds == CANCELLED)) & ((flags & (FROM_BOOK | RESTS)) != 0)
         events = events.take(np.flatnonzero(matters))  # a mask copies structured rows field by field
         touched: set[int] = set()
@@ -248,7 +249,7 @@ class Books:
                     continue
                 book = self.by_symbol[symbol]
                 traded = False
-                if kind == ACCEPTED:
+                if kind in (ACCEPTED, TRIGGERED):
                     self._entering = (order_id, price)
                     if bits & (RESTS | UNSEEN) != RESTS:
                         continue
@@ -287,6 +288,8 @@ class Books:
                     else:
                         book.change(seq, side, price, qty, 1)
                 elif kind == REPLACED:
+                    if not bits & FROM_BOOK:  # it is dormant
+                        continue
                     self._entering = (order_id, price)
                     if bits & UNSEEN:
                         continue

@@ -85,6 +85,11 @@ def order(
         Stp | None, typer.Option(help="What happens where it meets one of the same account.", show_default="they trade")
     ] = None,
     stp_by_firm: Annotated[bool, typer.Option("--stp-by-firm", help="With --stp: of the same firm.")] = False,
+    stop: Annotated[str | None, typer.Option(help="Wait for a trade there: stop a loss.", metavar="PRICE")] = None,
+    touched: Annotated[str | None, typer.Option(help="The other way: take a profit.", metavar="PRICE")] = None,
+    trail: Annotated[
+        str | None, typer.Option(help="Follow the best trade at this distance, or at 1.5%.", metavar="OFFSET")
+    ] = None,
     session: Session = 1,
     account: Annotated[int | None, typer.Option(help="Whose order.", show_default="the session's number")] = None,
     config: ConfigFile = None,
@@ -99,7 +104,9 @@ def order(
 
     if price is None and (display or hidden or post_only):
         raise typer.BadParameter("--display, --hidden and --post-only need a PRICE: a market order never rests")
-    special = trade.Special(display or "0", hidden, post_only, stp, stp_by_firm)
+    if price is not None and trail:
+        raise typer.BadParameter("--trail goes with a market order: leave the PRICE out")
+    special = trade.Special(display, hidden, post_only, stp, stp_by_firm, stop, touched, trail)
     trade.order(load(config), session, account or session, symbol, side, qty, price, tif, special, as_json)
 
 

@@ -15,20 +15,32 @@ from run.cli.screen import out, print_json
 from run.client.broker import BrokerSync
 from run.config import Config
 from wire.constants import RESTS
-from wire.enums import Reason, Side, StpMode
-from wire.units import from_units
+from wire.enums import Reason, Side
+from wire.units import from_units, to_units
 
 _PATIENCE_S = 5.0  # for an order that was accepted: either it rests or it ends, in one step of the exchange
 
 
 class Special(NamedTuple):
-    """What most orders do without."""
+    """What most orders do without, as it was written."""
 
-    display_qty: str = "0"
-    hidden: bool = False
-    post_only: bool = False
-    stp: choices.Stp | None = None
-    stp_by_firm: bool = False
+    display_qty: str | None
+    hidden: bool
+    post_only: bool
+    stp: choices.Stp | None
+    stp_by_firm: bool
+    stop: str | None
+    touched: str | None
+    trail: str | None
+
+    def terms(self) -> dict[str, Any]:
+        """The broker's words for what was said. A trail in percent is told in basis points."""
+        terms = {name: value for name, value in self._asdict().items() if value}
+        if self.stp:
+            terms["stp"] = self.stp.name
+        if self.trail and self.trail.endswith("%"):
+            terms["trail_points"] = to_units(terms.pop("trail").rstrip("%"), 2)
+        return terms
 
 
 def order(
@@ -43,26 +55,16 @@ def order(
     special: Special,
     as_json: bool,
 ) -> None:
-    """Enter an order and wait until it rests or has ended."""
+    """Enter an order and wait until it rests, waits for a trade, or has ended."""
     doors = orders(config)
     instruments = instruments_of(config)
     with answered(), BrokerSync(doors, session=session, account=account, instruments=instruments) as broker:
-        mode = StpMode[special.stp.name] if special.stp else StpMode.NONE
-        prevention: dict[str, Any] = {"stp": mode, "stp_by_firm": special.stp_by_firm}
         try:
             if price is None:
-                entered: Order = broker.market(symbol, side.value, qty, (tif or choices.Tif.IOC).value, **prevention)
+                entered: Order = broker.market(symbol, side.value, qty, tif.value if tif else "", **special.terms())
             else:
                 entered = broker.limit(
-                    symbol,
-                    side.value,
-                    price,
-                    qty,
-                    (tif or choices.Tif.GTC).value,
-                    display_qty=special.display_qty,
-                    hidden=special.hidden,
-                    post_only=special.post_only,
-                    **prevention,
+                    symbol, side.value, price, qty, (tif or choices.Tif.GTC).value, **special.terms()
                 )
         except (ValueError, LookupError) as error:  # not decimal text, or no such instrument
             raise Failure(str(error)) from error
@@ -81,7 +83,7 @@ def _settle(broker: BrokerSync, entered: Order) -> None:
     while not entered.state.final:
         events = broker.receive(_PATIENCE_S)
         mine = events[events["client_ref"] == entered.ref]
-        if not len(events) or (mine["flags"] & RESTS).any():
+        if not len(events) or (mine["flags"] & RESTS).any() or entered.dormant:
             return
 
 
@@ -100,7 +102,9 @@ def _show(instrument: Instrument, entered: Order) -> None:
         console.print(f"    {entered.entry.sentence}", soft_wrap=True)
     elif entered.reason:
         console.print(f"    {entered.sentence}", soft_wrap=True)
-    if entered.leaves_qty and not entered.state.final:
+    if entered.dormant:
+        console.print(f"    waits for a trade; zmx cancel {entered.order_id}")
+    elif entered.leaves_qty and not entered.state.final:
         console.print(f"    {instrument.qty_text(entered.leaves_qty)} in the book; zmx cancel {entered.order_id}")
 
 
@@ -114,6 +118,7 @@ def _order_as_json(instrument: Instrument, entered: Order) -> dict[str, object]:
         "price": instrument.price_text(entered.price),
         "qty": instrument.qty_text(entered.qty),
         "state": entered.state.name,
+        "dormant": entered.dormant,
         "reason": (entered.entry.reason if entered.state is OrderState.PENDING else entered.reason).name,
         "cum_qty": instrument.qty_text(entered.cum_qty),
         "leaves_qty": instrument.qty_text(entered.leaves_qty),

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Generic, Protocol, Self
+from typing import Any, Final, Generic, Protocol, Self, TypedDict, Unpack
 
 import numpy as np
 import zmq
@@ -37,6 +37,15 @@ _SLICE: Final = 256  # frames taken at once, so that others have their turn
 _LINGER_MS: Final = 500  # at the end, for what was sent last
 
 Number = int | str | Decimal
+
+
+# What a word makes of an order that without it would be a limit or market order.
+_TRIGGERS: Final[dict[str, dict[OrderType, OrderType]]] = {
+    "stop": {OrderType.LIMIT: OrderType.STOP_LIMIT, OrderType.MARKET: OrderType.STOP},
+    "touched": {OrderType.LIMIT: OrderType.LIMIT_IF_TOUCHED, OrderType.MARKET: OrderType.MARKET_IF_TOUCHED},
+    "trail": {OrderType.MARKET: OrderType.TRAILING_STOP},
+    "trail_points": {OrderType.MARKET: OrderType.TRAILING_STOP},
+}
 
 
 class Terms(Protocol):
@@ -132,6 +141,36 @@ class _Wire:
             del self._waiting[0]
 
 
+class AnyTerms(TypedDict, total=False):
+    """What any order may say of itself, besides the usual."""
+
+    account: int  # 0: the session's
+    tag: bytes  # up to 16, echoed when accepted
+    expire_ns: int  # of a GTD order
+    stp: StpMode | str  # "cancel_newest", ...: what happens where it meets an order of its own account
+    stp_by_firm: bool  # or of its own firm
+    stop: Number  # dormant until a trade reaches this price against it
+    touched: Number  # or in its favour
+
+
+class LimitTerms(AnyTerms, total=False):
+    """What a limit order may say besides."""
+
+    min_qty: Number  # IOC: at least so much, or nothing
+    display_qty: Number  # an iceberg, of which the book shows so much at a time
+    hidden: bool  # the book shows nothing of it
+    post_only: bool  # refused if it would trade at once
+
+
+class MarketTerms(AnyTerms, total=False):
+    """What a market order may say besides."""
+
+    funds: bool  # qty is a budget in units of the quote asset
+    min_qty: Number
+    trail: Number  # dormant until the price comes back by so much from the best trade
+    trail_points: int  # the same in basis points
+
+
 class _Desk(Generic[AnyOrder]):
     """What both brokers share: what people write, turned into what the exchange counts."""
 
@@ -198,9 +237,22 @@ class _Desk(Generic[AnyOrder]):
         min_qty: Number = 0,
         display_qty: Number = 0,
         stp: StpMode | str = StpMode.NONE,
+        stop: Number = 0,
+        touched: Number = 0,
+        trail: Number = 0,
+        trail_points: int = 0,
         **more: Any,
     ) -> AnyOrder:
         price_scale, qty_scale = self._scales(symbol)
+        given = [name for name, value in zip(_TRIGGERS, (stop, touched, trail, trail_points), strict=True) if value]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)}: an order waits for one thing")
+        if given:
+            order_type = _TRIGGERS[given[0]][order_type]
+            more |= {"stop_price": _units(stop or touched, price_scale), "in_points": bool(trail_points)}
+            more["offset"] = trail_points or _units(trail, price_scale)
+        if tif == "":
+            tif = TimeInForce.IOC if order_type == OrderType.MARKET else TimeInForce.GTC
         return self.core.new_order(
             symbol if isinstance(symbol, int) else self._named(symbol).symbol,
             Side[side.upper()] if isinstance(side, str) else side,
@@ -399,48 +451,28 @@ class Broker(_Desk[LiveOrder]):
         qty: Number,
         tif: TimeInForce | str = TimeInForce.GTC,
         *,
-        min_qty: Number = 0,
-        expire_ns: int = 0,
-        display_qty: Number = 0,
-        post_only: bool = False,
-        hidden: bool = False,
-        stp: StpMode | str = StpMode.NONE,
-        stp_by_firm: bool = False,
-        account: int = 0,
-        tag: bytes = b"",
         wait: bool = True,
+        **terms: Unpack[LimitTerms],
     ) -> LiveOrder:
         """Enter a limit order; returns it when the exchange has answered, or at once with `wait=False`.
 
         A rejection is no exception: look at `order.state` and `order.sentence`, or call `order.raise_for_reject()`.
-        `display_qty`: an iceberg; `hidden`: not in the book's depth; `post_only`: refused if it would trade at once;
-        `stp`: "cancel_newest", "cancel_oldest", "cancel_both" or "decrement_and_cancel" where it meets an order of its
-        own account, or with `stp_by_firm` of its firm.
         """
-        more: dict[str, Any] = {"min_qty": min_qty, "expire_ns": expire_ns, "account": account, "tag": tag}
-        more |= {"display_qty": display_qty, "post_only": post_only, "hidden": hidden}
-        more |= {"stp": stp, "stp_by_firm": stp_by_firm}
-        return await self._entered(self._enter(symbol, side, qty, price, OrderType.LIMIT, tif, **more), wait)
+        return await self._entered(self._enter(symbol, side, qty, price, OrderType.LIMIT, tif, **terms), wait)
 
     async def market(
         self,
         symbol: int | str,
         side: Side | str,
         qty: Number,
-        tif: TimeInForce | str = TimeInForce.IOC,
+        tif: TimeInForce | str = "",
         *,
         worst_price: Number = 0,
-        funds: bool = False,
-        stp: StpMode | str = StpMode.NONE,
-        stp_by_firm: bool = False,
-        account: int = 0,
-        tag: bytes = b"",
         wait: bool = True,
+        **terms: Unpack[MarketTerms],
     ) -> LiveOrder:
-        """Enter a market order; with `funds`, qty is a budget in units of the quote asset."""
-        more: dict[str, Any] = {"funds": funds, "account": account, "tag": tag}
-        more |= {"stp": stp, "stp_by_firm": stp_by_firm}
-        return await self._entered(self._enter(symbol, side, qty, worst_price, OrderType.MARKET, tif, **more), wait)
+        """Enter a market order: IOC unless told else, or if it is to wait for a trade, GTC."""
+        return await self._entered(self._enter(symbol, side, qty, worst_price, OrderType.MARKET, tif, **terms), wait)
 
     async def cancel(self, target: Order | int = 0, *, order_id: int = 0) -> Answer:
         """Cancel an order: by itself, by its ref, or by the exchange's id."""
@@ -696,48 +728,28 @@ class BrokerSync(_Desk[LiveOrderSync]):
         qty: Number,
         tif: TimeInForce | str = TimeInForce.GTC,
         *,
-        min_qty: Number = 0,
-        expire_ns: int = 0,
-        display_qty: Number = 0,
-        post_only: bool = False,
-        hidden: bool = False,
-        stp: StpMode | str = StpMode.NONE,
-        stp_by_firm: bool = False,
-        account: int = 0,
-        tag: bytes = b"",
         wait: bool = True,
+        **terms: Unpack[LimitTerms],
     ) -> LiveOrderSync:
         """Enter a limit order; returns it when the exchange has answered, or at once with `wait=False`.
 
         A rejection is no exception: look at `order.state` and `order.sentence`, or call `order.raise_for_reject()`.
-        `display_qty`: an iceberg; `hidden`: not in the book's depth; `post_only`: refused if it would trade at once;
-        `stp`: "cancel_newest", "cancel_oldest", "cancel_both" or "decrement_and_cancel" where it meets an order of its
-        own account, or with `stp_by_firm` of its firm.
         """
-        more: dict[str, Any] = {"min_qty": min_qty, "expire_ns": expire_ns, "account": account, "tag": tag}
-        more |= {"display_qty": display_qty, "post_only": post_only, "hidden": hidden}
-        more |= {"stp": stp, "stp_by_firm": stp_by_firm}
-        return self._entered(self._enter(symbol, side, qty, price, OrderType.LIMIT, tif, **more), wait)
+        return self._entered(self._enter(symbol, side, qty, price, OrderType.LIMIT, tif, **terms), wait)
 
     def market(
         self,
         symbol: int | str,
         side: Side | str,
         qty: Number,
-        tif: TimeInForce | str = TimeInForce.IOC,
+        tif: TimeInForce | str = "",
         *,
         worst_price: Number = 0,
-        funds: bool = False,
-        stp: StpMode | str = StpMode.NONE,
-        stp_by_firm: bool = False,
-        account: int = 0,
-        tag: bytes = b"",
         wait: bool = True,
+        **terms: Unpack[MarketTerms],
     ) -> LiveOrderSync:
-        """Enter a market order; with `funds`, qty is a budget in units of the quote asset."""
-        more: dict[str, Any] = {"funds": funds, "account": account, "tag": tag}
-        more |= {"stp": stp, "stp_by_firm": stp_by_firm}
-        return self._entered(self._enter(symbol, side, qty, worst_price, OrderType.MARKET, tif, **more), wait)
+        """Enter a market order: IOC unless told else, or if it is to wait for a trade, GTC."""
+        return self._entered(self._enter(symbol, side, qty, worst_price, OrderType.MARKET, tif, **terms), wait)
 
     def cancel(self, target: Order | int = 0, *, order_id: int = 0) -> Answer:
         """Cancel an order: by itself, by its ref, or by the exchange's id."""

@@ -52,6 +52,23 @@ def trade(stage: Stage, play: Callable[[client.Broker], Awaitable[None]], *, loo
 # ------------------------------------------------------------------------------------------------ plain
 
 
+def test_orders_that_wait_for_a_trade(stage: Stage) -> None:
+    with plain(stage) as broker, plain(stage, 2) as other:
+        stop = broker.market("AAPL", "buy", 10, stop="1.05")
+        trailing = broker.market("AAPL", "sell", 10, trail_points=150)
+        touched = broker.limit("AAPL", "sell", "2.00", 10, touched="1.05")
+        assert [order.dormant for order in (stop, trailing, touched)] == [True, True, True]
+        other.limit("AAPL", "sell", "1.05", 5)
+        other.limit("AAPL", "buy", "1.05", 5).done()
+        assert (stop.done().state, stop.reason) == (OrderState.CANCELLED, Reason.NO_LIQUIDITY)
+        while touched.dormant:
+            broker.receive(0.1)
+        assert (touched.state, touched.price, trailing.dormant) == (OrderState.LIVE, 200, True)
+        assert broker.cancel(trailing).ok
+        with pytest.raises(ValueError, match="stop and trail: an order waits for one thing"):
+            broker.market("AAPL", "sell", 10, stop="1.05", trail="0.05")
+
+
 def test_an_orders_life(stage: Stage) -> None:
     with plain(stage) as broker, plain(stage, 2) as other:
         order = broker.limit("AAPL", "buy", "1.00", 100).raise_for_reject()

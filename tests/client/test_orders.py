@@ -120,6 +120,7 @@ REPORT_OF = {
     Step.REDUCED: report(EventKind.CANCELLED, 3),
     Step.CANCELLED: report(EventKind.CANCELLED),
     Step.REPLACED: report(EventKind.REPLACED, 5),
+    Step.TRIGGERED: report(EventKind.TRIGGERED, 10),
 }
 
 
@@ -170,6 +171,29 @@ def test_the_life_of_an_order(trader: Trader) -> None:
     assert session.in_flight == 0
     assert not session._orders
     assert not session._answers
+
+
+def test_a_stop_waits_and_is_reported_when_a_trade_wakes_it(trader: Trader) -> None:
+    session = trader.session
+    stop = session.new_order(SYMBOL, Side.BUY, 3, price=90, order_type=OrderType.STOP_LIMIT, stop_price=105)
+    trailing = session.new_order(SYMBOL, Side.SELL, 3, order_type=OrderType.TRAILING_STOP, offset=9_999, in_points=True)
+    trader.run()
+    assert (stop.state, stop.dormant, trailing.state, trailing.dormant) == (
+        OrderState.LIVE,
+        True,
+        OrderState.LIVE,
+        True,
+    )
+    session.new_order(SYMBOL, Side.SELL, 1, price=105)
+    session.new_order(SYMBOL, Side.BUY, 1, price=105)
+    trader.run()
+    assert (stop.state, stop.dormant, stop.price, stop.leaves_qty) == (OrderState.LIVE, False, 90, 3)
+    assert trailing.dormant
+    assert (trader.reports["kind"] == EventKind.TRIGGERED).sum() == 1
+    assert np.diff(trader.reports["report_seq"]).tolist() == [1] * (len(trader.reports) - 1)
+    answer = session.cancel(trailing)
+    trader.run()
+    assert (answer.ok, trailing.state) == (True, OrderState.CANCELLED)
 
 
 def test_a_rejected_order(trader: Trader) -> None:

@@ -18,6 +18,7 @@ from components.engine.readable import ReadableEngine
 from components.engine.readable.model import Instrument, Order, Session
 from tests.engine.groups import COMMAND_FIELDS, Draft, Group, apply, draft, extension, group_of
 from wire.constants import (
+    BASIS_POINTS,
     FUNDS,
     HIDDEN,
     MAX_ACCOUNT,
@@ -193,7 +194,8 @@ class Crowd:
             (10 / (1 + self.patience), self.by_funds),
             (13 / self.patience, self.cancel),
             (11, self.replace),
-            (0.5 / self.patience, self.mass_cancel),
+            (0.9 / self.patience, self.mass_cancel),
+            (7, self.sleeper),
             (0.6, self.repeat),
             (0.5, self.tick),
             (0.12 / self.patience, self.end_of_day),
@@ -205,7 +207,7 @@ class Crowd:
             (0.3, self.add_session),
             (0.15, self.set_rules),
             (0.6, self.set_phase),
-            (0.4, self.block_entry),
+            (0.8, self.block_entry),
             (1.8, self.allow_entry),
             (0.7, self.bust_trade),
             (0.3, self.nonsense),
@@ -564,6 +566,36 @@ class Crowd:
             terms["min_qty"] = 1
         return self.packed(draw, terms)
 
+    def sleeper(self) -> Draw:
+        """An order that waits for a trade, mostly a near one; now and then one that has been already."""
+        draw, instrument, terms = self.order(aggressive=self.chance.random() < 0.6)
+        fields = draw.fields
+        fields["tif"] = self.resting_tif(terms)
+        fields["order_type"] = self.chance.choice(
+            (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED)
+        )
+        terms["stop_price"] = self.a_price(instrument, self.chance.choice((-9, -3, -2, -1, 0, 1, 2, 3, 9)))
+        if self.chance.random() < 0.35:
+            fields["order_type"] = OrderType.TRAILING_STOP
+            del terms["stop_price"]
+            tick = instrument.band_at(self.middle(instrument)).tick
+            terms["offset"] = tick * self.chance.randint(1, 6)
+            if self.chance.random() < 0.4:
+                fields["flags"] = BASIS_POINTS
+                terms["offset"] = self.chance.choice((1, 7, 20, 150, 2_500, 9_999))
+        if (
+            fields["order_type"] not in (OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED)
+            and self.chance.random() < 0.7
+        ):
+            fields["price"] = 0
+            if self.chance.random() < 0.8:
+                lot = instrument.bands[0].lot
+                fields["qty"] = max(fields["qty"] // lot, 1) * lot
+        if self.chance.random() < 0.03:
+            word = self.chance.choice(("stop_price", "offset"))
+            terms[word] = self.chance.choice((0, 1, -1, instrument.max_price + 1, 10_000, INT64_MAX))
+        return self.packed(draw, terms)
+
     def cancel(self) -> Draw:
         """Whole, or down to a total around what is executed and ordered."""
         order, words = self.a_target()
@@ -654,7 +686,7 @@ class Crowd:
 
     def allow_entry(self) -> Draw:
         """Lift a block, where there is one: soon, for nothing happens under it."""
-        draw = self.of_a_block() if self.engine._blocks and self.chance.random() < 0.9 else self.block_entry()
+        draw = self.of_a_block() if self.engine._blocks and self.chance.random() < 0.7 else self.block_entry()
         if self.chance.random() < 0.9:
             draw.fields |= {"session": 0, "client_ref": 0, "gateway": 0}
         draw.fields["kind"] = CommandKind.ALLOW_ENTRY

@@ -26,6 +26,7 @@ from wire.dtypes import (
     PRICE_BANDS,
     REPLACED_EVENT,
     SESSION_TERMS,
+    TRIGGERED_EVENT,
 )
 from wire.enums import (
     CommandKind,
@@ -51,6 +52,7 @@ ENUMS = {
 VIEWS = {
     EventKind.ACCEPTED: ACCEPTED_EVENT,
     EventKind.REPLACED: REPLACED_EVENT,
+    EventKind.TRIGGERED: TRIGGERED_EVENT,
     EventKind.INSTRUMENT_ADDED: INSTRUMENT_EVENT,
     EventKind.BAND_ADDED: BAND_EVENT,
     EventKind.ACCOUNT_ADDED: PARTY_EVENT,

@@ -1,7 +1,8 @@
 """What each kind of command can lead to, as a table, and the counts of what it did lead to.
 
 An outcome is an event's kind with what tells apart its cases: the reason, the side of the match, whether what is left
-rests. What the passing of time does is counted under `time`, not under the command that happened to come first.
+rests. What the passing of time does is counted under `time`, not under the command that happened to come first; what
+becomes of dormant orders that wake up, under `woken`.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ POSSIBLE: dict[str, set[str]] = {
         R.INVALID_FLAGS,
         R.RESERVED_NOT_ZERO,
         R.EXTENSION_MISMATCH,
-        R.UNSUPPORTED_INSTRUCTION,
+        R.INVALID_TRIGGER,
         R.INVALID_EXPIRY,
         R.INVALID_MIN_QTY,
         R.WRONG_PHASE,
@@ -73,7 +74,7 @@ POSSIBLE: dict[str, set[str]] = {
     "cancel": FENCE
     | rejected(R.RESERVED_NOT_ZERO, R.QTY_OUT_OF_RANGE, R.UNKNOWN_ORDER, R.NOT_SMALLER)
     | cancelled(R.REQUESTED)
-    | {"cancelled REDUCED, rests", "displayed"},
+    | {"cancelled REDUCED, rests", "cancelled REDUCED", "displayed"},  # the second of a dormant order
     "replace": FENCE
     | TRADES
     | PRICE_AND_QTY
@@ -137,6 +138,10 @@ POSSIBLE: dict[str, set[str]] = {
     | cancelled(R.AUCTION_MISSED)
     | {"phase_changed", "auctioned", "executed none", "executed none, rests", "displayed", "nothing"},
     "auction": {"indicative"},  # whatever changed its book
+    "woken": TRADES  # whatever woke them
+    | {"triggered", "triggered, rests"}
+    | {"cancelled SELF_TRADE, rests", "displayed"}
+    | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.SELF_TRADE),
     "unknown": rejected(R.UNKNOWN_COMMAND),
     "time": cancelled(R.EXPIRED, R.DISCONNECTED) | {"displayed"},
 }
@@ -153,15 +158,19 @@ class Outcomes:
     def add(self, group: Group, events: np.ndarray) -> None:
         """Count what became of a group."""
         kinds = group.commands["kind"][events["command_seq"] - group.first_seq]
-        rests = (events["flags"] & RESTS) * (events["kind"] <= EventKind.REPLACED)
+        of_orders = (events["kind"] <= EventKind.REPLACED) | (events["kind"] == EventKind.TRIGGERED)
+        rests = (events["flags"] & RESTS) * of_orders
         by_time = np.isin(events["reason"], (Reason.EXPIRED, Reason.DISCONNECTED))
         by_time[1:] |= (events["kind"][1:] == EventKind.DISPLAYED) & by_time[:-1]  # of the order just cancelled
-        keys = np.stack([kinds, events["kind"], events["reason"], by_time, events["liquidity"], rests], 1)
+        triggers = np.cumsum(events["kind"] == EventKind.TRIGGERED)
+        before = np.concatenate([[0], triggers])[np.searchsorted(events["command_seq"], events["command_seq"])]
+        woken = triggers > before  # from the command's first `triggered` on
+        keys = np.stack([kinds, events["kind"], events["reason"], by_time, woken, events["liquidity"], rests], 1)
         special = events["kind"] == EventKind.INSTRUMENT_ADDED  # its bytes mean something else there
-        keys[special, 4:] = 0
+        keys[special, 5:] = 0
         distinct, counts = np.unique(keys, axis=0, return_counts=True)
         for key, count in zip(distinct.tolist(), counts.tolist(), strict=True):
-            command, kind, reason, of_time, liquidity, resting = key
+            command, kind, reason, of_time, woke, liquidity, resting = key
             outcome = named(EventKind, kind)
             if kind == EventKind.EXECUTED:
                 outcome += f" {named(Liquidity, liquidity)}"
@@ -170,7 +179,7 @@ class Outcomes:
             if resting:
                 outcome += ", rests"
             label = "time" if of_time else named(CommandKind, command) if command in _KNOWN else "unknown"
-            label = "auction" if kind == EventKind.INDICATIVE else label
+            label = "auction" if kind == EventKind.INDICATIVE else "woken" if woke else label
             self.counts[label, outcome] += count
         silent = np.setdiff1d(np.arange(len(group.commands)), events["command_seq"] - group.first_seq)
         for command, count in Counter(group.commands["kind"][silent].tolist()).items():

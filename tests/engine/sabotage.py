@@ -37,8 +37,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "a refused order leaves its ref free": (
         "engine",
-        "handler(self, step)\n        except Refused as refused:",
-        "handler(self, step)\n        except Refused as refused:\n            step.session.client_ref -= 1",
+        "self._elect()\n        except Refused as refused:",
+        "self._elect()\n        except Refused as refused:\n            step.session.client_ref -= 1",
     ),
     "an order lives through its expiry": (
         "engine",
@@ -77,8 +77,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "order.cum + order.leaves - command.qty",
         "order.leaves - min(command.qty, order.leaves - 1)",
     ),
-    "a larger order keeps its place": ("engine", "leaves <= order.leaves\n", "leaves <= 2 * order.leaves\n"),
-    "a smaller order loses its place": ("engine", "leaves <= order.leaves\n", "leaves == order.leaves\n"),
+    "a larger order keeps its place": ("engine", "leaves <= order.leaves)\n", "leaves <= 2 * order.leaves)\n"),
+    "a smaller order loses its place": ("engine", "leaves <= order.leaves)\n", "leaves == order.leaves)\n"),
     "a replace adds to what was executed": ("engine", "leaves = command.qty - order.cum", "leaves = command.qty"),
     "a mass cancel by account goes by price": (
         "engine",
@@ -229,8 +229,41 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "the indicative price is told each time": ("engine", "and told != instrument.told", "and told != 0"),
     "only the expiry is forgotten": (
         "engine",
-        '"cum_qty": order.cum,\n                    }',
-        '"cum_qty": order.cum,\n                        "expire_ns": 0,\n                    }',
+        '"cum_qty": order.cum,\n    }',
+        '"cum_qty": order.cum,\n        "expire_ns": 0,\n    }',
+    ),
+    "a trade at its trigger does not wake an order": (
+        "model",
+        "return 0 < self.stop_price <= price",
+        "return 0 < self.stop_price < price",
+    ),
+    "orders wake up by their triggers, not by their entry": (
+        "engine",
+        "key=lambda each: each[1].order_id)",
+        "key=lambda each: each[1].stop_price)",
+    ),
+    "whoever is elected last acts first": ("engine", "self._elected.popleft()", "self._elected.pop()"),
+    "a trailing stop goes back": ("model", "max(self.stop_price, price - distance)", "max(0, price - distance)"),
+    "basis points of whole ten thousands": (
+        "model",
+        "price * self.offset // 10_000",
+        "price // 10_000 * self.offset",
+    ),
+    "whose trigger was reached before it entered sleeps on": (
+        "engine",
+        "if order.instrument.last_price:",
+        "if order.instrument.last_price < 0:",
+    ),
+    "a dormant order stood in the book": (
+        "engine",
+        "flags = 0 if order.is_dormant else FROM_BOOK",
+        "flags = FROM_BOOK",
+    ),
+    "what wakes up remembers its trigger": ("engine", "order.stop_price = order.offset = 0\n", "order.offset = 0\n"),
+    "touched orders are stops": (
+        "model",
+        "(self.side == Side.BUY) != (self.order_type in IF_TOUCHED)",
+        "self.side == Side.BUY",
     ),
     "post-only takes": (
         "engine",

@@ -6,7 +6,8 @@
                                  "bob 1 executed 4 @ 101, cum 4, taker"]
 
 A line begins with who is told and the client_ref of the order; `by 7` follows where another request (with ref 7) did
-it. Zeros are left out. Every action is a group of its own, and the engine's invariants are checked after each.
+it. The price of `triggered` is that of the trade. Zeros are left out. Every
+action is a group of its own, and the engine's invariants are checked after each.
 """
 
 from __future__ import annotations
@@ -26,7 +27,16 @@ Lines = list[str]
 GTC, DAY, GTD, IOC, FOK = TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD, TimeInForce.IOC, TimeInForce.FOK
 LIMIT, MARKET = OrderType.LIMIT, OrderType.MARKET
 
-ABOUT_ORDERS = (EventKind.ACCEPTED, EventKind.EXECUTED, EventKind.CANCELLED, EventKind.REPLACED)
+STOP, STOP_LIMIT, TRAILING_STOP = OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP
+MARKET_IF_TOUCHED, LIMIT_IF_TOUCHED = OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED
+
+ABOUT_ORDERS = (
+    EventKind.ACCEPTED,
+    EventKind.EXECUTED,
+    EventKind.CANCELLED,
+    EventKind.REPLACED,
+    EventKind.TRIGGERED,
+)
 
 
 def of_symbol(event: dict[str, int]) -> str:
@@ -76,7 +86,7 @@ class Venue:
         if event["reason"]:
             line += f" {Reason(event['reason']).name}"
         if kind in ABOUT_ORDERS:
-            line += f" {event['qty']} @ {event['price']}"
+            line += f" {event['qty']} @ {event['trade_price' if kind == EventKind.TRIGGERED else 'price']}"
             line += "".join(f", {word} {event[f'{word}_qty']}" for word in ("leaves", "cum") if event[f"{word}_qty"])
             if event["request_ref"] not in (0, event["client_ref"]):
                 line += f", by {event['request_ref']}"
@@ -145,6 +155,10 @@ class Venue:
             sides.append([(self.who(row), int(row["price"]), int(row["leaves_qty"])) for row in own])
         return sides[0], sides[1]
 
+    def dormant(self) -> list[tuple[str, int]]:
+        """The orders that wait for a trade: (who, stop_price)."""
+        return [(self.who(row), int(row["stop_price"])) for row in self.engine.canonical().dormant]
+
     def who(self, row: np.void) -> str:
         """Whose order, and which."""
         return f"{self.brokers[int(row['session'])].name} {int(row['client_ref'])}"
@@ -210,6 +224,14 @@ class Broker:
         """Sell for that much money."""
         return self.sell_market(funds, flags=FUNDS, **fields)
 
+    def stop(self, side: Side, qty: int, stop_price: int, **fields: int) -> Lines:
+        """A stop order, GTC, without a worst price unless told else; any other dormant type by `order_type`."""
+        return self.new(side, qty, 0, **{"order_type": STOP, "stop_price": stop_price, **fields})
+
+    def trail(self, side: Side, qty: int, offset: int, **fields: int) -> Lines:
+        """A trailing stop, GTC."""
+        return self.new(side, qty, 0, **{"order_type": TRAILING_STOP, "offset": offset, **fields})
+
     def cancel(self, ref: int, down_to: int = 0, **fields: int) -> Lines:
         """Cancel the order that entered with `ref`."""
         return self.request(CommandKind.CANCEL, **{"target_ref": ref, "qty": down_to, **fields})
@@ -237,8 +259,9 @@ class Broker:
         return self.request(CommandKind.CLOSE_SESSION, **{"client_ref": 0, **fields})
 
     def order_id(self, ref: int) -> int:
-        """The exchange's id of the resting order that entered with `ref`."""
-        rows = self.venue.engine.canonical().orders
+        """The exchange's id of the resting or dormant order that entered with `ref`."""
+        state = self.venue.engine.canonical()
+        rows = np.concatenate([state.orders, state.dormant])
         (row,) = rows[(rows["session"] == self.number) & (rows["client_ref"] == ref)]
         return int(row["order_id"])
 

@@ -19,7 +19,7 @@ from components.engine.readable import ReadableEngine
 from tests.engine.commands import INT64_MAX, Crowd
 from tests.engine.groups import COMMAND_FIELDS, Draft, Group, apply, drafts_of, event_fields, resplit
 from tests.engine.sabotage import broken
-from wire.constants import FROM_BOOK, FUNDS, HIDDEN, MAX_UNITS, POST_ONLY, RESTS, STP_BY_FIRM, UNSEEN
+from wire.constants import BASIS_POINTS, FROM_BOOK, FUNDS, HIDDEN, MAX_UNITS, POST_ONLY, RESTS, STP_BY_FIRM, UNSEEN
 from wire.dtypes import EVENT, ORDER_TERMS, SESSION_TERMS
 from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Phase, Reason, Scope, Side, TimeInForce
 
@@ -36,6 +36,14 @@ REPORTS = {
     EventKind.MASS_CANCELLED,
     EventKind.ENTRY_BLOCKED,
     EventKind.TRADE_BUSTED,
+    EventKind.TRIGGERED,
+}
+BECOMES = {  # what each dormant type is once it woke up
+    OrderType.STOP: OrderType.MARKET,
+    OrderType.STOP_LIMIT: OrderType.LIMIT,
+    OrderType.MARKET_IF_TOUCHED: OrderType.MARKET,
+    OrderType.LIMIT_IF_TOUCHED: OrderType.LIMIT,
+    OrderType.TRAILING_STOP: OrderType.MARKET,
 }
 FENCED_OFF = {Reason.SESSION_CLOSED, Reason.SESSION_MOVED}
 RESTING_TIFS = {TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD, TimeInForce.AT_OPEN, TimeInForce.AT_CLOSE}
@@ -61,11 +69,29 @@ class Known:
     stp: int = 0
     display: int = 0  # of an iceberg
     shown: int = 0
+    order_type: int = 0
+    stop_price: int = 0
+    offset: int = 0
+    in_points: bool = False
 
     @property
     def hidden(self) -> bool:
         """Whether the book shows nothing of it."""
         return bool(self.flags & HIDDEN)
+
+    def wakes(self, price: int) -> bool:
+        """A dormant order sees a trade: a trailing stop follows it, any other asks whether that was the one."""
+        buys = self.accepted["side"] == Side.BUY
+        if self.order_type == OrderType.TRAILING_STOP:
+            if self.stop_price and (price >= self.stop_price if buys else price <= self.stop_price):
+                return True
+            away = max(price * self.offset // 10_000, 1) if self.in_points else self.offset
+            new = price + away if buys else price - away
+            better = not self.stop_price or (new < self.stop_price if buys else new > self.stop_price)
+            self.stop_price = max(new, 0) if better else self.stop_price
+            return False
+        touched = self.order_type in (OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED)
+        return price >= self.stop_price if buys != touched else price <= self.stop_price
 
 
 class Auditor:
@@ -91,6 +117,10 @@ class Auditor:
         self.firms: dict[int, int] = {}  # by session
         self.blocks: set[tuple[int, int]] = set()  # (scope, id); venue: a symbol
         self.busted: set[int] = set()  # (match, side)
+        self.last_price: dict[int, int] = defaultdict(int)
+        self.dormant: dict[int, dict[int, Known]] = defaultdict(dict)  # by symbol: by order_id
+        self.woken: dict[int, int] = {}  # order_id: the price that woke it, by the taker in hand
+        self.elected: list[tuple[int, int]] = []  # (order_id, price), in the order in which they have to act
 
     def read(self, group: Group, events: np.ndarray) -> None:
         """One group and its events."""
@@ -125,11 +155,17 @@ class Auditor:
             order = self.orders[order_id]
             if order.hidden and not order.ended and not order.rests:  # behind its own, prevented: nobody is told
                 self.stand(order_id, order)
+        left = self.woken or self.elected
+        assert not left, "a trade wakes whom it reaches"
         for symbol in sorted({event["symbol"] for event in told}):
             self.never_crossed(symbol)
         self.auction_is_over()
         if answers and answers[0]["kind"] == EventKind.ACCEPTED:
             self.outcome(self.orders[draft.number], answers)
+        for event in answers:
+            if event["kind"] == EventKind.TRIGGERED:
+                woken = self.orders[event["order_id"]]
+                assert woken.ended or (woken.rests and woken.order_type == OrderType.LIMIT), "who wakes up acts"
 
     def number_of_report(self, event: Event, fields: Event) -> None:
         """Reports of a session are numbered without gaps; other events of it repeat the last number.
@@ -189,6 +225,8 @@ class Auditor:
                 self.auction_is_over()
                 assert event["qty"] != self.phases[event["symbol"]], "a phase is told when it changes"
                 self.phases[event["symbol"]] = event["qty"]
+                if event["qty"] == Phase.CONTINUOUS and self.last_price[event["symbol"]]:
+                    self.traded(event["symbol"], self.last_price[event["symbol"]])
             case EventKind.AUCTIONED:
                 self.auction_is_over()
                 self.auction = event
@@ -204,6 +242,8 @@ class Auditor:
                 self.cancelled(event)
             case EventKind.REPLACED:
                 self.replaced(event, fields)
+            case EventKind.TRIGGERED:
+                self.triggered(event)
 
     def block(self, event: Event) -> tuple[int, int]:
         """What an event of the kill switch is about."""
@@ -228,11 +268,13 @@ class Auditor:
         assert event["order_id"] == draft.number, "an order's id is its command's number"
         assert event["order_id"] not in self.orders
         assert not self.is_blocked(event), "what is blocked enters nothing"
-        order = Known(event, event["qty"], event["price"], event["leaves_qty"])
+        order = Known(event, event["qty"], event["price"], event["leaves_qty"], order_type=event["order_type"])
+        order.in_points = bool(fields["flags"] & BASIS_POINTS)
         if draft.extensions:
             terms = np.frombuffer(draft.extensions[0], ORDER_TERMS)[0]
             order.min_qty, order.expire_ns = int(terms["min_qty"]), int(terms["expire_ns"])
             order.display = int(terms["display_qty"])
+            order.stop_price, order.offset = int(terms["stop_price"]), int(terms["offset"])
             assert (event["tag0"], event["tag1"]) == (int(terms["tag0"]), int(terms["tag1"]))
         order.flags, order.stp = fields["flags"], fields["stp"]
         if fields["flags"] & FUNDS:
@@ -241,6 +283,34 @@ class Auditor:
             assert event["qty"] == event["leaves_qty"] == fields["qty"]
         self.orders[event["order_id"]] = order
         self.place(event, order)
+        if order.order_type in BECOMES:
+            last_price = self.last_price[event["symbol"]]
+            if last_price and order.wakes(last_price):
+                self.woken[event["order_id"]] = last_price
+            else:
+                self.dormant[event["symbol"]][event["order_id"]] = order
+
+    def triggered(self, event: Event) -> None:
+        """Who acts next: round by round, each by order_id."""
+        self.elected += sorted(self.woken.items())
+        self.woken.clear()
+        assert self.elected, "nobody wakes up without a trade"
+        order_id, price = self.elected.pop(0)
+        assert event["order_id"] == order_id, "orders wake up in the order of their entry"
+        assert event["trade_price"] == price, "an order tells the trade that woke it"
+        order = self.orders[order_id]
+        order.order_type = BECOMES[OrderType(order.order_type)]
+        self.known(event)
+        assert (event["qty"], event["price"], event["request_ref"]) == (order.leaves, order.price, 0)
+        self.place(event, order)
+
+    def traded(self, symbol: int, price: int) -> None:
+        """What a trade does to those who wait."""
+        self.last_price[symbol] = price
+        for order_id, order in list(self.dormant[symbol].items()):
+            if order.wakes(price):
+                self.woken[order_id] = price
+                del self.dormant[symbol][order_id]
 
     def executed(self, event: Event) -> None:
         order = self.known(event)
@@ -271,11 +341,13 @@ class Auditor:
             order.prices.append((event["price"], event["qty"]))
             assert not order.flags & POST_ONLY, "who only adds does not take"
             assert not self.own(order, self.orders[maker["order_id"]]), "nobody with a mode trades with its own"
+            self.traded(event["symbol"], event["price"])
         self.place(event, order)
 
     def executed_in_auction(self, event: Event, order: Known) -> None:
         """Buyer, then seller, both from the book, at the auction's price, which is none that they refuse."""
         buyer, self.maker = self.maker, event if self.maker is None else None
+        self.last_price[event["symbol"]] = event["price"]
         auction = self.auction
         assert auction is not None, "nobody trades without a taker but in an auction"
         assert (event["price"], event["symbol"]) == (auction["price"], auction["symbol"]), "an auction has one price"
@@ -326,7 +398,7 @@ class Auditor:
         order = self.known(event)
         if event["reason"] == Reason.DISCONNECTED:
             session = event["session"]
-            assert session not in self.open_at, "only who is away is disconnected"
+            assert session in self.deadlines, "only who is away is disconnected"
             assert event["time_ns"] >= self.deadlines[session], "nobody is disconnected before the grace is over"
             assert event["order_id"] > self.gone.get(session, 0), "in the order of order_id"
             assert (event["request_ref"], event["leaves_qty"], event["gateway"]) == (0, 0, 0)
@@ -339,28 +411,32 @@ class Auditor:
         order.leaves -= event["qty"]
         order.cancelled += event["qty"]
         order.ended = "" if event["leaves_qty"] else "cancelled"
+        if order.ended:
+            self.dormant[event["symbol"]].pop(event["order_id"], None)
         self.place(event, order)
 
     def replaced(self, event: Event, fields: Event) -> None:
         order = self.known(event)
         assert (event["previous_price"], event["previous_leaves"]) == (order.price, order.leaves)
         assert (event["price"], event["qty"]) == (fields["price"], fields["qty"])
-        keeps_place = event["price"] == order.price and event["leaves_qty"] <= order.leaves
+        asleep = event["order_id"] in self.dormant[event["symbol"]]
+        keeps_place = asleep or (event["price"] == order.price and event["leaves_qty"] <= order.leaves)
         order.total, order.cancelled = event["qty"], 0
         order.leaves = event["qty"] - order.cum
         if not keeps_place:
             self.unplace(event["order_id"], order, event["flags"] & RESTS)
         order.price = event["price"]
         if keeps_place:
-            assert event["flags"] & RESTS
+            assert bool(event["flags"] & RESTS) != asleep
         self.place(event, order)
 
     def known(self, event: Event) -> Known:
         """The order that an event tells of, whose owner and words never change."""
         order = self.orders[event["order_id"]]
         assert not order.ended, "nothing happens to an order that is no more"
-        for word in ("session", "account", "client_ref", "symbol", "side", "order_type", "tif"):
+        for word in ("session", "account", "client_ref", "symbol", "side", "tif"):
             assert event[word] == order.accepted[word], f"an order's {word} never changes"
+        assert event["order_type"] == order.order_type, "an order's type changes only when it wakes up"
         if event["kind"] != EventKind.EXECUTED or event["liquidity"] == Liquidity.MAKER:
             assert bool(event["flags"] & FROM_BOOK) == order.rests, "FROM_BOOK is what stood in the book"
         return order
@@ -396,7 +472,7 @@ class Auditor:
         if rests:
             assert order.leaves > 0
             assert order.accepted["tif"] in RESTING_TIFS
-            assert order.accepted["order_type"] == OrderType.LIMIT
+            assert order.order_type == OrderType.LIMIT
         if rests and not order.rests:
             self.stand(event["order_id"], order)
         elif order.rests and not rests:
@@ -474,7 +550,7 @@ class Auditor:
         if words["tif"] not in RESTING_TIFS:
             assert order.leaves == 0, "what may not rest does not"
         elif not order.ended:
-            assert order.rests, "what may rest does"
+            assert order.rests or order.order_type in BECOMES, "what may rest does"
         if order.prices and words["order_type"] == OrderType.MARKET:
             first = order.prices[0][0]
             reach = self.instruments[words["symbol"]]["protection_points"]
@@ -490,12 +566,13 @@ class Auditor:
 
     def in_date(self, time_ns: int) -> None:
         """Nobody trades with an order that is over, or with one whose session has been away for too long."""
-        for levels in self.books.values():
-            for order_id in (order_id for ids in levels.values() for order_id in ids):
-                expire_ns = self.orders[order_id].expire_ns
-                assert expire_ns == 0 or expire_ns > time_ns, "an order lives on past its expiry"
-                deadline_ns = self.deadlines.get(self.orders[order_id].accepted["session"])
-                assert deadline_ns is None or deadline_ns > time_ns, "an order lives on past its session's grace"
+        live = [order_id for levels in self.books.values() for ids in levels.values() for order_id in ids]
+        live += [order_id for waiting in self.dormant.values() for order_id in waiting]
+        for order_id in live:
+            expire_ns = self.orders[order_id].expire_ns
+            assert expire_ns == 0 or expire_ns > time_ns, "an order lives on past its expiry"
+            deadline_ns = self.deadlines.get(self.orders[order_id].accepted["session"])
+            assert deadline_ns is None or deadline_ns > time_ns, "an order lives on past its session's grace"
 
     def compare(self, engine: Engine) -> None:
         """The books built from events are those that the engine has."""
@@ -510,6 +587,12 @@ class Auditor:
         kept = [tuple(int(row[name]) for name in names) for row in rows]
         told.sort(key=lambda row: row[:2])  # stable: priority stays
         assert told == kept
+        asleep = {order_id: order for waiting in self.dormant.values() for order_id, order in waiting.items()}
+        told_asleep = [(order_id, order.stop_price, order.leaves) for order_id, order in sorted(asleep.items())]
+        waits = ("order_id", "stop_price", "leaves_qty")
+        assert told_asleep == [tuple(int(row[name]) for name in waits) for row in engine.canonical().dormant]
+        for row in engine.canonical().instruments:
+            assert row["last_price"] == self.last_price[int(row["symbol"])]
         for row in engine.canonical().sessions:
             assert self.report_seq[int(row["session"])] == row["report_seq"]
 

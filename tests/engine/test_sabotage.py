@@ -155,7 +155,7 @@ def test_the_sound_engine_is_not_blamed(played: list[list[Played]]) -> None:
 @pytest.mark.parametrize(
     ("mistake", "most", "words"),
     [
-        ("a mass cancel answers orders of others", 16, "given    cancelled MASS_CANCELLED"),
+        ("a mass cancel answers orders of others", 16, "given    cancelled KILLED"),
         ("the end of the day takes GTD orders too", 9, "given    cancelled END_OF_DAY"),
     ],
 )

@@ -18,7 +18,7 @@ def made_up_events(seed: int, count: int, sessions: int) -> np.ndarray:
     numbers, refs = np.zeros(sessions + 1, int), np.zeros(sessions + 1, int)
     for event in events:
         session = int(chance.integers(0, sessions + 1))
-        kind = int(chance.choice([1, 1, 2, 3, 3, 4, 7, 16, 24]))
+        kind = int(chance.choice([1, 1, 2, 3, 3, 4, 7, 16, 17, 24]))
         event["session"], event["kind"] = session, kind
         if not session:
             continue

@@ -78,7 +78,7 @@ class Market:
     def _draw(self, number: int) -> tuple[dict[str, int], list[np.ndarray]]:
         chance = self.chance
         session = chance.randint(1, _SESSIONS)
-        if self._phases and chance.random() < 0.01:
+        if self._phases and chance.random() < 0.03:
             phase = Phase.CONTINUOUS if chance.random() < 0.6 else chance.choice((Phase.OPENING_AUCTION, *Phase))
             return {"kind": CommandKind.SET_PHASE, "symbol": chance.choice((0, *SYMBOLS)), "qty": phase}, []
         kind = chance.choices(("new", "cancel", "replace", "mass", "tick", "day"), (60, 16, 25, 0.3, 2, 0.3))[0]
@@ -111,6 +111,11 @@ class Market:
             **common, "kind": CommandKind.NEW_ORDER, "account": session, "symbol": chance.choice((1, 1, 1, 2)),
             "side": side, "qty": 10 * chance.randint(1, 9),
         }  # fmt: skip
+        if chance.random() < 0.08:
+            dormant = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED)
+            new |= {"order_type": chance.choice(dormant), "tif": TimeInForce.GTC, "price": self._price()}
+            terms = _row(ORDER_TERMS, kind=ExtensionKind.ORDER_TERMS, stop_price=self._price())
+            return new | {"extensions": 1}, [terms]
         if chance.random() < 0.1:
             flags = chance.choice((0, FUNDS))
             new |= {"order_type": OrderType.MARKET, "tif": TimeInForce.IOC, "flags": flags}

@@ -72,6 +72,10 @@ def test_an_order_is_entered_seen_executed_and_seen_again(running: Exchange) -> 
     cancelled = answer(running, "cancel", str(sold["order_id"]), "--session", "2")
     assert cancelled == {"cancelled": 1, "reason": "NONE", "qty": left[0]["qty"]}
     assert answer(running, "book", "AMZN", "--once")["asks"] == []
+    waiting = answer(running, "order", "AMZN", "buy", "10", "161", "--stop", "999", "--session", "2")
+    assert (waiting["state"], waiting["dormant"]) == ("LIVE", True)
+    assert answer(running, "book", "AMZN", "--once")["bids"] == []
+    assert answer(running, "cancel", str(waiting["order_id"]), "--session", "2")["qty"] == "10"
     again = answer(running, "cancel", str(sold["order_id"]), "--session", "2", status=1)
     assert again == {"cancelled": 0, "reason": "UNKNOWN_ORDER", "qty": None}
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.engine.compiled.canonical import canonical_orders
+from components.engine.compiled.canonical import canonical_dormant, canonical_orders
 from components.engine.compiled.checks import check_sender
+from components.engine.compiled.electing import elect_next
 from components.engine.compiled.events import hash_events, new_event, rejected_event
 from components.engine.compiled.ladder import FIRST_CAPACITY, ladders_fit
 from components.engine.compiled.matching import has_event_room, match_taker
@@ -27,6 +28,7 @@ from components.engine.compiled.phases import (
 from components.engine.compiled.state import (
     BROKEN,
     DONE,
+    ELECTING,
     EVENTS_FULL,
     FRESH,
     MATCHING,
@@ -105,10 +107,12 @@ def apply_group(s: int) -> Word:
             status = match_taker(s)
         elif head["stage"] == PHASING:
             status = change_phases(s, command)
-        elif head["stage"] == TELLING:
+        elif head["stage"] == ELECTING or head["stage"] == TELLING:
             status = DONE
         else:
             status = go_on(s, command)
+        if status == DONE and head["elected"] > 0:
+            status = run_elected(s)
         if status == DONE and head["calls"] != 0:
             status = tell_indicatives(s)
         if status != DONE:
@@ -119,6 +123,25 @@ def apply_group(s: int) -> Word:
 
 
 @cold_kernel
+def run_elected(s: int) -> Word:
+    """Let all whom trades have woken act, one after another, and whom those wake, until nobody waits."""
+    head = head_of(s)
+    head["safe_orders"] = 0  # what commands were promised may be used up here
+    while head["elected"] > 0:
+        head["stage"] = ELECTING
+        if not has_event_room(s):
+            return EVENTS_FULL
+        if head["levels_live"] == len(levels_of(s)) or not ladders_fit(s):
+            head["needed_table"] = NEED_ORDERS
+            return NEED_ROOM
+        elect_next(s)
+        if head["stage"] == MATCHING and match_taker(s) != DONE:
+            return EVENTS_FULL
+    head["stage"] = FRESH
+    return DONE
+
+
+@kernel
 def look_ahead(s: int, index: Word, count: Word) -> None:
     """Have fetched what commands a little later will touch: what leads to their orders first, the orders' neighbours
     last. Worth its time where the orders are more than the caches hold."""
@@ -314,6 +337,12 @@ def next_deadline_entry(s: int) -> Word:
 def canonical_orders_entry(s: int) -> Word:
     """`canonical_orders`."""
     return canonical_orders(s)
+
+
+@entry("int64(int64)")
+def canonical_dormant_entry(s: int) -> Word:
+    """`canonical_dormant`."""
+    return canonical_dormant(s)
 
 
 @entry("void(int64[::1], int64[::1])")

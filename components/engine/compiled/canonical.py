@@ -16,11 +16,53 @@ from components.engine.compiled.state import (
     rows_of,
     special_at,
 )
+from components.engine.compiled.triggers import mark_stops
 from components.kernels.kernel import Word, cold_kernel
 from wire.constants import MAX_BANDS
 from wire.dtypes import STATE_ACCOUNT, STATE_BAND, STATE_BLOCK, STATE_ENGINE, STATE_INSTRUMENT, STATE_SESSION
 from wire.enums import Scope
 from wire.state import CanonicalState
+
+
+@cold_kernel
+def canonical_row(s: int, slot: Word, at: Word) -> None:
+    """One order as a row of the state."""
+    order = order_at(s, slot)
+    row = row_at(s, at)
+    row["symbol"] = order["symbol"]
+    row["session"] = order["session"]
+    row["account"] = order["account"]
+    row["side"] = order["side"]
+    row["order_type"] = order["order_type"]
+    row["tif"] = order["tif"]
+    row["order_id"] = order["order_id"]
+    row["client_ref"] = order["client_ref"]
+    row["price"] = order["price"]
+    row["leaves_qty"] = order["leaves"]
+    row["cum_qty"] = order["cum"]
+    row["stp"] = order["stp"]
+    row["flags"] = order["flags"]
+    if order["special"] != NONE:
+        special = special_at(s, order["special"])
+        row["expire_ns"] = special["expire_ns"]
+        row["display_qty"] = special["display_qty"]
+        row["shown_qty"] = special["shown_qty"]
+        row["stop_price"] = special["stop_price"]
+        row["offset"] = special["offset"]
+
+
+@cold_kernel
+def canonical_dormant(s: int) -> Word:
+    """Fill the table's rows with every dormant order by order id."""
+    mark_stops(s)
+    room = len(rows_of(s))
+    count = 0
+    slot = head_of(s)["first_dormant"]
+    while slot != NONE and count < room:
+        canonical_row(s, slot, count)
+        count += 1
+        slot = order_at(s, slot)["next"]
+    return count
 
 
 @cold_kernel
@@ -35,35 +77,14 @@ def canonical_orders(s: int) -> Word:
             while level_slot != NONE:
                 slot = level_at(s, level_slot)["first"]
                 while slot != NONE and count < room:
-                    order = order_at(s, slot)
-                    row = row_at(s, count)
-                    row["symbol"] = order["symbol"]
-                    row["session"] = order["session"]
-                    row["account"] = order["account"]
-                    row["side"] = order["side"]
-                    row["order_type"] = order["order_type"]
-                    row["tif"] = order["tif"]
-                    row["order_id"] = order["order_id"]
-                    row["client_ref"] = order["client_ref"]
-                    row["price"] = order["price"]
-                    row["leaves_qty"] = order["leaves"]
-                    row["cum_qty"] = order["cum"]
-                    row["stp"] = order["stp"]
-                    row["flags"] = order["flags"]
-                    if order["special"] != NONE:
-                        special = special_at(s, order["special"])
-                        row["expire_ns"] = special["expire_ns"]
-                        row["display_qty"] = special["display_qty"]
-                        row["shown_qty"] = special["shown_qty"]
-                        row["stop_price"] = special["stop_price"]
-                        row["offset"] = special["offset"]
+                    canonical_row(s, slot, count)
                     count += 1
-                    slot = order["next"]
+                    slot = order_at(s, slot)["next"]
                 level_slot = next_level(s, side_row, level_at(s, level_slot)["key"])
     return count
 
 
-def canonical_state(arrays: dict[str, np.ndarray], orders: np.ndarray) -> CanonicalState:
+def canonical_state(arrays: dict[str, np.ndarray], orders: np.ndarray, dormant: np.ndarray) -> CanonicalState:
     """The tables beside the orders, in the order of their ids."""
     head = arrays["head"]
     symbols = np.flatnonzero(arrays["books"]["phase"])
@@ -83,6 +104,7 @@ def canonical_state(arrays: dict[str, np.ndarray], orders: np.ndarray) -> Canoni
         accounts,
         sessions,
         orders,
+        dormant,
         canonical_blocks(arrays),
         arrays["busts"][: head["busts"][0]].copy(),
     )

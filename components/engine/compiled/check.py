@@ -6,6 +6,7 @@ import numpy as np
 
 from components.engine.compiled.ladder import BITS_AT
 from components.engine.compiled.state import EXPIRY, FIRM_BLOCKED, FRESH, GRACE, NO_KEY, NONE, SLOT
+from components.engine.compiled.triggercheck import check_dormant
 from components.engine.contract import BrokenInvariant
 from wire.constants import HIDDEN, MAX_GRACE_NS, UNSEEN
 from wire.enums import Phase, TimeInForce
@@ -35,8 +36,11 @@ def check_state(arrays: dict[str, np.ndarray]) -> None:
     """Raise BrokenInvariant unless books, threads, timers, maps and pools agree with one another."""
     head = arrays["head"][0]
     _demand(head["stage"] == FRESH and head["index"] == 0, "a group is under way")
-    live = _check_books(arrays)
-    _demand(len(live) == head["orders_live"], f"{len(live)} orders rest, {head['orders_live']} are counted")
+    resting = _check_books(arrays)
+    dormant = check_dormant(arrays)
+    _demand(not resting & dormant, "an order rests and is dormant")
+    live = resting | dormant
+    _demand(len(live) == head["orders_live"], f"{len(live)} orders live, {head['orders_live']} are counted")
     _check_threads(arrays, "accounts", "account", live)
     _check_threads(arrays, "sessions", "session", live)
     _check_timers(arrays, live)
@@ -157,7 +161,7 @@ def _check_threads(arrays: dict[str, np.ndarray], table: str, name: str, live: s
         _demand(bool((rows[name] == party).all()), f"{where}: another's order in its thread")
         _demand(bool((np.diff(rows["order_id"]) > 0).all()), f"{where}: its thread is not in the order of entry")
         found.update(slots)
-    _demand(found == live, f"{name} threads do not hold exactly the resting orders")
+    _demand(found == live, f"{name} threads do not hold exactly the live orders")
 
 
 def _check_timers(arrays: dict[str, np.ndarray], live: set[int]) -> None:

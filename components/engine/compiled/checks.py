@@ -25,6 +25,7 @@ from components.engine.compiled.state import (
 from components.kernels.kernel import Word, cold_kernel, kernel
 from components.kernels.wide import wide_less, wide_product
 from wire.constants import (
+    BASIS_POINTS,
     FUNDS,
     HIDDEN,
     MAX_BANDS,
@@ -164,11 +165,11 @@ def check_instructions(command: np.void) -> Word:
     tif = command["tif"]
     if command["side"] != Side.BUY and command["side"] != Side.SELL:
         return Reason.INVALID_SIDE
-    if command["order_type"] != OrderType.LIMIT and command["order_type"] != OrderType.MARKET:
+    if not OrderType.LIMIT <= command["order_type"] <= OrderType.TRAILING_STOP:
         return Reason.INVALID_ORDER_TYPE
     if not TimeInForce.GTC <= tif <= TimeInForce.AT_CLOSE:
         return Reason.INVALID_TIME_IN_FORCE
-    if command["order_type"] == OrderType.MARKET and (tif < TimeInForce.IOC or tif > TimeInForce.FOK):
+    if command["order_type"] != OrderType.LIMIT and not tif_fits(command["order_type"], tif):
         return Reason.INVALID_TIME_IN_FORCE
     if command["flags"] != 0 and not flags_fit(command):
         return Reason.INVALID_FLAGS
@@ -178,11 +179,21 @@ def check_instructions(command: np.void) -> Word:
 
 
 @cold_kernel
+def tif_fits(order_type: Word, tif: Word) -> bool:
+    """Row 11, of all but limit orders: a market order never waits, a dormant one does."""
+    if order_type == OrderType.MARKET:
+        return tif == TimeInForce.IOC or tif == TimeInForce.FOK
+    return tif < TimeInForce.IOC
+
+
+@cold_kernel
 def flags_fit(command: np.void) -> bool:
     """Whether all flags are known and go with the order's type and time in force (row 12)."""
     flags = command["flags"]
     tif = command["tif"]
-    if flags & ~(FUNDS | POST_ONLY | HIDDEN | STP_BY_FIRM) != 0:
+    if flags & ~(FUNDS | POST_ONLY | HIDDEN | STP_BY_FIRM | BASIS_POINTS) != 0:
+        return False
+    if flags & BASIS_POINTS != 0 and command["order_type"] != OrderType.TRAILING_STOP:
         return False
     if flags & FUNDS != 0 and (command["order_type"] != OrderType.MARKET or tif != TimeInForce.IOC):
         return False
@@ -213,12 +224,38 @@ def check_terms(s: int, command: np.void) -> Word:
         terms = order_terms_at(s, head_of(s)["extension"])
         if terms["kind"] != ExtensionKind.ORDER_TERMS or terms["reserved0"] != 0 or terms["reserved1"] != 0:
             return Reason.EXTENSION_MISMATCH
-        if terms["stop_price"] != 0 or terms["offset"] != 0:
-            return Reason.UNSUPPORTED_INSTRUCTION
         expire_ns = terms["expire_ns"]
     if command["tif"] == TimeInForce.GTD:
         return Reason.NONE if expire_ns > head_of(s)["time_ns"] else Reason.INVALID_EXPIRY
     return Reason.NONE if expire_ns == 0 else Reason.INVALID_EXPIRY
+
+
+@cold_kernel
+def check_trigger(s: int, command: np.void) -> Word:
+    """Row 16a: what wakes a dormant order, and nothing that would wake any other."""
+    symbol = command["symbol"]
+    stop_price = np.int64(0)
+    offset = np.int64(0)
+    if command["extensions"] == 1:
+        terms = order_terms_at(s, head_of(s)["extension"])
+        stop_price = np.int64(terms["stop_price"])
+        offset = np.int64(terms["offset"])
+    if command["order_type"] <= OrderType.MARKET:
+        return Reason.NONE if stop_price == 0 and offset == 0 else Reason.INVALID_TRIGGER
+    if command["order_type"] == OrderType.TRAILING_STOP:
+        most = 9_999 if command["flags"] & BASIS_POINTS != 0 else book_at(s, symbol)["max_price"]
+        return Reason.NONE if stop_price == 0 and 0 < offset <= most else Reason.INVALID_TRIGGER
+    if offset != 0 or check_price(s, symbol, stop_price) != Reason.NONE:
+        return Reason.INVALID_TRIGGER
+    return Reason.NONE
+
+
+@kernel
+def needs_price(order_type: Word) -> bool:
+    """Whether an order of that type is a limit order, or will be."""
+    return (
+        order_type == OrderType.LIMIT or order_type == OrderType.STOP_LIMIT or order_type == OrderType.LIMIT_IF_TOUCHED
+    )
 
 
 @kernel
@@ -226,7 +263,7 @@ def check_amounts(s: int, command: np.void) -> Word:
     """Rows 17 to 21."""
     symbol = command["symbol"]
     price = command["price"]
-    if price != 0 or command["order_type"] == OrderType.LIMIT:
+    if price != 0 or needs_price(command["order_type"]):
         reason = check_price(s, symbol, price)
         if reason != Reason.NONE:
             return reason
@@ -342,6 +379,8 @@ def check_rows(s: int, command: np.void) -> Word:
         reason = check_instructions(command)
     if reason == Reason.NONE:
         reason = check_terms(s, command)
+    if reason == Reason.NONE and (command["extensions"] != 0 or command["order_type"] > OrderType.MARKET):
+        reason = check_trigger(s, command)
     if reason == Reason.NONE:
         reason = check_amounts(s, command)
     if reason == Reason.NONE:

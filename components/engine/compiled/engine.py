@@ -15,6 +15,7 @@ from components.engine.compiled.state import (
     BROKEN,
     COLUMNS,
     DONE,
+    FAR_KERNELS,
     FRESH,
     HEAD,
     INITIAL,
@@ -58,6 +59,8 @@ class CompiledEngine:
         self._no_extensions = np.zeros(0, EXTENSION)
         self._table[COLUMNS["extensions"]] = self._no_extensions
         self._has_extensions = False
+        for name in FAR_KERNELS:
+            self._table.reach(COLUMNS[name])
         self._adopt(empty_state(expected_orders))
 
     def _adopt(self, arrays: dict[str, np.ndarray]) -> None:
@@ -134,12 +137,18 @@ class CompiledEngine:
 
     def canonical(self) -> CanonicalState:
         """The logical content in canonical order."""
-        orders = np.zeros(self._number("orders_live"), STATE_ORDER)
+        sleeping = self._number("dormant_live")
+        orders = np.zeros(self._number("orders_live") - sleeping, STATE_ORDER)
         self._table[COLUMNS["rows"]] = orders
         count = doors.canonical_orders_entry(self._table.address)
         if count != len(orders):
             raise BrokenInvariant(f"{count} orders stand in the books, {len(orders)} are counted")
-        return canonical_state(self._arrays, orders)
+        dormant = np.zeros(sleeping, STATE_ORDER)
+        self._table[COLUMNS["rows"]] = dormant
+        count = doors.canonical_dormant_entry(self._table.address)
+        if count != len(dormant):
+            raise BrokenInvariant(f"{count} orders are dormant, {len(dormant)} are counted")
+        return canonical_state(self._arrays, orders, dormant)
 
     def state_hash(self) -> str:
         """`wire.state.state_hash(self.canonical())`."""
@@ -151,11 +160,12 @@ class CompiledEngine:
         for symbol in np.flatnonzero(np.isin(self._arrays["books"]["phase"], AUCTIONS)):
             if not doors.is_told_entry(self._table.address, int(symbol)):
                 raise BrokenInvariant(f"symbol {symbol}: what was told of its auction is not what it gives")
-        for order in self.canonical().orders:
+        state = self.canonical()
+        for order in np.concatenate([state.orders, state.dormant]):
             by_id = doors.find_by_id_entry(self._table.address, int(order["order_id"]))
             by_ref = doors.find_by_ref_entry(self._table.address, int(order["session"]), int(order["client_ref"]))
             if by_id < 0 or by_id != by_ref or self._arrays["orders"][by_id]["order_id"] != order["order_id"]:
-                raise BrokenInvariant(f"order {order['order_id']} rests but is not found by its id and ref")
+                raise BrokenInvariant(f"order {order['order_id']} lives but is not found by its id and ref")
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """A copy of every state array, between groups."""
@@ -182,8 +192,8 @@ class CompiledEngine:
         """Make the room that the kernel asked for. Capacity never shows in an event."""
         needed = self._number("needed_table")
         if needed == NEED_BOOKS:
-            for name, per_symbol in (("books", 1), ("sides", 2), ("bands", MAX_BANDS), ("auctions", 1)):
-                self._reach(name, per_symbol)
+            for name, rows in (("books", 1), ("sides", 2), ("triggers", 2), ("bands", MAX_BANDS), ("auctions", 1)):
+                self._reach(name, rows)
         elif needed == NEED_ACCOUNTS:
             self._reach("accounts", 1)
         elif needed == NEED_SESSIONS:
@@ -224,6 +234,7 @@ class CompiledEngine:
             self._enlarge("timers", 2 * len(arrays["timers"]))
         if self._number("special_live") + 2 > len(arrays["special"]) // 2:
             self._enlarge("special", 2 * len(arrays["special"]))
+            self._enlarge("trails", len(arrays["special"]))
         self._repack_ladder()
         self._repack_windows()
         self._set("safe_orders", 0)

@@ -27,6 +27,7 @@ from components.engine.compiled.state import (
     price_key,
     side_at,
 )
+from components.engine.compiled.triggers import wake_by_trade
 from components.engine.compiled.unseen import displayed_event, part_to_take, show_next_part, take_part
 from components.engine.contract import MIN_EVENT_CAPACITY
 from components.kernels.kernel import Word, cold_kernel, kernel
@@ -181,7 +182,6 @@ def match_one(s: int, taker_slot: Word, side: Word, maker_slot: Word, qty: Word)
     symbol = taker["symbol"]
     head["match"] += 1
     match = head["match"]
-    book_at(s, symbol)["last_price"] = price
     maker["leaves"] -= qty
     maker["cum"] += qty
     taker["cum"] += qty
@@ -199,6 +199,10 @@ def match_one(s: int, taker_slot: Word, side: Word, maker_slot: Word, qty: Word)
         level_at(s, maker["level"])["qty"] -= qty
     flags = RESTS if comes_to_rest(s, taker, side) else 0
     executed_event(s, taker_slot, head["request_ref"], price, qty, match, Liquidity.TAKER, flags)
+    book = book_at(s, taker["symbol"])
+    book["last_price"] = price
+    if price >= book["rise_alarm"] or price <= book["fall_alarm"]:
+        wake_by_trade(s, taker["symbol"], price)
 
 
 @kernel

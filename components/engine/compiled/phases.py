@@ -30,6 +30,7 @@ from components.engine.compiled.state import (
     side_at,
 )
 from components.engine.compiled.sweeping import start_walk, walk_books
+from components.engine.compiled.triggers import wake_by_trade
 from components.engine.compiled.unseen import show_no_more_than_leaves, show_nothing
 from components.kernels.kernel import Word, cold_kernel
 from wire.constants import FROM_BOOK, RESTS
@@ -118,6 +119,9 @@ def enter_phase(s: int, symbol: Word, before: Word, phase: Word) -> None:
     event = event_at(s, new_event(s, EventKind.PHASE_CHANGED, 0, 0, False))
     event["symbol"] = symbol
     event["qty"] = phase
+    last_price = book_at(s, symbol)["last_price"]
+    if phase == Phase.CONTINUOUS and last_price != 0:
+        wake_by_trade(s, symbol, last_price)
 
 
 @cold_kernel

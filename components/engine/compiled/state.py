@@ -14,6 +14,8 @@
     ids, refs hash maps: order id -> slot; (session, client ref) -> slot, for the older ones (orders.py)
     special   a pool: the terms of orders that are not plain, so that a plain one has no room for them
     busts     the numbers of busted matches, rising
+    triggers  two rows per symbol (rising, falling): where its dormant orders wait; see triggers.py
+    trails    a pool: trailing stops that follow the same price
     timers    a binary heap of what time will do: (when, EXPIRY, order id) for GTD orders, (when, GRACE, session) for
               sessions that are not open; entries that nothing waits for any more are skipped when they surface
 
@@ -71,11 +73,21 @@ HEAD = np.dtype(
         ("special_used", "<i8"),
         ("special_live", "<i8"),
         ("busts", "<i8"),
+        ("free_trail", "<i8"),
+        ("trails_used", "<i8"),
+        ("trails_live", "<i8"),
+        ("first_dormant", "<i8"),  # of all dormant orders, by order id
+        ("last_dormant", "<i8"),
+        ("dormant_live", "<i8"),
         ("symbols", "<i8"),  # highest symbol, account, session that exist
         ("accounts", "<i8"),
         ("sessions", "<i8"),
         ("safe_orders", "<i8"),  # so many more orders fit for certain
         # the step in hand
+        ("woken", "<i8"),  # first order that the taker in hand woke
+        ("first_elected", "<i8"),  # those that takers before it woke, in the order in which they act
+        ("last_elected", "<i8"),
+        ("elected", "<i8"),  # how many both are
         ("stage", "<i8"),
         ("index", "<i8"),  # next command of the group
         ("extension", "<i8"),  # its first extension record
@@ -114,7 +126,7 @@ ORDER = np.dtype(
         ("cum", "<i8"),
         ("order_id", "<i8"),  # 0: the slot is free
         ("client_ref", "<i8"),
-        ("next", "<i4"),  # in its level's queue; of a free slot: in the free list
+        ("next", "<i4"),  # in its level's queue, the dormant orders, the elected ones; of a free slot: in the free list
         ("prev", "<i4"),
         ("level", "<i4"),  # -1: does not rest
         ("symbol", "<i4"),
@@ -144,6 +156,24 @@ SPECIAL = np.dtype(
         ("shown_qty", "<i8"),  # what is left of what the book shows of it
         ("stop_price", "<i8"),  # of a dormant order, as it stands
         ("offset", "<i8"),
+        ("next", "<i4"),  # of a free one: in the free list
+        # of a dormant order
+        ("slot", "<i4"),
+        ("left", "<i4"),  # in its heap, of special terms
+        ("right", "<i4"),
+        ("up", "<i4"),
+        ("rank", "<i4"),
+    ]
+)
+TRIGGERS = np.dtype([("root", "<i4"), ("newest", "<i4")])  # of the heap of triggers that stay; of the trails
+TRAIL = np.dtype(
+    [
+        ("extreme", "<i8"),  # the best price that its orders have seen
+        ("stop", "<i8"),  # the nearest stop in it and in all older trails
+        ("units", "<i4"),  # root of the heap by offset of those in price units
+        ("points", "<i4"),  # ... in basis points
+        ("older", "<i4"),
+        ("newer", "<i4"),
         ("next", "<i4"),  # of a free one: in the free list
         ("reserved", "<i4"),
     ]
@@ -218,12 +248,14 @@ BOOK = np.dtype(
         ("min_notional", "<i8"),
         ("max_notional", "<i8"),
         ("protection_points", "<i8"),
-        ("last_price", "<i8"),
         # the notional limits as limits on the bare product price * qty, in 62-bit limbs
         ("min_product_high", "<i8"),
         ("min_product_low", "<i8"),
         ("max_product_high", "<i8"),
         ("max_product_low", "<i8"),
+        ("last_price", "<i8"),  # of the last trade
+        ("rise_alarm", "<i8"),  # a trade at or above it moves or wakes a dormant order
+        ("fall_alarm", "<i8"),  # ... at or below it
     ]
 )
 AUCTION = np.dtype([("price", "<i8"), ("qty", "<i8"), ("leaves_qty", "<i8"), ("side", "<i4"), ("touched", "<i4")])
@@ -282,9 +314,12 @@ STATE_ARRAYS = {
     "timers": TIMER,
     "special": SPECIAL,
     "busts": STATE_BUST,
+    "triggers": TRIGGERS,
+    "trails": TRAIL,
 }
 _PASSING = ["commands", "extensions", "events", "words", "rows", "ticks"]  # what a call brings with it
-COLUMNS = {name: column for column, name in enumerate([*STATE_ARRAYS, *_PASSING])}
+FAR_KERNELS = ["fall_asleep", "drop_dormant", "wake_by_trade", "elect_next"]
+COLUMNS = {name: column for column, name in enumerate([*STATE_ARRAYS, *_PASSING, *FAR_KERNELS])}
 
 _head_at = table_record(COLUMNS["head"], HEAD)
 orders_of = table_array(COLUMNS["orders"], ORDER)
@@ -315,6 +350,8 @@ specials_of = table_array(COLUMNS["special"], SPECIAL)
 special_at = table_record(COLUMNS["special"], SPECIAL)
 busts_of = table_array(COLUMNS["busts"], STATE_BUST)
 bust_at = table_record(COLUMNS["busts"], STATE_BUST)
+trigger_at = table_record(COLUMNS["triggers"], TRIGGERS)
+trail_at = table_record(COLUMNS["trails"], TRAIL)
 commands_of = table_array(COLUMNS["commands"], COMMAND)
 command_at = table_record(COLUMNS["commands"], COMMAND)
 command_words_at = table_record(COLUMNS["commands"], COMMAND_WORDS)
@@ -360,8 +397,11 @@ THREAD_ACCOUNT = 3  # along an account's; head: slot, account
 WALKING = 4  # cancelling through books; head: symbol, last_symbol, side, key, slot
 PHASING = 5  # changing phases; head: phase_symbol, phase_last, phase_step, price
 TELLING = 6  # the command is done, but for indicative events; head: first_touched, last_touched
+WALKING_DORMANT = 7  # behind WALKING, along the dormant orders; head: slot
+ELECTING = 8  # between two elected orders
 
 NONE = -1
+FAR = (1 << 63) - 1  # above every price
 NO_KEY = -(1 << 63)  # below every level's
 RECENT = 65_536  # ids and refs; a power of two
 INITIAL = {
@@ -374,6 +414,7 @@ INITIAL = {
     "timers": 64,
     "special": 64,
     "busts": 16,
+    "trails": 64,  # as many as special terms
     "books": 8,
     "accounts": 16,
     "sessions": 16,
@@ -386,11 +427,15 @@ def empty_state(expected_orders: int) -> dict[str, np.ndarray]:
     while sizes["orders"] <= expected_orders:
         sizes["orders"] *= 2
     sizes |= {"sides": 2 * sizes["books"], "bands": MAX_BANDS * sizes["books"], "auctions": sizes["books"]}
+    sizes["triggers"] = 2 * sizes["books"]
     sizes |= {"ids": 2 * sizes["orders"], "refs": 2 * sizes["orders"]}
     arrays = {name: cache_aligned(sizes[name], dtype) for name, dtype in STATE_ARRAYS.items()}
     head = arrays["head"]
     head["rules_version"] = RULES_VERSION
-    head["free_order"] = head["free_level"] = head["free_special"] = NONE
+    for name in ("free_order", "free_level", "free_special", "free_trail", "first_dormant", "last_dormant"):
+        head[name] = NONE
+    for name in ("woken", "first_elected", "last_elected"):
+        head[name] = NONE
     return arrays
 
 

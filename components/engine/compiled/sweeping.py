@@ -20,6 +20,7 @@ from components.engine.compiled.state import (
     THREAD_ACCOUNT,
     THREAD_SESSION,
     WALKING,
+    WALKING_DORMANT,
     account_at,
     event_at,
     head_of,
@@ -49,19 +50,19 @@ def check_mass_cancel(s: int, command: np.void) -> Word:
 
 @cold_kernel
 def mass_cancel(s: int, command: np.void) -> Word:
-    """Cancel every resting order that fits scope, symbol and side."""
+    """Cancel every resting or dormant order that fits scope, symbol and side."""
     return sweep(s, command, check_mass_cancel(s, command))
 
 
 @cold_kernel
 def block_entry(s: int, command: np.void) -> Word:
-    """Cancel every resting order of what is to be blocked, then block it."""
+    """Cancel every resting or dormant order of what is to be blocked, then block it."""
     return sweep(s, command, check_block(s, command))
 
 
 @cold_kernel
 def sweep(s: int, command: np.void, reason: Word) -> Word:
-    """Cancel every resting order that fits, unless the command is refused."""
+    """Cancel every resting or dormant order that fits, unless the command is refused."""
     if reason != Reason.NONE:
         rejected_event(s, command, reason, 0, 0)
         return DONE
@@ -97,6 +98,12 @@ def go_on(s: int, command: np.void) -> Word:
     stage = head_of(s)["stage"]
     if stage == WALKING:
         status = walk_books(s, command)
+        if status == DONE:
+            head_of(s)["stage"] = WALKING_DORMANT
+            head_of(s)["slot"] = head_of(s)["first_dormant"]
+            status = walk_dormant(s, command)
+    elif stage == WALKING_DORMANT:
+        status = walk_dormant(s, command)
     elif stage == THREAD_SESSION:
         status = follow_thread(s, command, False)
     else:
@@ -139,8 +146,6 @@ def sweep_if_fitting(s: int, command: np.void, slot: Word) -> None:
         if order["tif"] == TimeInForce.DAY:
             head_of(s)["count"] += 1
             cancel_whole(s, slot, Reason.END_OF_DAY, 0)
-        return
-    if command["symbol"] != 0 and command["symbol"] != order["symbol"]:
         return
     if command["side"] != 0 and command["side"] != order["side"]:
         return
@@ -264,6 +269,19 @@ def walk_books(s: int, command: np.void) -> Word:
             stand_at(s, next_level(s, 2 * head["symbol"] + head["side"], head["key"]))
         else:
             next_side(s)
+    return DONE
+
+
+@cold_kernel
+def walk_dormant(s: int, command: np.void) -> Word:
+    """Along the dormant orders of all symbols, by their ids."""
+    head = head_of(s)
+    while head["slot"] != NONE:
+        if not has_event_room(s):
+            return EVENTS_FULL
+        slot = head["slot"]
+        head["slot"] = order_at(s, slot)["next"]
+        sweep_if_fitting(s, command, slot)
     return DONE
 
 

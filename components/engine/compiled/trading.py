@@ -9,9 +9,11 @@ from components.engine.compiled.checks import (
     check_phase,
     check_price,
     check_qty,
+    needs_price,
     only_target,
     parts_fit,
 )
+from components.engine.compiled.electing import fall_asleep
 from components.engine.compiled.events import cancelled_event, order_event, rejected_event
 from components.engine.compiled.matching import (
     available_to,
@@ -46,6 +48,7 @@ from components.engine.compiled.state import (
     price_key,
     special_at,
 )
+from components.engine.compiled.triggers import drop_dormant, is_dormant
 from components.engine.compiled.unseen import is_iceberg, show_no_more_than_leaves, show_nothing
 from components.kernels.kernel import Word, cold_kernel, kernel
 from wire.constants import FROM_BOOK, FUNDS, HIDDEN, POST_ONLY, RESTS, UNSEEN
@@ -90,6 +93,9 @@ def new_order(s: int, command: np.void) -> Word:
         order["special"] = special_terms(s)
         if order_terms_at(s, head["extension"])["display_qty"] > 0:
             order["unseen"] = UNSEEN
+        if is_dormant(command["order_type"]):
+            accept(s, command, slot, 0)
+            return fall_asleep(s, slot)
     if command["tif"] == TimeInForce.FOK:
         min_qty = command["qty"]
 
@@ -207,6 +213,9 @@ def cancel(s: int, command: np.void) -> Word:
         return DONE
     taken = order["leaves"] - left
     order["leaves"] = left
+    if order["level"] == NONE:
+        cancelled_event(s, slot, Reason.REDUCED, request_ref, taken, 0)
+        return DONE
     level_at(s, order["level"])["qty"] -= taken
     cancelled_event(s, slot, Reason.REDUCED, request_ref, taken, FROM_BOOK | RESTS)
     if order["unseen"] != 0:
@@ -216,10 +225,14 @@ def cancel(s: int, command: np.void) -> Word:
 
 @kernel
 def cancel_whole(s: int, slot: Word, reason: Word, request_ref: Word) -> None:
-    """A resting order ends: the event, then the order is gone."""
+    """A resting or dormant order ends: the event, then the order is gone."""
     order = order_at(s, slot)
     left = order["leaves"]
     order["leaves"] = 0
+    if order["level"] == NONE:
+        cancelled_event(s, slot, reason, request_ref, left, 0)
+        drop_dormant(s, slot)
+        return
     cancelled_event(s, slot, reason, request_ref, left, FROM_BOOK)
     if order["unseen"] != 0:
         show_nothing(s, slot)
@@ -237,6 +250,8 @@ def replace(s: int, command: np.void) -> Word:
         rejected_event(s, command, Reason.UNKNOWN_ORDER, 0, 0)
         return DONE
     order = order_at(s, slot)
+    if order["level"] == NONE:
+        return replace_dormant(s, command, slot)
     price = command["price"]
     total = command["qty"]
     reason = check_price(s, order["symbol"], price)
@@ -279,6 +294,27 @@ def replace(s: int, command: np.void) -> Word:
         return match_taker(s)
     replaced_event(s, command, slot, previous_price, previous_leaves, FROM_BOOK | RESTS)
     rest(s, slot)
+    return DONE
+
+
+@cold_kernel
+def replace_dormant(s: int, command: np.void, slot: Word) -> Word:
+    """Another price and total for when it wakes up. Nothing was executed of it, so the total is what it has left."""
+    order = order_at(s, slot)
+    price = command["price"]
+    reason = np.int64(Reason.NONE)
+    if price != 0 or needs_price(order["order_type"]):
+        reason = np.int64(check_price(s, order["symbol"], price))
+    if reason == Reason.NONE:
+        reason = np.int64(check_qty(s, order["symbol"], price, command["qty"]))
+    if reason == Reason.NONE and not trades_now(s, order["symbol"]):
+        reason = np.int64(check_phase(book_at(s, order["symbol"])["phase"], OrderType.LIMIT, TimeInForce.GTC))
+    if reason != Reason.NONE:
+        return reject_about(s, command, reason, slot)
+    previous_price, previous_leaves = order["price"], order["leaves"]
+    order["price"] = price
+    order["leaves"] = command["qty"]
+    replaced_event(s, command, slot, previous_price, previous_leaves, 0)
     return DONE
 
 

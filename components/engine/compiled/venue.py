@@ -11,6 +11,7 @@ from components.engine.compiled.events import new_event, rejected_event, session
 from components.engine.compiled.ladder import open_ladders
 from components.engine.compiled.state import (
     DONE,
+    FAR,
     NONE,
     account_at,
     band_at,
@@ -25,6 +26,7 @@ from components.engine.compiled.state import (
     price_bands_at,
     session_at,
     session_terms_at,
+    trigger_at,
 )
 from components.engine.compiled.timers import end_grace, start_grace
 from components.kernels.kernel import Word, cold_kernel
@@ -361,6 +363,10 @@ def add_instrument(s: int, command: np.void) -> Word:
     book = book_at(s, symbol)
     book["blocked"] = 0
     book["phase"] = Phase.CONTINUOUS
+    for row in range(2 * symbol, 2 * symbol + 2):
+        trigger_at(s, row)["root"] = NONE
+        trigger_at(s, row)["newest"] = NONE
+    book["rise_alarm"] = FAR
     book["bands"] = count
     book["price_scale"] = terms["price_scale"]
     book["qty_scale"] = terms["qty_scale"]

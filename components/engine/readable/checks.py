@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from components.engine.readable.model import (
+    BECOMES,
     Band,
     BustTerms,
     Command,
@@ -22,9 +23,9 @@ from components.engine.readable.model import (
     PriceBands,
     SessionTerms,
 )
-from wire.constants import MAX_BANDS, MAX_GRACE_NS, MAX_ICEBERG_PARTS, MAX_SCALE, MAX_UNITS
+from wire.constants import BASIS_POINTS, MAX_BANDS, MAX_GRACE_NS, MAX_ICEBERG_PARTS, MAX_SCALE, MAX_UNITS
 from wire.dtypes import BUST_TERMS, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
-from wire.enums import ExtensionKind, Reason
+from wire.enums import ExtensionKind, OrderType, Reason
 
 Thing = TypeVar("Thing")
 
@@ -59,6 +60,20 @@ def check_price(instrument: Instrument, price: int, lowest: int) -> None:
     """Checks 17 and 18."""
     require(lowest <= price <= instrument.max_price, Reason.PRICE_OUT_OF_RANGE)  # 17
     require(price % instrument.band_at(price).tick == 0, Reason.PRICE_NOT_ON_TICK)  # 18; 0 is on every tick
+
+
+def check_trigger(instrument: Instrument, command: Command, terms: OrderTerms) -> None:
+    """Check 16a: what wakes a dormant order, and nothing that would wake any other."""
+    stop_price, offset = terms.stop_price, terms.offset
+    if command.order_type == OrderType.TRAILING_STOP:
+        most = 9_999 if command.flags & BASIS_POINTS else instrument.max_price
+        sound = 0 < offset <= most and stop_price == 0
+    elif command.order_type in BECOMES:
+        sound = 0 < stop_price <= instrument.max_price and offset == 0
+        sound = sound and stop_price % instrument.band_at(stop_price).tick == 0
+    else:
+        sound = stop_price == 0 and offset == 0
+    require(sound, Reason.INVALID_TRIGGER)
 
 
 def check_qty(instrument: Instrument, price: int, qty: int) -> None:

@@ -7,6 +7,7 @@ is nothing to undo. `_step` and `_COMMANDS` are the table of contents.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from components.engine.readable.checks import (
     check_price,
     check_qty,
     check_terms,
+    check_trigger,
     found,
     instrument_terms,
     order_terms,
@@ -36,6 +38,7 @@ from components.engine.readable.checks import (
 )
 from components.engine.readable.events import EventLog, Layout
 from components.engine.readable.model import (
+    BECOMES,
     RESTING_TIFS,
     WAITS_IN,
     Account,
@@ -48,6 +51,7 @@ from components.engine.readable.model import (
     Session,
 )
 from wire.constants import (
+    BASIS_POINTS,
     FROM_BOOK,
     FUNDS,
     HIDDEN,
@@ -94,6 +98,12 @@ LAST_NS = (1 << 63) - 1  # the end of time
 BUDGET_MODES = (StpMode.NONE, StpMode.CANCEL_NEWEST, StpMode.CANCEL_OLDEST, StpMode.CANCEL_BOTH)
 LIMIT_TIFS = (*RESTING_TIFS, TimeInForce.IOC, TimeInForce.FOK, *WAITS_IN)
 MARKET_TIFS = (TimeInForce.IOC, TimeInForce.FOK)
+DORMANT_TIFS = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD)
+TIFS: Mapping[int, tuple[TimeInForce, ...]] = {
+    OrderType.LIMIT: LIMIT_TIFS,
+    OrderType.MARKET: MARKET_TIFS,
+    **dict.fromkeys(BECOMES, DORMANT_TIFS),
+}
 
 OF_A_SESSION = (
     CommandKind.NEW_ORDER,
@@ -143,7 +153,7 @@ class Step:
     command: Command
     extensions: np.ndarray  # EXTENSION: its own
     session: Session  # the sender; a stranger's is one that nothing remembers
-    target: Order | None = None  # the resting order that it means, once found
+    target: Order | None = None  # the resting or dormant order that it means, once found
 
 
 class ReadableEngine:
@@ -163,12 +173,14 @@ class ReadableEngine:
         self._accounts: SortedDict[int, Account] = SortedDict()
         self._sessions: SortedDict[int, Session] = SortedDict()
         self._instruments: SortedDict[int, Instrument] = SortedDict()
-        self._resting: dict[int, Order] = {}  # by order id; never iterated unsorted
+        self._resting: dict[int, Order] = {}  # by order id, dormant ones too; never iterated unsorted
         self._by_ref: dict[tuple[int, int], Order] = {}  # by (session, client_ref)
         self._touched: set[int] = set()  # symbols in an auction whose book this command, or time, has changed
         self._blocks: set[tuple[int, int]] = set()  # (scope, id) of what takes no orders; venue: a symbol
         self._busted: set[int] = set()  # matches
         self._timers: SortedList[tuple[int, int, int]] = SortedList()  # (when, EXPIRY or GRACE, id of order or session)
+        self._woken: list[tuple[int, Order]] = []  # by the taker in hand: (price of the trade, order)
+        self._elected: deque[tuple[int, Order]] = deque()  # in earlier rounds, in the order in which they will act
 
     # -------------------------------------------------------------------------------------- the door
 
@@ -249,6 +261,7 @@ class ReadableEngine:
             if command.kind in NUMBERED_BY_REF and command.session != 0 and not self._is_new(step):
                 return
             handler(self, step)
+            self._elect()
         except Refused as refused:
             self._reject(step, refused.reason)
 
@@ -280,7 +293,9 @@ class ReadableEngine:
         blocked = self._is_blocked(step.session, command.account, command.symbol)
         require(not blocked, Reason.ENTRY_BLOCKED)  # 8a
         terms = self._check_instructions(step)
-        check_price(instrument, command.price, lowest=1 if command.order_type == OrderType.LIMIT else 0)
+        check_trigger(instrument, command, terms)  # 16a
+        becomes = BECOMES.get(OrderType(command.order_type), command.order_type)
+        check_price(instrument, command.price, lowest=1 if becomes == OrderType.LIMIT else 0)
         if command.by_funds:
             require(0 < command.qty <= MAX_UNITS, Reason.QTY_OUT_OF_RANGE)  # 19
         else:
@@ -330,12 +345,14 @@ class ReadableEngine:
             tag0=terms.tag0,
             tag1=terms.tag1,
         )
-        if command.by_funds:
+        if order.is_dormant:
+            self._wait(order)
+        elif command.by_funds:
             self._spend(order, bound, command.qty)
         elif command.tif == TimeInForce.FOK and not can_fill(order, bound, order.leaves):
-            self._drop(order, Reason.FOK_NOT_FILLED)
+            self._drop(order, Reason.FOK_NOT_FILLED, command.client_ref)
         elif not can_fill(order, bound, terms.min_qty):
-            self._drop(order, Reason.MIN_QTY_NOT_MET)
+            self._drop(order, Reason.MIN_QTY_NOT_MET, command.client_ref)
         else:
             self._trade_then_rest(order, bound, command.client_ref)
 
@@ -343,14 +360,15 @@ class ReadableEngine:
         """Checks 9 to 16: whether the words of the order go together, whatever its price and size."""
         command = step.command
         require(command.side in (Side.BUY, Side.SELL), Reason.INVALID_SIDE)  # 9
-        require(command.order_type in (OrderType.LIMIT, OrderType.MARKET), Reason.INVALID_ORDER_TYPE)  # 10
-        market = command.order_type == OrderType.MARKET
-        require(command.tif in (MARKET_TIFS if market else LIMIT_TIFS), Reason.INVALID_TIME_IN_FORCE)  # 11
+        tifs = found(TIFS.get(command.order_type), Reason.INVALID_ORDER_TYPE)  # 10
+        require(command.tif in tifs, Reason.INVALID_TIME_IN_FORCE)  # 11
         allowed = 0  # 12
-        if market and command.tif == TimeInForce.IOC:
+        if command.order_type == OrderType.MARKET and command.tif == TimeInForce.IOC:
             allowed |= FUNDS
-        if not market and command.tif in RESTING_TIFS:
+        if command.order_type == OrderType.LIMIT and command.tif in RESTING_TIFS:
             allowed |= POST_ONLY | HIDDEN
+        if command.order_type == OrderType.TRAILING_STOP:
+            allowed |= BASIS_POINTS
         if command.stp:
             allowed |= STP_BY_FIRM
         require(command.flags & allowed == command.flags, Reason.INVALID_FLAGS)
@@ -358,8 +376,6 @@ class ReadableEngine:
         modes = BUDGET_MODES if command.by_funds else tuple(StpMode)
         require(command.stp in modes, Reason.INVALID_STP)
         terms = order_terms(step.extensions)  # 14
-        unsupported = terms.stop_price or terms.offset
-        require(not unsupported, Reason.UNSUPPORTED_INSTRUCTION)  # 15
         good_till_date = command.tif == TimeInForce.GTD  # 16
         in_time = terms.expire_ns > self._time_ns if good_till_date else terms.expire_ns == 0
         require(in_time, Reason.INVALID_EXPIRY)
@@ -382,7 +398,7 @@ class ReadableEngine:
             self._rest(taker)
             self._show(taker)
         else:
-            self._drop(taker, remainder_reason(taker))
+            self._drop(taker, remainder_reason(taker), request_ref)
 
     def _prevent(self, taker: Order, maker: Order, bound: int, request_ref: int) -> bool:
         """Two of one owner meet: what the taker's mode takes away. Returns whether the rest of the taker goes too."""
@@ -415,7 +431,7 @@ class ReadableEngine:
         while budget and (maker := next_maker(taker, bound)):
             if taker.is_own(maker):
                 if self._prevent(taker, maker, bound, taker.client_ref):
-                    self._drop(taker, Reason.SELF_TRADE)
+                    self._drop(taker, Reason.SELF_TRADE, taker.client_ref)
                     return
                 continue
             price_of_one = instrument.price_times_qty(maker.price, 1)
@@ -423,18 +439,17 @@ class ReadableEngine:
             affordable -= affordable % instrument.band_at(maker.price).lot
             qty = min(affordable, maker.part)
             if qty == 0:
-                self._drop(taker, Reason.FUNDS_EXHAUSTED)
+                self._drop(taker, Reason.FUNDS_EXHAUSTED, taker.client_ref)
                 return
             budget -= ceiling(qty * price_of_one, instrument.amount_divisor)
             taker.leaves = qty  # all of it goes in this trade, so that none is left in the event
             self._trade(taker, maker, qty, bound, taker.client_ref)
         if budget:
-            self._drop(taker, remainder_reason(taker))
+            self._drop(taker, remainder_reason(taker), taker.client_ref)
 
     def _trade(self, taker: Order, maker: Order, qty: int, bound: int, request_ref: int) -> None:
         """One match at the maker's price: two events, the maker's first."""
         self._last_match += 1
-        maker.instrument.last_price = maker.price
         for order in (maker, taker):
             order.leaves -= qty
             order.cum += qty
@@ -458,6 +473,7 @@ class ReadableEngine:
             flags=RESTS if self._rests_now(taker, bound) else 0,
             request_ref=request_ref,
         )
+        self._wake_by_trade(taker.instrument, maker.price)
 
     def _shrink(self, maker: Order, qty: int) -> None:
         """A resting order has `qty` less than it had: it may be gone, or show its next part."""
@@ -507,31 +523,81 @@ class ReadableEngine:
         self._last_arrival += 1
         order.arrival = self._last_arrival
         order.instrument.own_side(order.side).add(order)
+        self._know(order)
+
+    def _unrest(self, order: Order) -> None:
+        """Leave the book, or the dormant orders beside it."""
+        if order.is_dormant:
+            order.instrument.dormant.remove(order)
+        else:
+            order.instrument.own_side(order.side).remove(order)
+        self._forget(order)
+
+    def _know(self, order: Order) -> None:
+        """The order can be named from here on, and its time comes."""
         self._resting[order.order_id] = order
         self._by_ref[order.session.session, order.client_ref] = order
         if order.tif == TimeInForce.GTD:
             self._timers.add((order.expire_ns, EXPIRY, order.order_id))
 
-    def _unrest(self, order: Order) -> None:
-        """Leave the book."""
-        order.instrument.own_side(order.side).remove(order)
+    def _forget(self, order: Order) -> None:
+        """The inverse of `_know`."""
         del self._resting[order.order_id]
         del self._by_ref[order.session.session, order.client_ref]
         if order.tif == TimeInForce.GTD:
             self._timers.remove((order.expire_ns, EXPIRY, order.order_id))
 
-    def _drop(self, taker: Order, reason: Reason, request_ref: int = 0) -> None:
-        """Cancel what an entering order has left; it does not stand in the book. `request_ref`: of a replace."""
+    def _drop(self, taker: Order, reason: Reason, request_ref: int) -> None:
+        """Cancel what an entering order has left; it never stood in the book."""
         qty, taker.leaves = taker.leaves, 0
-        answered = request_ref or taker.client_ref
-        self._report(EventKind.CANCELLED, taker, reason=reason, qty=qty, request_ref=answered)
+        self._report(EventKind.CANCELLED, taker, reason=reason, qty=qty, request_ref=request_ref)
 
     def _pull(self, order: Order, reason: Reason, request_ref: int = 0) -> None:
-        """Cancel a resting order, whole."""
+        """Cancel a resting or dormant order, whole."""
         self._unrest(order)
         qty, order.leaves = order.leaves, 0
-        self._report(EventKind.CANCELLED, order, reason=reason, qty=qty, flags=FROM_BOOK, request_ref=request_ref)
+        flags = 0 if order.is_dormant else FROM_BOOK
+        self._report(EventKind.CANCELLED, order, reason=reason, qty=qty, flags=flags, request_ref=request_ref)
         self._hide(order)
+
+    # -------------------------------------------------------------------------------------- dormant orders
+
+    def _wait(self, order: Order) -> None:
+        """Wait for a trade; the last one may have been it."""
+        self._know(order)
+        order.instrument.dormant.add(order)
+        if order.instrument.last_price:
+            self._wake_by_trade(order.instrument, order.instrument.last_price)
+
+    def _wake_by_trade(self, instrument: Instrument, price: int) -> None:
+        """There was a trade at `price`; whom it wakes acts once the taker in hand is done."""
+        instrument.last_price = price
+        self._woken += [(price, order) for order in instrument.dormant.woken_by(price)]
+
+    def _elect(self) -> None:
+        """Round after round, until a taker wakes nobody and nobody waits."""
+        while self._woken or self._elected:
+            self._elected.extend(sorted(self._woken, key=lambda each: each[1].order_id))
+            self._woken.clear()
+            self._act(*self._elected.popleft())
+
+    def _act(self, price: int, order: Order) -> None:
+        """What an order does that was woken by a trade at `price`."""
+        self._forget(order)
+        order.order_type = BECOMES[OrderType(order.order_type)]
+        order.stop_price = order.offset = 0
+        order.flags &= ~BASIS_POINTS
+        bound = worst_price(order)
+        rests = order.rests_in_the_end and next_maker(order, bound) is None
+        self._report(
+            EventKind.TRIGGERED,
+            order,
+            events.TRIGGERED,
+            qty=order.leaves,
+            flags=RESTS if rests else 0,
+            trade_price=price,
+        )
+        self._trade_then_rest(order, bound, 0)
 
     # -------------------------------------------------------------------------------------- cancel and replace
 
@@ -563,7 +629,7 @@ class ReadableEngine:
             order,
             reason=Reason.REDUCED,
             qty=taken_away,
-            flags=FROM_BOOK | RESTS,
+            flags=0 if order.is_dormant else FROM_BOOK | RESTS,
             request_ref=request_ref,
         )
         self._trim(order)
@@ -582,7 +648,8 @@ class ReadableEngine:
             command.account,
         )
         order = self._find_target(step)
-        check_price(order.instrument, command.price, lowest=1)
+        becomes = BECOMES.get(OrderType(order.order_type), order.order_type)
+        check_price(order.instrument, command.price, lowest=1 if becomes == OrderType.LIMIT else 0)
         check_qty(order.instrument, command.price, command.qty)
         if order.is_iceberg:
             check_display_qty(order.instrument, command.price, command.qty, order.display_qty)
@@ -592,10 +659,10 @@ class ReadableEngine:
             return
         previous_price, previous_leaves = order.price, order.leaves
         leaves = command.qty - order.cum
-        keeps_priority = command.price == order.price and leaves <= order.leaves
-        rests = keeps_priority or next_maker(order, command.price) is None
+        keeps_place = order.is_dormant or (command.price == order.price and leaves <= order.leaves)
+        rests = keeps_place or next_maker(order, command.price) is None
         require(rests or not order.flags & POST_ONLY, Reason.WOULD_TAKE)
-        if not keeps_priority:
+        if not keeps_place:
             self._unrest(order)
         order.price, order.leaves = command.price, leaves
         self._report(
@@ -603,12 +670,12 @@ class ReadableEngine:
             order,
             events.REPLACED,
             qty=command.qty,
-            flags=FROM_BOOK | (RESTS if rests else 0),
+            flags=0 if order.is_dormant else FROM_BOOK | (RESTS if rests else 0),
             request_ref=command.client_ref,
             previous_price=previous_price,
             previous_leaves=previous_leaves,
         )
-        if keeps_priority:
+        if keeps_place:
             self._trim(order)
         else:
             if not rests:
@@ -616,7 +683,7 @@ class ReadableEngine:
             self._trade_then_rest(order, order.price, command.client_ref)
 
     def _find_target(self, step: Step) -> Order:
-        """The resting order that a cancel or replace means; the exchange may name anyone's, by its id."""
+        """The resting or dormant order that a cancel or replace means; the exchange may name anyone's, by its id."""
         command = step.command
         order = None
         if command.order_id and not command.target_ref:
@@ -735,7 +802,7 @@ class ReadableEngine:
                 and command.side in (Side.NONE, order.side)
             )
 
-        meant = [order for order in self._in_book_order() if is_meant(order)]
+        meant = [order for order in self._in_order() if is_meant(order)]
         if command.scope in (Scope.SESSION, Scope.ACCOUNT):
             meant.sort(key=lambda order: order.order_id)
         elif command.scope == Scope.FIRM:
@@ -792,12 +859,22 @@ class ReadableEngine:
         require(symbol == 0 or symbol in self._instruments, Reason.UNKNOWN_INSTRUMENT)
         ending = [
             order
-            for order in self._in_book_order()
+            for order in self._in_order()
             if order.tif == TimeInForce.DAY and symbol in (0, order.instrument.symbol)
         ]
         for order in ending:
             self._pull(order, Reason.END_OF_DAY)
         self._emit(EventKind.DAY_ENDED, symbol=symbol, qty=len(ending))
+
+    def _in_order(self) -> Iterator[Order]:
+        """Every resting order, then every dormant one by order_id."""
+        yield from self._in_book_order()
+        yield from self._dormant()
+
+    def _dormant(self) -> list[Order]:
+        """Every dormant order, by order_id."""
+        waiting = [order for each in self._instruments.values() for order in each.dormant]
+        return sorted(waiting, key=lambda order: order.order_id)
 
     def _in_book_order(self) -> Iterator[Order]:
         """Every resting order: by symbol, buy before sell, best price first, then priority."""
@@ -827,6 +904,8 @@ class ReadableEngine:
         if phase in AUCTIONS:
             self._touched.add(instrument.symbol)
         self._emit(EventKind.PHASE_CHANGED, symbol=instrument.symbol, qty=phase)
+        if phase == Phase.CONTINUOUS and instrument.last_price:
+            self._wake_by_trade(instrument, instrument.last_price)
 
     def _hold_auction(self, instrument: Instrument) -> None:
         """Everyone who can trades at one price."""
@@ -1112,19 +1191,8 @@ class ReadableEngine:
             ),
             accounts=rows(STATE_ACCOUNT, map(fields_of, self._accounts.values())),
             sessions=rows(STATE_SESSION, map(fields_of, self._sessions.values())),
-            orders=rows(
-                STATE_ORDER,
-                (
-                    {
-                        **fields_of(order),
-                        "symbol": order.instrument.symbol,
-                        "session": order.session.session,
-                        "leaves_qty": order.leaves,
-                        "cum_qty": order.cum,
-                    }
-                    for order in self._in_book_order()
-                ),
-            ),
+            orders=rows(STATE_ORDER, map(order_row, self._in_book_order())),
+            dormant=rows(STATE_ORDER, map(order_row, self._dormant())),
             blocks=rows(STATE_BLOCK, ({"scope": scope, "id": each} for scope, each in sorted(self._blocks))),
             busts=rows(STATE_BUST, ({"match": match} for match in sorted(self._busted))),
         )
@@ -1163,12 +1231,17 @@ class ReadableEngine:
             self._sessions[row["session"]] = session = Session(**row)
             if session.deadline_ns:
                 self._timers.add((session.deadline_ns, GRACE, session.session))
-        for row in records(arrays["orders"]):  # in priority, so that resting them anew gives the same
+        for row in records(np.concatenate([arrays["orders"], arrays["dormant"]])):  # in priority: resting anew gives it
             row["instrument"] = self._instruments[row.pop("symbol")]
             row["session"] = self._sessions[row["session"]]
             row["leaves"] = row.pop("leaves_qty")
             row["cum"] = row.pop("cum_qty")
-            self._rest(Order(**row))
+            order = Order(**row)
+            if order.is_dormant:
+                self._know(order)
+                order.instrument.dormant.add(order)
+            else:
+                self._rest(order)
         for instrument in self._instruments.values():
             if instrument.phase in AUCTIONS:
                 instrument.told = auction(instrument).told
@@ -1178,7 +1251,7 @@ class ReadableEngine:
     def check(self) -> None:
         """Raise BrokenInvariant, naming it, unless every invariant in README.md holds. O(everything)."""
         sides = [side for each in self._instruments.values() for side in (each.bids, each.asks)]
-        resting = list(self._in_book_order())
+        live = list(self._in_order())
         for symbol, instrument in self._instruments.items():
             bid, ask = instrument.bids.best(), instrument.asks.best()
             holds(instrument.symbol == symbol, f"instrument {symbol} is filed under its symbol")
@@ -1186,16 +1259,19 @@ class ReadableEngine:
             holds(not crossed or instrument.phase != Phase.CONTINUOUS, f"the book of {symbol} is not crossed")
             told = auction(instrument).told if instrument.phase in AUCTIONS else (0, 0, 0, 0)
             holds(instrument.told == told, f"what was told of the auction of {symbol} is what it gives")
+            wrong = instrument.dormant.check()
+            holds(wrong is None, f"dormant orders are sorted: {wrong}")
         for side in sides:
             wrong = side.check()
             holds(wrong is None, f"a side is sorted: {wrong}")
-        for order in resting:
+        for order in live:
             self._check_order(order)
-        holds(len(self._resting) == len(resting), "the orders found by id are those that rest")
-        holds(len(self._by_ref) == len(resting), "the orders found by ref are those that rest")
+        holds(len(self._resting) == len(live), "the orders found by id are those that rest or are dormant")
+        holds(len(self._by_ref) == len(live), "the orders found by ref are those that rest or are dormant")
+        holds(not self._woken and not self._elected, "nobody is elected and has not acted")
         for session in self._sessions.values():
             self._check_session(session)
-        dated = [(each.expire_ns, EXPIRY, each.order_id) for each in resting if each.tif == TimeInForce.GTD]
+        dated = [(each.expire_ns, EXPIRY, each.order_id) for each in live if each.tif == TimeInForce.GTD]
         away = [(each.deadline_ns, GRACE, each.session) for each in self._sessions.values() if each.deadline_ns]
         holds(list(self._timers) == sorted(dated + away), "the timers are those of GTD orders and of sessions in grace")
         holds(self._exchange.report_seq == 0, "the exchange itself gets no reports")
@@ -1212,15 +1288,25 @@ class ReadableEngine:
         name = f"order {order.order_id}"
         holds(order.leaves > 0 and order.cum >= 0, f"{name} has leaves")
         holds(order.leaves + order.cum <= order.instrument.max_qty, f"{name} is not larger than allowed")
-        holds(order.rests_in_the_end, f"{name} is one that may rest")
-        shows = 0 < order.shown_qty <= min(order.display_qty, order.leaves) if order.is_iceberg else not order.shown_qty
-        holds(shows, f"{name} shows what it may")
-        holds(not (order.is_hidden and order.is_iceberg), f"{name} is hidden or shows a part")
+        if order.is_dormant:
+            last_price = order.instrument.last_price
+            awake = order.instrument.phase == Phase.CONTINUOUS and last_price and order.is_woken_by(last_price)
+            holds(not awake, f"{name} has still to wait")
+            holds(order.cum == 0 and order.tif in DORMANT_TIFS, f"{name} is one that may wait")
+        else:
+            holds(order.rests_in_the_end, f"{name} is one that may rest")
+            holds(order.stop_price == order.offset == 0, f"{name} waits for nothing")
+            shown = 0 < order.shown_qty <= min(order.display_qty, order.leaves)
+            holds(shown if order.is_iceberg else not order.shown_qty, f"{name} shows what it may")
+            holds(not (order.is_hidden and order.is_iceberg), f"{name} is hidden or shows a part")
+            holds(0 < order.arrival <= self._last_arrival, f"{name} has a place in time")
         holds(order.stp in tuple(StpMode), f"{name} has a mode of prevention that is known")
-        holds(1 <= order.price <= order.instrument.max_price, f"{name} has a price that is allowed")
+        unpriced = BECOMES.get(OrderType(order.order_type)) == OrderType.MARKET
+        holds(
+            (0 if unpriced else 1) <= order.price <= order.instrument.max_price, f"{name} has a price that is allowed"
+        )
         holds(order.price % order.instrument.band_at(order.price).tick == 0, f"{name} stands on a tick")
         holds(0 < order.order_id <= self._command_seq, f"{name} was entered by a command")
-        holds(0 < order.arrival <= self._last_arrival, f"{name} has a place in time")
         holds(0 < order.client_ref <= order.session.client_ref, f"{name} has a ref that was used")
         holds(self._sessions.get(order.session.session) is order.session, f"{name} has a session")
         holds(self._instruments.get(order.instrument.symbol) is order.instrument, f"{name} has a book")
@@ -1311,6 +1397,17 @@ def records(table: np.ndarray) -> list[dict[str, Any]]:
         {name: value for name, value in zip(names, row, strict=True) if not name.startswith("reserved")}
         for row in table.tolist()
     ]
+
+
+def order_row(order: Order) -> dict[str, Any]:
+    """An order as its row of the state."""
+    return {
+        **fields_of(order),
+        "symbol": order.instrument.symbol,
+        "session": order.session.session,
+        "leaves_qty": order.leaves,
+        "cum_qty": order.cum,
+    }
 
 
 def fields_of(thing: Any) -> dict[str, Any]:

@@ -10,7 +10,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from wire.dtypes import ACCEPTED_EVENT, BAND_EVENT, BLOCK_EVENT, EVENT, INSTRUMENT_EVENT, PARTY_EVENT, REPLACED_EVENT
+from wire.dtypes import (
+    ACCEPTED_EVENT,
+    BAND_EVENT,
+    BLOCK_EVENT,
+    EVENT,
+    INSTRUMENT_EVENT,
+    PARTY_EVENT,
+    REPLACED_EVENT,
+    TRIGGERED_EVENT,
+)
 
 MASK = (1 << 64) - 1
 
@@ -33,6 +42,7 @@ class Layout:
 ORDER = Layout(EVENT)
 ACCEPTED = Layout(ACCEPTED_EVENT)
 REPLACED = Layout(REPLACED_EVENT)
+TRIGGERED = Layout(TRIGGERED_EVENT)
 INSTRUMENT = Layout(INSTRUMENT_EVENT)
 BAND = Layout(BAND_EVENT)
 PARTY = Layout(PARTY_EVENT)

@@ -1,7 +1,8 @@
 """What the readable engine knows: sessions, accounts, instruments, orders, and the two sides of a book.
 
 The idea: a side of a book is nothing but its orders, sorted by (how good the price is, how early it came). There are
-no price levels to keep up to date; a level is what a reader sees when neighbours have one price. Numbers are Python
+no price levels to keep up to date; a level is what a reader sees when neighbours have one price. Dormant orders stand
+beside the book, sorted by what wakes them. Numbers are Python
 integers, so no product or sum here can overflow. Good for reading and judging; slow by a factor of a hundred.
 """
 
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from sortedcontainers import SortedDict
 
-from wire.constants import FUNDS, HIDDEN, STP_BY_FIRM
+from wire.constants import BASIS_POINTS, FUNDS, HIDDEN, STP_BY_FIRM
 from wire.dtypes import BUST_TERMS, COMMAND, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
 from wire.enums import OrderType, Phase, Side, TimeInForce
 
@@ -22,6 +23,14 @@ WAITS_IN = {  # for one auction: the phases in which the order may stand, the fi
     TimeInForce.AT_OPEN: (Phase.PRE_OPEN, Phase.OPENING_AUCTION, Phase.HALT),
     TimeInForce.AT_CLOSE: (Phase.CLOSING_AUCTION, Phase.CLOSING_AUCTION, Phase.HALT),
 }
+BECOMES = {  # of the dormant types: what such an order is from when it wakes up
+    OrderType.STOP: OrderType.MARKET,
+    OrderType.STOP_LIMIT: OrderType.LIMIT,
+    OrderType.MARKET_IF_TOUCHED: OrderType.MARKET,
+    OrderType.LIMIT_IF_TOUCHED: OrderType.LIMIT,
+    OrderType.TRAILING_STOP: OrderType.MARKET,
+}
+IF_TOUCHED = (OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED)
 
 
 # ------------------------------------------------------------------------------------------ what comes in
@@ -222,6 +231,7 @@ class Instrument:
     told: tuple[int, int, int, int] = (0, 0, 0, 0)  # what `indicative` said last: price, qty, leaves_qty, side
     bids: BookSide = field(default_factory=lambda: BookSide(Side.BUY))
     asks: BookSide = field(default_factory=lambda: BookSide(Side.SELL))
+    dormant: Dormant = field(default_factory=lambda: Dormant())  # noqa: PLW0108  # it is defined below
 
     def band_at(self, price: int) -> Band:
         """The band that holds at `price`: the last that begins at or below it."""
@@ -247,7 +257,7 @@ class Instrument:
 
 @dataclass(slots=True)
 class Order:
-    """An order that entered: resting in a book, or on its way through."""
+    """An order that entered: resting in a book, dormant beside it, or on its way through."""
 
     order_id: int
     session: Session
@@ -296,6 +306,30 @@ class Order:
         """Whether what cannot be filled at once waits in the book."""
         return self.order_type == OrderType.LIMIT and (self.tif in RESTING_TIFS or self.tif in WAITS_IN)
 
+    @property
+    def is_dormant(self) -> bool:
+        """Whether it is of a type that waits for a trade: once that came, it is of another type."""
+        return self.order_type in BECOMES
+
+    @property
+    def wakes_rising(self) -> bool:
+        """Whether a trade at stop_price or above wakes it, not at stop_price or below."""
+        return (self.side == Side.BUY) != (self.order_type in IF_TOUCHED)
+
+    def is_woken_by(self, price: int) -> bool:
+        """Whether a trade at `price` reaches the trigger, as it stands."""
+        if self.wakes_rising:
+            return 0 < self.stop_price <= price
+        return price <= self.stop_price
+
+    def follow(self, price: int) -> None:
+        """A trade at `price`, seen by a trailing stop: its stop_price comes nearer, or stays."""
+        distance = max(1, price * self.offset // 10_000) if self.flags & BASIS_POINTS else self.offset
+        if self.side == Side.SELL:
+            self.stop_price = max(self.stop_price, price - distance)
+        else:
+            self.stop_price = min(self.stop_price or price + distance, price + distance)
+
     def reaches(self, price: int, bound: int) -> bool:
         """Whether this order may trade at `price` when `bound` is the worst it may take."""
         return price <= bound if self.side == Side.BUY else price >= bound
@@ -338,4 +372,65 @@ class BookSide:
         for place, order in self._orders.items():
             if place != self._place(order) or order.side != self.side:
                 return f"order {order.order_id} stands at {place}, which is not its place"
+        return None
+
+
+class Dormant:
+    """The orders of one symbol that wait for a trade.
+
+    Those with a trigger that stays are sorted by it; those that follow every trade are asked one by one.
+    """
+
+    __slots__ = ("_falling", "_rising", "_trailing")
+
+    def __init__(self) -> None:
+        self._rising: SortedDict[tuple[int, int], Order] = SortedDict()  # by (stop_price, order_id)
+        self._falling: SortedDict[tuple[int, int], Order] = SortedDict()
+        self._trailing: dict[int, Order] = {}  # by order_id
+
+    def add(self, order: Order) -> None:
+        """Let `order` wait."""
+        if order.order_type == OrderType.TRAILING_STOP:
+            self._trailing[order.order_id] = order
+        else:
+            sorted_ones = self._rising if order.wakes_rising else self._falling
+            sorted_ones[order.stop_price, order.order_id] = order
+
+    def remove(self, order: Order) -> None:
+        """`order` waits no longer."""
+        if order.order_type == OrderType.TRAILING_STOP:
+            del self._trailing[order.order_id]
+        else:
+            sorted_ones = self._rising if order.wakes_rising else self._falling
+            del sorted_ones[order.stop_price, order.order_id]
+
+    def woken_by(self, price: int) -> list[Order]:
+        """A trade at `price`: what trails follows it; those that it wakes are taken out and given, in no order."""
+        for order in self._trailing.values():
+            order.follow(price)
+        woken = [order for order in self._trailing.values() if order.is_woken_by(price)]
+        while self._rising and self._rising.peekitem(0)[1].is_woken_by(price):
+            woken.append(self._rising.popitem(0)[1])
+        while self._falling and self._falling.peekitem(-1)[1].is_woken_by(price):
+            woken.append(self._falling.popitem(-1)[1])
+        for order in woken:
+            self._trailing.pop(order.order_id, None)
+        return woken
+
+    def __iter__(self) -> Iterator[Order]:
+        yield from self._rising.values()
+        yield from self._falling.values()
+        yield from self._trailing.values()
+
+    def check(self) -> str | None:
+        """What is wrong with the places of these orders, or None."""
+        for place, order in (*self._rising.items(), *self._falling.items()):
+            if place != (order.stop_price, order.order_id):
+                return f"order {order.order_id} waits at {place}, which is not its place"
+        for order in self._rising.values():
+            if not order.wakes_rising:
+                return f"order {order.order_id} waits for a rise"
+        for order in self._falling.values():
+            if order.wakes_rising:
+                return f"order {order.order_id} waits for a fall"
         return None
