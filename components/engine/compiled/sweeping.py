@@ -138,6 +138,8 @@ def finish_sweep(s: int, command: np.void) -> None:
 def sweep_if_fitting(s: int, command: np.void, slot: Word) -> None:
     """Cancel one order if the command means it."""
     order = order_at(s, slot)
+    if command["symbol"] != 0 and command["symbol"] != order["symbol"]:
+        return
     if command["kind"] == CommandKind.SET_PHASE:
         if misses_auction(order["tif"], command["qty"]):
             cancel_whole(s, slot, Reason.AUCTION_MISSED, 0)
