@@ -212,7 +212,25 @@ def seen(stage: Stage, symbol: int) -> Drawing:
     (phase,) = state.instruments["phase"][state.instruments["symbol"] == symbol].tolist()
     if phase != Phase.CONTINUOUS:
         book.notes.append(f"phase {named(Phase, phase)}")
+    book.notes += [f"asleep {asleep(stage, row)}" for row in state.dormant if row["symbol"] == symbol]
     return book
+
+
+def asleep(stage: Stage, row: np.void) -> str:
+    """A dormant order, in the words with which it entered."""
+    order_type, price = int(row["order_type"]), int(row["price"])
+    limit = order_type in (OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED)
+    words = [
+        f"{stage.who(row)}: {VERBS[int(row['side'])]} {row['leaves_qty']} {f'@ {price}' if limit else 'at market'}"
+    ]
+    if price and not limit:
+        words.append(f"worst {price}")
+    if row["offset"]:
+        words.append(f"trail {row['offset']}{' bp' if row['flags'] & BASIS_POINTS else ''}")
+    if row["stop_price"]:
+        touched = order_type in (OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED)
+        words.append(f"{'touch' if touched else 'stop'} {row['stop_price']}")
+    return ", ".join(words)
 
 
 def quantity(row: np.void) -> str:
