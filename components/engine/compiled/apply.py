@@ -224,7 +224,7 @@ def begin_rare(s: int, command: np.void) -> Word:
 def extensions_add_up(s: int) -> bool:
     """Whether the commands' own counts are what the group carries."""
     commands = commands_of(s)
-    total = 0
+    total = np.int64(0)
     for i in range(len(commands)):
         if command_at(s, i)["extensions"] < 0:
             return False
