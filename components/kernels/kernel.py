@@ -28,10 +28,12 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, config, from_dtype, njit, types
+from numba import config, from_dtype, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
+
+import components.kernels.linking  # noqa: F401  # before anything is compiled
 
 JIT: Final = not config.DISABLE_JIT
 _CACHE: Final = bool(config.CACHE_DIR)  # only in the directory that run/kernelcache.py names by all sources' hash
@@ -55,8 +57,11 @@ def kernel(function: _Function) -> _Function:
 
 
 def cold_kernel(function: _Function) -> _Function:
-    """The same, called and not inlined: for what is rare or large, so that it bloats neither code nor compilation."""
-    compiled: _Function = njit(**_INNER)(function)
+    """The same, called and not inlined: for what is rare or large, so that it bloats neither code nor compilation.
+
+    Said in so many words: a function that does not say is compiled with what its first caller has said.
+    """
+    compiled: _Function = njit(forceinline=False, **_INNER)(function)
     return compiled
 
 
@@ -68,57 +73,6 @@ def entry(signature: str) -> Callable[[_Function], _Function]:
         return compiled
 
     return decorate
-
-
-def far_kernel(column: int, arguments: int) -> Callable[[_Function], Callable[..., Word]]:
-    """A function of that many integers, which kernels reach through its address in the state table's row `column`.
-
-    A cold kernel is compiled again, with all that it calls, into each library that calls it: deep below many callers
-    that is most of the compilation. A far one is compiled once, for itself. It costs an indirect call and gives one
-    integer. `StateTable.reach` puts its address into the table; what the decorator gives is what kernels call.
-    """
-
-    def decorate(function: _Function) -> Callable[..., Word]:
-        if not JIT:
-            return function
-        signature = types.int64(*[types.int64] * arguments)
-        compiled = cfunc(signature, _nrt=False, cache=_CACHE, error_model="numpy")(function)
-        if arguments == 1:
-
-            @intrinsic
-            def call(typing_context: Any, s: Any) -> Any:
-                return signature, _far_call(column)
-
-        elif arguments == 2:
-
-            @intrinsic
-            def call(typing_context: Any, s: Any, a: Any) -> Any:
-                return signature, _far_call(column)
-
-        else:
-
-            @intrinsic
-            def call(typing_context: Any, s: Any, a: Any, b: Any) -> Any:
-                return signature, _far_call(column)
-
-        _FAR[column] = compiled
-        far: Callable[..., Word] = call
-        return far
-
-    return decorate
-
-
-_FAR: dict[int, Any] = {}  # far kernels by their columns
-
-
-def _far_call(column: int) -> Callable[..., Any]:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address, _ = _row(builder, arguments[0], column)
-        word = cgutils.intp_t
-        function_type = ir.FunctionType(word, [word] * len(arguments))
-        return builder.call(builder.inttoptr(address, function_type.as_pointer()), arguments)
-
-    return generate
 
 
 def table_array(column: int, dtype: np.dtype[Any]) -> Callable[[int], np.ndarray]:
@@ -231,11 +185,6 @@ class StateTable:
         self._arrays: list[np.ndarray | None] = [None] * columns
         self.address: int = rows.ctypes.data
         self._rows = memoryview(rows.data)  # plain integers: setting one in the array would cost five times as much
-
-    def reach(self, column: int) -> None:
-        """Let kernels reach the far kernel of that column."""
-        if JIT:
-            self._rows[column] = _FAR[column].address, 0
 
     def __setitem__(self, column: int, array: np.ndarray) -> None:
         self._arrays[column] = array

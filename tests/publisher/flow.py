@@ -114,8 +114,7 @@ class Market:
         if chance.random() < 0.08:
             dormant = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED)
             new |= {"order_type": chance.choice(dormant), "tif": TimeInForce.GTC, "price": self._price()}
-            terms = _row(ORDER_TERMS, kind=ExtensionKind.ORDER_TERMS, stop_price=self._price())
-            return new | {"extensions": 1}, [terms]
+            return new | {"extensions": 1}, [_order_terms(stop_price=self._price())]
         if chance.random() < 0.1:
             flags = chance.choice((0, FUNDS))
             new |= {"order_type": OrderType.MARKET, "tif": TimeInForce.IOC, "flags": flags}
@@ -135,7 +134,7 @@ class Market:
                 terms["display_qty"] = chance.choice((3, 5, 10))
         if not terms:
             return new, []
-        return new | {"extensions": 1}, [_row(ORDER_TERMS, kind=ExtensionKind.ORDER_TERMS, **terms)]
+        return new | {"extensions": 1}, [_order_terms(**terms)]
 
     def _price(self) -> int:
         return 10_000 + self.chance.randint(-12, 12)
@@ -160,6 +159,10 @@ def _row(dtype: np.dtype[np.void], **fields: int) -> np.ndarray:
     for name, value in fields.items():
         row[name] = value
     return row
+
+
+def _order_terms(**values: int) -> np.ndarray:
+    return _row(ORDER_TERMS, kind=ExtensionKind.ORDER_TERMS, **values)
 
 
 def engine_levels(engine: ReadableEngine, symbol: int) -> list[tuple[int, int, int, int]]:

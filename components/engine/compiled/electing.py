@@ -20,8 +20,6 @@ from components.engine.compiled.matching import (
 )
 from components.engine.compiled.orders import free_special, index_order, side_index
 from components.engine.compiled.state import (
-    COLUMNS,
-    DONE,
     NONE,
     book_at,
     event_at,
@@ -31,13 +29,13 @@ from components.engine.compiled.state import (
     special_at,
 )
 from components.engine.compiled.triggers import join_triggers, wake_by_trade
-from components.kernels.kernel import Word, cold_kernel, far_kernel
+from components.kernels.kernel import Word, cold_kernel
 from wire.constants import BASIS_POINTS, RESTS
 from wire.enums import EventKind, Liquidity, OrderType
 
 
-@far_kernel(COLUMNS["fall_asleep"], 2)
-def fall_asleep(s: int, slot: Word) -> Word:
+@cold_kernel
+def fall_asleep(s: int, slot: Word) -> None:
     """A new dormant order waits, unless the last trade wakes it at once: then it acts when its command is done."""
     index_order(s, slot)
     join_triggers(s, slot)
@@ -45,7 +43,6 @@ def fall_asleep(s: int, slot: Word) -> Word:
     last_price = book_at(s, symbol)["last_price"]
     if last_price != 0:
         wake_by_trade(s, symbol, last_price)
-    return DONE
 
 
 @cold_kernel
@@ -136,8 +133,8 @@ def sorted_by_id(s: int, first: Word) -> Word:
         run *= 2
 
 
-@far_kernel(COLUMNS["elect_next"], 1)
-def elect_next(s: int) -> Word:
+@cold_kernel
+def elect_next(s: int) -> None:
     """Let the next elected order act: it rests, or is the taker in hand. There is room for an event and a level."""
     head = head_of(s)
     if head["woken"] != NONE:
@@ -148,4 +145,3 @@ def elect_next(s: int) -> Word:
         head["last_elected"] = NONE
     head["elected"] -= 1
     act(s, slot)
-    return DONE

@@ -15,7 +15,6 @@ from components.engine.compiled.state import (
     BROKEN,
     COLUMNS,
     DONE,
-    FAR_KERNELS,
     FRESH,
     HEAD,
     INITIAL,
@@ -59,8 +58,6 @@ class CompiledEngine:
         self._no_extensions = np.zeros(0, EXTENSION)
         self._table[COLUMNS["extensions"]] = self._no_extensions
         self._has_extensions = False
-        for name in FAR_KERNELS:
-            self._table.reach(COLUMNS[name])
         self._adopt(empty_state(expected_orders))
 
     def _adopt(self, arrays: dict[str, np.ndarray]) -> None:

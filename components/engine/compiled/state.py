@@ -318,8 +318,7 @@ STATE_ARRAYS = {
     "trails": TRAIL,
 }
 _PASSING = ["commands", "extensions", "events", "words", "rows", "ticks"]  # what a call brings with it
-FAR_KERNELS = ["fall_asleep", "drop_dormant", "wake_by_trade", "elect_next"]
-COLUMNS = {name: column for column, name in enumerate([*STATE_ARRAYS, *_PASSING, *FAR_KERNELS])}
+COLUMNS = {name: column for column, name in enumerate([*STATE_ARRAYS, *_PASSING])}
 
 _head_at = table_record(COLUMNS["head"], HEAD)
 orders_of = table_array(COLUMNS["orders"], ORDER)

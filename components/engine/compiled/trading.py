@@ -95,7 +95,8 @@ def new_order(s: int, command: np.void) -> Word:
             order["unseen"] = UNSEEN
         if is_dormant(command["order_type"]):
             accept(s, command, slot, 0)
-            return fall_asleep(s, slot)
+            fall_asleep(s, slot)
+            return DONE
     if command["tif"] == TimeInForce.FOK:
         min_qty = command["qty"]
 

@@ -21,8 +21,6 @@ import numpy as np
 
 from components.engine.compiled.orders import free_order, unindex_order
 from components.engine.compiled.state import (
-    COLUMNS,
-    DONE,
     FAR,
     NONE,
     book_at,
@@ -32,7 +30,7 @@ from components.engine.compiled.state import (
     trail_at,
     trigger_at,
 )
-from components.kernels.kernel import Word, cold_kernel, far_kernel, kernel
+from components.kernels.kernel import Word, cold_kernel, kernel
 from wire.constants import BASIS_POINTS
 from wire.enums import OrderType, Phase, Side
 
@@ -500,17 +498,16 @@ def _mark_heap(s: int, root: Word, extreme: Word, in_points: bool, way: Word) ->
 # ---------------------------------------------------------------------------------------- doors
 
 
-@far_kernel(COLUMNS["drop_dormant"], 2)
-def drop_dormant(s: int, slot: Word) -> Word:
+@cold_kernel
+def drop_dormant(s: int, slot: Word) -> None:
     """A dormant order is no more."""
     leave_triggers(s, slot)
     unindex_order(s, slot)
     free_order(s, slot)
-    return DONE
 
 
-@far_kernel(COLUMNS["wake_by_trade"], 3)
-def wake_by_trade(s: int, symbol: Word, price: Word) -> Word:
+@cold_kernel
+def wake_by_trade(s: int, symbol: Word, price: Word) -> None:
     """A trade beyond an alarm: what trails follows, and whoever is woken is put on the list `woken`."""
     for row in range(2 * symbol, 2 * symbol + 2):
         _follow(s, row, price)
@@ -520,4 +517,3 @@ def wake_by_trade(s: int, symbol: Word, price: Word) -> Word:
             special_at(s, triggers["root"])["up"] = NONE
         _wake_trails(s, row, price)
     set_alarms(s, symbol)
-    return DONE
