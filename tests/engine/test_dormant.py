@@ -20,7 +20,7 @@ from tests.engine.story import (
     Broker,
     Venue,
 )
-from wire.constants import BASIS_POINTS, FUNDS
+from wire.constants import BASIS_POINTS, FUNDS, HIDDEN, POST_ONLY, STP_BY_FIRM
 from wire.enums import CommandKind, Scope, Side
 
 BUY, SELL = Side.BUY, Side.SELL
@@ -429,6 +429,11 @@ def test_an_expiry_outlives_the_waking(venue: Venue, alice: Broker, bob: Broker,
         ({"order_type": STOP_LIMIT, "price": 5, "stop_price": 50, "tif": FOK}, "INVALID_TIME_IN_FORCE"),
         ({"order_type": STOP, "stop_price": 50, "flags": FUNDS}, "INVALID_FLAGS"),
         ({"order_type": STOP, "stop_price": 50, "flags": BASIS_POINTS}, "INVALID_FLAGS"),
+        ({"order_type": LIMIT_IF_TOUCHED, "price": 5, "stop_price": 50, "flags": POST_ONLY}, "INVALID_FLAGS"),
+        ({"order_type": STOP_LIMIT, "price": 5, "stop_price": 50, "flags": HIDDEN}, "INVALID_FLAGS"),
+        ({"order_type": STOP_LIMIT, "price": 5, "stop_price": 50, "display_qty": 2}, "INVALID_DISPLAY_QTY"),
+        ({"order_type": STOP, "stop_price": 50, "flags": STP_BY_FIRM}, "INVALID_FLAGS"),
+        ({"order_type": STOP, "stop_price": 50, "stp": 5}, "INVALID_STP"),
         ({"order_type": STOP_LIMIT, "stop_price": 50}, "PRICE_OUT_OF_RANGE"),
         ({"order_type": LIMIT_IF_TOUCHED, "stop_price": 50}, "PRICE_OUT_OF_RANGE"),
         ({"order_type": STOP, "stop_price": 50, "min_qty": 1}, "INVALID_MIN_QTY"),

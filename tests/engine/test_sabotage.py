@@ -170,7 +170,7 @@ def test_the_sound_engine_is_not_blamed(played: list[list[Played]]) -> None:
 def test_a_difference_is_shown_with_few_commands(mistake: str, most: int, words: str) -> None:
     make_broken = broken(mistake)
     with pytest.raises(Disagreement) as parting:
-        live(9, 8_000, make_broken)
+        live(9, 3_000, make_broken)
     told = report(parting.value, ReadableEngine, make_broken)
     assert "seed 9: events differ at command" in told
     assert words in told
