@@ -14,6 +14,7 @@ import pytest
 from numba.core import event
 
 from components.engine.compiled import CompiledEngine
+from components.kernels.kernel import StateTable
 from perf.kernel import play
 from perf.workload import TIME_NS, mixed, open_venue
 from wire.dtypes import COMMAND
@@ -25,6 +26,7 @@ kernelcache.activate()
 from perf.kernel import play
 from perf.workload import mixed, open_venue
 from components.engine.compiled import CompiledEngine
+from components.kernels.kernel import StateTable
 from tests.engine.groups import apply
 from tests.engine.commands import Crowd
 from components.engine.readable import ReadableEngine
@@ -91,3 +93,50 @@ def test_nothing_compiles_while_trading() -> None:
     play(judge, commands, 1_024)
     assert engine.event_hash == judge.event_hash
     assert engine.canonical().engine["time_ns"][0] == TIME_NS
+
+
+@pytest.mark.parametrize("what", ["whole", "a slice", "empty", "read-only", "not ours"])
+def test_the_state_table_has_an_arrays_own_address(what: str) -> None:
+    """It is read from the array's object, by its layout, since NumPy's own ways take up to a hundred times as long."""
+    array = np.arange(64, dtype="<i8").view(COMMAND) if what != "not ours" else np.frombuffer(bytes(192), COMMAND)
+    if what == "read-only":
+        array.flags.writeable = False
+    array = array[{"a slice": slice(2, 5), "empty": slice(3, 3)}.get(what, slice(None))]
+    table = StateTable(2)
+    table[1] = array
+    assert table._rows.tolist() == [0, 0, array.ctypes.data, len(array)]
+
+
+def test_cold_kernels_are_called_and_machine_code_is_made_once() -> None:
+    """What a kernel calls is neither inlined by inheritance nor compiled for itself (components/kernels/linking.py)."""
+    uncached = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", COLD], env=uncached, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["42", "True", "False"]
+
+
+COLD = """
+from components.kernels.kernel import cold_kernel, entry, kernel
+
+@cold_kernel
+def deepest(x):
+    total = x
+    for i in range(x):
+        total += i * total // 7
+    return total * 0 + 42
+
+@kernel
+def between(x):
+    return deepest(x) * 1 if x > 2 else deepest(x + 1)
+
+@entry("int64(int64)")
+def door(x):
+    return between(x)
+
+(library,) = [each.library for each in door.overloads.values()]
+(inner,) = [each.library for each in deepest.overloads.values()]
+own = [each for each in library._final_module.functions if "deepest" in each.name and not each.is_declaration]
+print(door(5), [b"alwaysinline" in b" ".join(each.attributes) for each in own] == [False], inner._is_native)
+"""
