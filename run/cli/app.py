@@ -283,13 +283,13 @@ def phase(
 
     Leaving an auction for continuous or closed holds it.
     """
-    from run.cli import phases
+    from run.cli import market, operate
     from run.config import load
 
     if into is None:
-        phases.show(load(config), symbol, as_json)
+        market.phase(load(config), symbol, as_json)
     else:
-        phases.set_phase(load(config), symbol, into.value, who, why, as_json)
+        operate.phase(load(config), symbol, into.value, who, why, as_json)
 
 
 @app.command("mass-cancel", rich_help_panel=OPERATE, epilog="Example: zmx mass-cancel --firm 2 --why 'called in'")

@@ -1,4 +1,4 @@
-"""`zmx book` and `zmx trades`: the market as any subscriber hears it."""
+"""`zmx book`, `zmx trades` and `zmx phase`: the market as any subscriber hears it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from rich.text import Text
 
 from components.client.market import Instrument, Trade
 from run.cli import depth
-from run.cli.failure import Failure
-from run.cli.running import answered, endpoint
+from run.cli.running import answered, endpoint, named
 from run.cli.screen import has_terminal, out, print_json
 from run.client.market import MarketDataSync
 from run.config import Config
 from run.topology import MARKET, SNAPSHOTS
-from wire.enums import Side
+from wire.enums import Phase, Side
 
 _REDRAW_S = 0.1  # at most so often: nobody reads faster
 _RECENT = 10  # past trades to begin with
@@ -25,7 +24,7 @@ _RECENT = 10  # past trades to begin with
 def book(config: Config, symbol: str, levels: int, once: bool, as_json: bool) -> None:
     """Show a book until Ctrl-C, or once."""
     with _market(config) as market, answered():
-        instrument = _instrument(market, symbol)
+        instrument = named(market.instruments(), symbol)
         if as_json:
             for each in market.updates(symbol):
                 print_json(depth.as_json(instrument, each, levels), line=not once)
@@ -64,7 +63,7 @@ def trades(config: Config, symbol: str, count: int | None, as_json: bool) -> Non
     """Show trades as they happen, a few past ones first for people."""
     shown = 0
     with _market(config) as market, answered():
-        instrument = _instrument(market, symbol)
+        instrument = named(market.instruments(), symbol)
         if not as_json:
             out().print(depth.TRADES_HEADING)
         for trade in market.trades(symbol, recent=0 if as_json else _RECENT):
@@ -89,12 +88,29 @@ def _as_json(instrument: Instrument, trade: Trade) -> dict[str, str | int]:
     }
 
 
+def phase(config: Config, symbol: str, as_json: bool) -> None:
+    """The phase of one instrument, or of all, and what an auction gives."""
+    with _market(config) as market, answered():
+        instruments = market.instruments()
+        names = sorted(instruments) if symbol == "all" else [named(instruments, symbol).name]
+        statuses = {name: market.status(name) for name in names}
+    for name, status in statuses.items():
+        if as_json:
+            print_json({"symbol": name, **status._asdict(), "phase": _phase_name(status.phase)})
+            continue
+        instrument = instruments[name]
+        auction = ""
+        if status.price:
+            auction = f", {instrument.qty_text(status.qty)} at {instrument.price_text(status.price)}"
+        if status.leaves_qty:
+            auction += f", {instrument.qty_text(status.leaves_qty)} left to {Side(status.side).name.lower()}"
+        out().print(f"{name} is in {_phase_name(status.phase)}{auction}", soft_wrap=True)
+
+
 def _market(config: Config) -> MarketDataSync:
     return MarketDataSync(endpoint(config, MARKET), endpoint(config, SNAPSHOTS))
 
 
-def _instrument(market: MarketDataSync, symbol: str) -> Instrument:
-    instruments = market.instruments()
-    if symbol not in instruments:
-        raise Failure(f"there is no instrument {symbol!r}; there are {', '.join(instruments) or 'none'}")
-    return instruments[symbol]
+def _phase_name(phase: int) -> str:
+    """As it is written on the command line."""
+    return Phase(phase).name.lower().replace("_", "-")

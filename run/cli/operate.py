@@ -9,7 +9,7 @@ import numpy as np
 
 from run.cli.events import fields_of
 from run.cli.failure import Failure
-from run.cli.running import answered, endpoint, instruments_of
+from run.cli.running import answered, endpoint, instruments_of, named
 from run.cli.screen import out, print_json
 from run.client.operator import Operator, Outcome
 from run.config import Config
@@ -17,7 +17,7 @@ from run.eventlog import EventLogReader
 from run.storage import FileStorage
 from run.topology import EVENTS, OPERATOR, REPLAY
 from wire.dtypes import BUST_TERMS, EXTENSION
-from wire.enums import CommandKind, EventKind, ExtensionKind, Reason, Scope, Side
+from wire.enums import CommandKind, EventKind, ExtensionKind, Phase, Reason, Scope, Side
 from wire.reasons import explain
 
 _NEAR = 8  # events between the two executions of a match, at most
@@ -45,6 +45,14 @@ def block(config: Config, scope: str, name: str, allow: bool, who: str, why: str
         "takes orders again" if allow else f"takes no orders; {_orders(outcome, EventKind.ENTRY_BLOCKED, 'cancelled')}"
     )
     _tell(outcome, as_json, f"{scope} {name} {text}")
+
+
+def phase(config: Config, symbol: str, into: str, who: str, why: str, as_json: bool) -> None:
+    """Put an instrument, or all, into a phase."""
+    number = 0 if symbol == "all" else _symbol(config, symbol)
+    wanted = Phase[into.upper().replace("-", "_")]
+    outcome = _send(config, CommandKind.SET_PHASE, who, why, symbol=number, qty=wanted)
+    _tell(outcome, as_json, f"{symbol} in {into}")
 
 
 def bust(config: Config, match: int, who: str, why: str, as_json: bool) -> None:
@@ -120,10 +128,7 @@ def _whose(scope: str, number: int) -> dict[str, int]:
 
 
 def _symbol(config: Config, name: str) -> int:
-    instruments = instruments_of(config)
-    if name not in instruments:
-        raise Failure(f"there is no instrument {name!r}; there are {', '.join(instruments) or 'none'}")
-    return instruments[name].symbol
+    return named(instruments_of(config), name).symbol
 
 
 def _send(config: Config, kind: CommandKind, who: str, why: str, *extensions: np.ndarray, **fields: int) -> Outcome:

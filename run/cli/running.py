@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,13 @@ def nothing_runs(config: Config) -> Failure:
         f"no exchange is running in {config.runtime_dir}: start one with ./run/zmx up,"
         " or name its configuration with --config"
     )
+
+
+def named(instruments: Mapping[str, Instrument], name: str) -> Instrument:
+    """The instrument of that name. Raises Failure, which says what there is, when it is none of these."""
+    if name not in instruments:
+        raise Failure(f"there is no instrument {name!r}; there are {', '.join(instruments) or 'none'}")
+    return instruments[name]
 
 
 def _listens(address: str) -> bool:
