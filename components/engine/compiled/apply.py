@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.engine.compiled.ahead import look_ahead, worth_it
 from components.engine.compiled.canonical import canonical_dormant, canonical_orders
 from components.engine.compiled.checks import check_sender
 from components.engine.compiled.electing import elect_next
@@ -14,9 +15,6 @@ from components.engine.compiled.operator import allow_entry, bust_trade
 from components.engine.compiled.orders import (
     find_by_id,
     find_by_ref,
-    prefetch_index,
-    prefetch_neighbours,
-    prefetch_target,
 )
 from components.engine.compiled.phases import (
     change_phases,
@@ -74,9 +72,6 @@ from components.kernels.maps import map_rehash
 from wire.constants import MAX_ACCOUNT, MAX_SESSION, MAX_SYMBOL, MAX_UNITS
 from wire.enums import CommandKind, EventKind, Reason
 
-_FAR, _NEAR, _NEXT = 18, 12, 6  # commands ahead
-_MANY = 65_536  # resting orders
-
 
 @kernel
 def apply_group(s: int) -> Word:
@@ -90,7 +85,7 @@ def apply_group(s: int) -> Word:
         if let_time_pass(s) != DONE:
             return EVENTS_FULL
     commands = commands_of(s)
-    far = head["orders_live"] >= _MANY
+    far = worth_it(s)
     while head["index"] < len(commands):
         if not has_event_room(s):
             return EVENTS_FULL
@@ -139,19 +134,6 @@ def run_elected(s: int) -> Word:
             return EVENTS_FULL
     head["stage"] = FRESH
     return DONE
-
-
-@kernel
-def look_ahead(s: int, index: Word, count: Word) -> None:
-    """Have fetched what commands a little later will touch: what leads to their orders first, the orders' neighbours
-    last. Worth its time where the orders are more than the caches hold."""
-    seq = head_of(s)["command_seq"]
-    if index + _FAR < count:
-        prefetch_index(s, command_at(s, index + _FAR), seq + _FAR)
-    if index + _NEAR < count:
-        prefetch_target(s, command_at(s, index + _NEAR), seq + _NEAR)
-    if index + _NEXT < count:
-        prefetch_neighbours(s, command_at(s, index + _NEXT))
 
 
 @kernel

@@ -14,9 +14,6 @@ from components.engine.compiled.state import (
     ids_of,
     level_at,
     order_at,
-    prefetch_id,
-    prefetch_order,
-    prefetch_ref,
     price_key,
     recent_ids_of,
     recent_refs_of,
@@ -28,7 +25,7 @@ from components.engine.compiled.timers import add_timer
 from components.kernels.kernel import Word, cold_kernel, kernel
 from components.kernels.maps import hash_key, map_first, map_insert, map_next, map_remove, map_slot
 from wire.constants import HIDDEN
-from wire.enums import CommandKind, Side, TimeInForce
+from wire.enums import Side, TimeInForce
 
 _APART = np.int64(40_503)  # how far apart the refs of two sessions begin: 2^16 by the golden ratio
 
@@ -332,89 +329,3 @@ def drop_order(s: int, slot: Word, leaves: Word) -> None:
     leave_level(s, slot, leaves)
     unindex_order(s, slot)
     free_order(s, slot)
-
-
-# ---------------------------------------------------------------------------------------- fetched ahead
-
-
-@kernel
-def recent_target(s: int, command: np.void) -> Word:
-    """Slot of the order that a cancel or replace most likely means, if it is recent; or -1."""
-    if command["target_ref"] != 0:
-        return np.int64(recent_refs_of(s)[recent_ref(command["session"], command["target_ref"])]) - 1
-    return np.int64(recent_ids_of(s)[command["order_id"] & (RECENT - 1)]) - 1
-
-
-@kernel
-def likely_target(s: int, command: np.void) -> Word:
-    """Slot of the order that a cancel or replace means, as far as places and hashes tell; or -1."""
-    slot = recent_target(s, command)
-    if slot >= 0:
-        order = order_at(s, slot)
-        if order["client_ref"] == command["target_ref"] or order["order_id"] == command["order_id"]:
-            return slot
-    if command["target_ref"] != 0:
-        refs = refs_of(s)
-        position = map_first(refs, hash_key(command["target_ref"], command["session"]))
-        return map_slot(refs, position) if position >= 0 else np.int64(NONE)
-    ids = ids_of(s)
-    position = map_first(ids, hash_key(command["order_id"], 0))
-    return map_slot(ids, position) if position >= 0 else np.int64(NONE)
-
-
-@cold_kernel
-def prefetch_index(s: int, command: np.void, seq: Word) -> None:
-    """Have fetched what leads to the order that command number `seq` means: the recent one, and its entry in a map.
-
-    Of a new order: those whose places it takes, which will move to the maps.
-    """
-    if command["kind"] == CommandKind.NEW_ORDER:
-        slot = np.int64(recent_ids_of(s)[seq & (RECENT - 1)]) - 1
-        if slot >= 0:
-            prefetch_order(s, slot)
-        slot = np.int64(recent_refs_of(s)[recent_ref(command["session"], command["client_ref"])]) - 1
-        if slot >= 0:
-            prefetch_order(s, slot)
-        return
-    slot = recent_target(s, command)
-    if slot >= 0:
-        prefetch_order(s, slot)
-    if command["target_ref"] != 0:
-        prefetch_ref(s, hash_key(command["target_ref"], command["session"]) & (len(refs_of(s)) - 1))
-    else:
-        prefetch_id(s, hash_key(command["order_id"], 0) & (len(ids_of(s)) - 1))
-
-
-@cold_kernel
-def prefetch_target(s: int, command: np.void, seq: Word) -> None:
-    """Then the order itself, and its entries in the maps; of a new order those of the ones that it displaces."""
-    if command["kind"] == CommandKind.NEW_ORDER:
-        slot = np.int64(recent_ids_of(s)[seq & (RECENT - 1)]) - 1
-    else:
-        slot = likely_target(s, command)
-        if slot >= 0:
-            prefetch_order(s, slot)
-        return
-    if slot >= 0:
-        order = order_at(s, slot)
-        prefetch_id(s, hash_key(order["order_id"], 0) & (len(ids_of(s)) - 1))
-        prefetch_ref(s, hash_key(order["client_ref"], order["session"]) & (len(refs_of(s)) - 1))
-
-
-@cold_kernel
-def prefetch_neighbours(s: int, command: np.void) -> None:
-    """Last the orders beside it in its lists, and its entries in both maps: they change when it ends."""
-    if command["kind"] == CommandKind.NEW_ORDER:
-        return
-    slot = likely_target(s, command)
-    if slot < 0:
-        return
-    order = order_at(s, slot)
-    prefetch_order(s, max(order["next"], 0))
-    prefetch_order(s, max(order["prev"], 0))
-    prefetch_order(s, max(order["account_next"], 0))
-    prefetch_order(s, max(order["account_prev"], 0))
-    prefetch_order(s, max(order["session_next"], 0))
-    prefetch_order(s, max(order["session_prev"], 0))
-    prefetch_id(s, hash_key(order["order_id"], 0) & (len(ids_of(s)) - 1))
-    prefetch_ref(s, hash_key(order["client_ref"], order["session"]) & (len(refs_of(s)) - 1))

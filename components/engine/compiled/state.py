@@ -373,6 +373,11 @@ row_at = table_record(COLUMNS["rows"], STATE_ORDER)
 prefetch_id = table_prefetch(COLUMNS["ids"], WORD)
 prefetch_ref = table_prefetch(COLUMNS["refs"], WORD)
 prefetch_order = table_prefetch(COLUMNS["orders"], ORDER)
+prefetch_book = table_prefetch(COLUMNS["books"], BOOK)
+prefetch_side = table_prefetch(COLUMNS["sides"], SIDE)
+prefetch_level = table_prefetch(COLUMNS["levels"], LEVEL)
+prefetch_rung = table_prefetch(COLUMNS["ladder"], RUNG)
+prefetch_tick = table_prefetch(COLUMNS["ticks"], SLOT)
 words_of = table_array(COLUMNS["words"], WORD)  # the same events, as the words that are hashed
 
 # What `apply` says when it comes back.
