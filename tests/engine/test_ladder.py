@@ -92,3 +92,22 @@ def test_a_copy_has_the_same_levels() -> None:
         _apply(engine, commands[1_500:])
     assert first.event_hash == second.event_hash
     assert first.state_hash() == second.state_hash()
+
+
+@pytest.mark.parametrize("levels", [40, 968, 6_000])
+def test_a_side_of_many_levels_is_followed_by_a_few_far_away(levels: int) -> None:
+    """What fills one window, tick by tick, must find room in the run at once when the window has to move."""
+    near = 50_000 + np.arange(levels) // 2 * np.where(np.arange(levels) % 2, 1, -1)
+    prices = np.concatenate([near, np.arange(1, 25), 10_000_000 + 7 * np.arange(24)])
+    orders = np.zeros(len(prices), COMMAND)
+    orders["kind"], orders["order_type"], orders["tif"] = CommandKind.NEW_ORDER, OrderType.LIMIT, TimeInForce.GTC
+    orders["session"], orders["account"], orders["gateway"], orders["symbol"] = SESSION, ACCOUNT, GATEWAY, 1
+    orders["client_ref"], orders["side"], orders["qty"] = np.arange(1, len(prices) + 1), Side.BUY, 1
+    orders["price"] = prices
+    compiled, readable = CompiledEngine(), ReadableEngine()
+    for engine in (compiled, readable):
+        _open(engine, 1)
+        _apply(engine, orders)
+    compiled.check()
+    assert compiled.event_hash == readable.event_hash
+    assert compiled.state_hash() == readable.state_hash()

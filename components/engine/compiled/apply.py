@@ -261,6 +261,7 @@ def rare_fits(s: int, command: np.void) -> bool:
         return reaches(s, head_of(s)["busts"], MAX_UNITS, len(busts_of(s)), NEED_BUSTS)
     if kind == CommandKind.ADD_INSTRUMENT:
         if head_of(s)["ladder_used"] + 2 * FIRST_CAPACITY > len(ladder_of(s)):
+            head_of(s)["needed_rungs"] = 2 * FIRST_CAPACITY
             head_of(s)["needed_table"] = NEED_ORDERS
             return False
         return reaches(s, command["symbol"], MAX_SYMBOL, len(books_of(s)), NEED_BOOKS)

@@ -232,20 +232,22 @@ class CompiledEngine:
         if self._number("special_live") + 2 > len(arrays["special"]) // 2:
             self._enlarge("special", 2 * len(arrays["special"]))
             self._enlarge("trails", len(arrays["special"]))
-        self._repack_ladder()
-        self._repack_windows()
+        if self._number("needed_rungs"):
+            self._repack_ladder()
+        if self._number("needed_words"):
+            self._repack_windows()
         self._set("safe_orders", 0)
 
     def _repack_ladder(self) -> None:
-        """Lay the sides' runs end to end in a new array, so that the largest of them can double."""
+        """Lay the sides' runs end to end in a new array, with room for the one that is asked for."""
         sides, old = self._arrays["sides"], self._arrays["ladder"]
-        used = int(sides["capacity"].sum())
-        new = np.zeros(2 * used + 2 * int(sides["capacity"].max()) + INITIAL["ladder"], old.dtype)
+        used, needed = int(sides["capacity"].sum()), self._number("needed_rungs")
+        new = np.zeros(2 * (used + needed) + INITIAL["ladder"], old.dtype)
         starts = np.cumsum(sides["capacity"]) - sides["capacity"]
-        for side, start in zip(sides, starts, strict=True):
-            new[start : start + side["run"]] = old[side["start"] : side["start"] + side["run"]]
+        _move(old, sides["start"], sides["run"], new, starts)
         sides["start"] = starts
         self._set("ladder_used", used)
+        self._set("needed_rungs", 0)
         self._arrays["ladder"] = new
 
     def _repack_windows(self) -> None:
@@ -255,8 +257,7 @@ class CompiledEngine:
         used, needed = int(sizes.sum()), self._number("needed_words")
         new = cache_aligned(2 * (used + needed) + INITIAL["windows"], WORD)
         starts = np.cumsum(sizes) - sizes
-        for side, start, size in zip(sides, starts, sizes, strict=True):
-            new[start : start + size] = old[side["window"] : side["window"] + size]
+        _move(old, sides["window"], sizes, new, starts)
         sides["window"] = starts
         self._set("windows_used", used)
         self._set("needed_words", 0)
@@ -267,6 +268,13 @@ class CompiledEngine:
         larger = cache_aligned(length, old.dtype)
         larger[: len(old)] = old
         self._arrays[name] = larger
+
+
+def _move(old: np.ndarray, from_: np.ndarray, sizes: np.ndarray, new: np.ndarray, to: np.ndarray) -> None:
+    """Copy stretches of one array to where they stand in the other."""
+    some = np.flatnonzero(sizes)
+    for start, size, target in zip(from_[some].tolist(), sizes[some].tolist(), to[some].tolist(), strict=True):
+        new[target : target + size] = old[start : start + size]
 
 
 def _next_length(length: int) -> int:

@@ -341,6 +341,7 @@ def run_fits(s: int, side: Any, rungs: Word) -> bool:
         capacity *= 2
     start = head["ladder_used"]
     if start + capacity > len(ladder_of(s)):
+        head["needed_rungs"] = capacity
         return False
     for i in range(side["run"]):
         rung_at(s, start + i)["key"] = rung_at(s, side["start"] + i)["key"]

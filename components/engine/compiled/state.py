@@ -115,6 +115,7 @@ HEAD = np.dtype(
         ("written", "<i8"),  # events in the buffer
         ("needed_table", "<i8"),  # with NEED_ROOM: NEED_ORDERS, NEED_BOOKS, ...
         ("needed_id", "<i8"),  # the id or length that it must reach
+        ("needed_rungs", "<i8"),  # of a longer run
         ("needed_words", "<i8"),  # of a new window
     ]
 )
