@@ -31,7 +31,9 @@ from components.engine.contract import Engine
 from components.sequencer import Position, record
 from run.records import SMALLEST, JournalGroup, Place, Problem, Walk, first_of, segments
 from run.storage import FileStorage, Storage
-from wire.enums import CommandKind, OrderType, Side, TimeInForce
+from wire.dtypes import OPERATOR_TERMS
+from wire.enums import CommandKind, ExtensionKind, OrderType, Side, TimeInForce
+from wire.units import unpack_text
 
 __all__ = [
     "JournalCorrupt",
@@ -319,6 +321,8 @@ class ShownCommand(NamedTuple):
     target_ref: int
     gateway: int  # whose frame it came in; 0: the exchange's own
     frame: int
+    who: str  # of an operator's command: in whose name, and why
+    why: str
 
 
 def show(journal: Path | Storage, first_seq: int = 1, last_seq: int | None = None) -> Iterator[ShownCommand]:
@@ -328,10 +332,12 @@ def show(journal: Path | Storage, first_seq: int = 1, last_seq: int | None = Non
         if last_seq is not None and group.first_seq > last_seq:
             break
         origins = np.repeat(group.origins, group.origins["count"])
+        behind = np.cumsum(group.commands["extensions"], dtype=np.int64)  # the end of each command's extensions
         for i, (command, origin) in enumerate(zip(group.commands, origins, strict=True)):
             seq = group.first_seq + i
             if seq < first_seq or (last_seq is not None and seq > last_seq):
                 continue
+            who, why = _said(group.extensions[behind[i] - command["extensions"] : behind[i]])
             yield ShownCommand(
                 seq=seq,
                 epoch=group.epoch,
@@ -342,12 +348,23 @@ def show(journal: Path | Storage, first_seq: int = 1, last_seq: int | None = Non
                 tif=_name(TimeInForce, command["tif"]),
                 gateway=int(origin["gateway"]),
                 frame=int(origin["frame"]),
+                who=who,
+                why=why,
                 **{name: int(command[name]) for name in _SHOWN},
             )
     reader.close()
 
 
 _SHOWN: Final = ("session", "account", "client_ref", "symbol", "price", "qty", "order_id", "target_ref")
+
+
+def _said(extensions: np.ndarray) -> tuple[str, str]:
+    """In whose name a command was given, and why; empty where its extensions do not end with that."""
+    if not extensions.size or extensions["kind"][-1] != ExtensionKind.OPERATOR_TERMS:
+        return "", ""
+    terms = extensions[-1:].view(OPERATOR_TERMS)[0]
+    who, why = ([int(terms[f"{word}{i}"]) for i in range(count)] for word, count in (("who", 2), ("why", 5)))
+    return unpack_text(*who), unpack_text(*why)
 
 
 def _name(kind: type[enum.IntEnum], code: int) -> str:

@@ -52,16 +52,17 @@ def show(config: Config, first: int, count: int | None, as_json: bool) -> None:
     last = None if count is None else first + count - 1
     if not as_json:
         print(f"{'number':>10} {'kind':<14} {'session':>7} {'ref':>10} {'symbol':>6} {'side':<4} {'tif':<4}", end="")
-        print(f" {'price':>14} {'quantity':>16} {'target':>10}")
+        print(f" {'price':>14} {'quantity':>16} {'target':>10}  said by whom, and why")
     for each in journal.show(_directory(config), first, last):
         if as_json:
             print_json(each._asdict(), line=True)
             continue
         side, tif = ("" if name == "NONE" else name.lower() for name in (each.side, each.tif))
         target = each.order_id or each.target_ref
+        said = f"  {each.who}: {each.why}" if each.who or each.why else ""
         print(
             f"{each.seq:>10} {each.kind.lower():<14} {each.session:>7} {each.client_ref:>10} {each.symbol:>6}"
-            f" {side:<4} {tif:<4} {each.price:>14} {each.qty:>16} {target or '':>10}"
+            f" {side:<4} {tif:<4} {each.price:>14} {each.qty:>16} {target or '':>10}{said}"
         )
 
 

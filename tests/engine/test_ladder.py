@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.engine.compiled import CompiledEngine
-from components.engine.contract import Engine
+from components.engine.contract import BrokenInvariant, Engine
 from components.engine.readable import ReadableEngine
 from perf.workload import ACCOUNT, GATEWAY, SESSION, TIME_NS, venue
 from wire.dtypes import COMMAND, EXTENSION, PRICE_BANDS
@@ -111,3 +111,12 @@ def test_a_side_of_many_levels_is_followed_by_a_few_far_away(levels: int) -> Non
     compiled.check()
     assert compiled.event_hash == readable.event_hash
     assert compiled.state_hash() == readable.state_hash()
+
+
+def test_room_that_is_not_made_stops_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault in how arrays grow must not look like a matcher that thinks: it would do so for ever."""
+    engine = CompiledEngine()
+    _open(engine, 1)
+    monkeypatch.setattr(CompiledEngine, "_grow", lambda self: None)
+    with pytest.raises(BrokenInvariant, match="finds no room, however much is made"):
+        _apply(engine, _orders("wide", 5_000, 1))

@@ -5,14 +5,18 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from components.sequencer import record
+from run.client.operator import operator_terms
 from run.journal import JournalReader, show, verify
 from run.journalwriter import JournalWriter
 from run.storage import FileStorage
 from tests.run.faulty_storage import MemoryDisk
 from tests.run.journals import SEGMENT, Journalled, refs
+from wire.dtypes import COMMAND
+from wire.enums import CommandKind
 
 
 @pytest.fixture
@@ -151,6 +155,22 @@ def test_show_gives_rows_for_people(disk: MemoryDisk) -> None:
     assert shown[0].kind == "NEW_ORDER"
     assert shown[0].client_ref == 4
     assert shown[0].side == "NONE"
+
+
+def test_show_says_who_gave_a_command_and_why(disk: MemoryDisk) -> None:
+    """Behind a command whose extension is another kind, before one that has none."""
+    journalled = Journalled(disk)
+    journalled.add(1, extended=True)
+    commands = np.zeros(2, COMMAND)
+    commands["kind"], commands["extensions"] = CommandKind.SET_PHASE, (1, 0)
+    journalled.sequencer.inject(commands, operator_terms("maría", "the news is out"))
+    journalled.add(1, extended=True)
+    assert [(row.kind, row.who, row.why) for row in show(disk)] == [
+        ("NEW_ORDER", "", ""),
+        ("SET_PHASE", "maría", "the news is out"),
+        ("SET_PHASE", "", ""),
+        ("NEW_ORDER", "", ""),
+    ]
 
 
 def test_an_oversize_record_is_a_mistake_of_the_caller(disk: MemoryDisk) -> None:

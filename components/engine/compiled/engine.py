@@ -40,6 +40,8 @@ _WRITTEN, _INDEX, _EXTENSION, _STAGE = (_WORD[name] for name in ("written", "ind
 _COMMAND_SEQ, _TIME_NS = _WORD["command_seq"], _WORD["time_ns"]
 _COMMANDS, _EXTENSIONS = COLUMNS["commands"], COLUMNS["extensions"]
 
+_GROWTHS = 64  # in a row without an event: each doubles something, so that no group of commands needs as many
+
 
 class CompiledEngine:
     """An `Engine` (contract.py) in Numba kernels. One kernel call per group and buffer of events.
@@ -102,6 +104,7 @@ class CompiledEngine:
             return
         self._begin(first_seq, time_ns, commands, self._no_extensions if extensions is None else extensions)
         address, words, status = self._table.address, self._words, None
+        in_vain = 0
         while status != DONE:
             status = _apply(address)
             if status == BROKEN:
@@ -110,8 +113,13 @@ class CompiledEngine:
             if written:
                 yield self._events[:written]
             if status == NEED_ROOM:
+                in_vain = 0 if written else in_vain + 1
+                if in_vain > _GROWTHS:
+                    raise BrokenInvariant(f"command {self.command_seq} finds no room, however much is made")
                 self._grow()
                 words = self._words
+            else:
+                in_vain = 0
         words[_INDEX] = words[_EXTENSION] = 0
 
     def _begin(self, first_seq: int, time_ns: int, commands: np.ndarray, extensions: np.ndarray) -> None:
