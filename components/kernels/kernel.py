@@ -144,10 +144,16 @@ def table_prefetch(column: int, dtype: np.dtype[Any]) -> Callable[[int, Word], N
 
 
 def _row(builder: Any, s: Any, column: int) -> tuple[Any, Any]:
-    """Address and length from a state table's row, as LLVM values."""
+    """Address and length from a state table's row, as LLVM values.
+
+    No kernel changes the table, which the compiler is told: else it would have to read a row again after each store.
+    """
     word = cgutils.intp_t
     row = builder.inttoptr(s, word.as_pointer())
-    return builder.load(builder.gep(row, [word(2 * column)])), builder.load(builder.gep(row, [word(2 * column + 1)]))
+    address, length = (builder.load(builder.gep(row, [word(2 * column + place)])) for place in (0, 1))
+    for each in (address, length):
+        each.set_metadata("invariant.load", builder.module.add_metadata([]))
+    return address, length
 
 
 def _item_type(dtype: np.dtype[Any]) -> Any:
