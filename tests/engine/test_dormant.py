@@ -26,24 +26,6 @@ from wire.enums import CommandKind, Scope, Side
 BUY, SELL = Side.BUY, Side.SELL
 
 
-@pytest.fixture
-def alice(venue: Venue) -> Broker:
-    """Session 1, account 1, of firm 1."""
-    return venue.broker("alice")
-
-
-@pytest.fixture
-def bob(venue: Venue, alice: Broker) -> Broker:
-    """Session 2, account 2, of firm 1 too."""
-    return venue.broker("bob")
-
-
-@pytest.fixture
-def carol(venue: Venue, bob: Broker) -> Broker:
-    """Session 3, account 3, of firm 2."""
-    return venue.broker("carol", firm=2)
-
-
 def trade_at(price: int, maker: Broker, taker: Broker) -> list[str]:
     """One lot changes hands at that price; nothing else of it is left. Gives what the taker's command led to."""
     maker.sell(1, at=price)

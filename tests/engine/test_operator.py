@@ -18,24 +18,6 @@ BLOCK, ALLOW, BUST = CommandKind.BLOCK_ENTRY, CommandKind.ALLOW_ENTRY, CommandKi
 
 
 @pytest.fixture
-def alice(venue: Venue) -> Broker:
-    """Session 1, account 1, of firm 1."""
-    return venue.broker("alice")
-
-
-@pytest.fixture
-def bob(venue: Venue, alice: Broker) -> Broker:
-    """Session 2, account 2, of firm 1 too."""
-    return venue.broker("bob")
-
-
-@pytest.fixture
-def carol(venue: Venue, bob: Broker) -> Broker:
-    """Session 3, account 3, of firm 2."""
-    return venue.broker("carol", firm=2)
-
-
-@pytest.fixture
 def three(alice: Broker, bob: Broker, carol: Broker) -> Venue:
     """A book with an order of each, alice's last but best."""
     carol.buy(3, at=99)

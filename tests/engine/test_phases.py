@@ -23,18 +23,6 @@ AUCTIONS = (OPENING, REOPENING, CLOSING)
 AT_OPEN, AT_CLOSE = TimeInForce.AT_OPEN, TimeInForce.AT_CLOSE
 
 
-@pytest.fixture
-def alice(venue: Venue) -> Broker:
-    """Session 1, account 1, of firm 1."""
-    return venue.broker("alice")
-
-
-@pytest.fixture
-def bob(venue: Venue, alice: Broker) -> Broker:
-    """Session 2, account 2, of firm 1 too."""
-    return venue.broker("bob")
-
-
 # ------------------------------------------------------------------------------------------ phases
 
 

@@ -27,24 +27,6 @@ from wire.units import pack_name
 INT64_MAX = (1 << 63) - 1
 
 
-@pytest.fixture
-def alice(venue: Venue) -> Broker:
-    """Session 1, account 1, of firm 1."""
-    return venue.broker("alice")
-
-
-@pytest.fixture
-def bob(venue: Venue, alice: Broker) -> Broker:
-    """Session 2, account 2, of firm 1 too."""
-    return venue.broker("bob")
-
-
-@pytest.fixture
-def carol(venue: Venue, bob: Broker) -> Broker:
-    """Session 3, account 3, of firm 2."""
-    return venue.broker("carol", firm=2)
-
-
 # ------------------------------------------------------------------------------------------ matching
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from run.cli.failure import CANNOT, EXPECTED
 from tests.exchange import zmx
+from tests.run.test_config import INSTRUMENT, WEEK
 
 VERBS = [
     "demo", "up", "order", "cancel", "book", "trades", "replay", "journal", "snapshots", "events",
@@ -71,59 +72,27 @@ def test_a_command_line_not_understood_says_why(arguments: list[str], told: str)
     assert told in answer.stderr
 
 
-TEHRAN = """
-[[instrument]]
-name = "FOLD"
-symbol = 1
-price_scale = 2
-qty_scale = 0
-quote_scale = 2
-max_price = 1000
-min_qty = 1
-max_qty = 1000
-protection = 0.50
-bands = [{ from = 0, tick = 0.01, lot = 1 }]
-calendar = "tehran"
-
-[[instrument]]
-name = "USDT"
-symbol = 2
-price_scale = 2
-qty_scale = 0
-quote_scale = 2
-max_price = 1000
-min_qty = 1
-max_qty = 1000
-protection = 0.50
-bands = [{ from = 0, tick = 0.01, lot = 1 }]
-
-[[calendar]]
-name = "tehran"
-zone = "Asia/Tehran"
-phases = [
-  { days = "sat-wed", at = "09:00", phase = "continuous" },
-  { days = "sat-wed", at = "12:30", phase = "closed" },
-]
-"""
+SECOND = INSTRUMENT.replace("symbol = 1", "symbol = 2").replace('"X"', '"Y"')
+TEHRAN = f'{INSTRUMENT}calendar = "tehran"\n{SECOND}{WEEK.partition("holidays")[0]}'  # those have their days
 
 
 def test_a_calendar_is_shown_in_its_markets_time(tmp_path: Path) -> None:
     """Tehran is three and a half hours ahead of UTC, all year; any seven days have five trading days."""
     file = tmp_path / "exchange.toml"
     file.write_text(TEHRAN)
-    shown = zmx("calendar", "FOLD", "--days", "7", "--config", file, TZ="UTC")
+    shown = zmx("calendar", "X", "--days", "7", "--config", file, TZ="UTC")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert len(re.findall(r"09:00:00 .*05:30:00 .*continuous", shown.stdout)) == 5
     assert len(re.findall(r"12:30:00 .*09:00:00 .*closed", shown.stdout)) == 5
     assert not re.search("Thu|Fri", shown.stdout)
-    changes = json.loads(zmx("calendar", "FOLD", "--days", "7", "--json", "--config", file).stdout)
+    changes = json.loads(zmx("calendar", "X", "--days", "7", "--json", "--config", file).stdout)
     assert [each["phase"] for each in changes] == ["continuous", "closed"] * 5
     assert {each["time"][10:] for each in changes} == {"T05:30:00+00:00", "T09:00:00+00:00"}
-    assert "always in continuous trading" in zmx("calendar", "USDT", "--config", file).stdout
+    assert "always in continuous trading" in zmx("calendar", "Y", "--config", file).stdout
     unknown = zmx("calendar", "GOLD", "--config", file)
     assert (unknown.returncode, unknown.stdout) == (CANNOT, "")
     assert "no instrument 'GOLD'" in unknown.stderr
-    assert "FOLD, USDT" in unknown.stderr
+    assert "X, Y" in unknown.stderr
 
 
 def test_a_mistake_in_the_settings_is_one_line(tmp_path: Path) -> None:
