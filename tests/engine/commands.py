@@ -581,7 +581,7 @@ class Crowd:
             tick = instrument.band_at(self.middle(instrument)).tick
             terms["offset"] = tick * self.chance.randint(1, 6)
             if self.chance.random() < 0.4:
-                fields["flags"] = BASIS_POINTS
+                fields["flags"] = fields.get("flags", 0) | BASIS_POINTS
                 terms["offset"] = self.chance.choice((1, 7, 20, 150, 2_500, 9_999))
         if (
             fields["order_type"] not in (OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED)

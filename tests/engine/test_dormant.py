@@ -21,7 +21,7 @@ from tests.engine.story import (
     Venue,
 )
 from wire.constants import BASIS_POINTS, FUNDS, HIDDEN, POST_ONLY, STP_BY_FIRM
-from wire.enums import CommandKind, Scope, Side
+from wire.enums import CommandKind, Scope, Side, StpMode
 
 BUY, SELL = Side.BUY, Side.SELL
 
@@ -284,6 +284,15 @@ def test_an_offset_in_basis_points_is_of_the_trade(venue: Venue, alice: Broker, 
     assert venue.dormant() == [("carol 1", 293), ("carol 2", 301)]
     told = trade_at(400, alice, bob)
     assert told[3:] == ["carol 2 triggered 2 @ 400, leaves 2", "carol 2 cancelled NO_LIQUIDITY 2 @ 0"]
+    assert venue.dormant() == [("carol 1", 390)]
+
+
+def test_an_offset_in_basis_points_goes_with_prevention_by_firm(
+    venue: Venue, alice: Broker, bob: Broker, carol: Broker
+) -> None:
+    carol.trail(SELL, 2, 250, stp=StpMode.CANCEL_NEWEST, flags=BASIS_POINTS | STP_BY_FIRM)
+    venue.engine.check()  # it waits among those in basis points
+    trade_at(400, alice, bob)
     assert venue.dormant() == [("carol 1", 390)]
 
 

@@ -135,7 +135,8 @@ def between(x):
 def door(x):
     return between(x)
 
-(library,) = [each.library for each in deepest.overloads.values()]
+(compiled,) = deepest.overloads.values()
+library = compiled._asdict()["library"]
 (own,) = library.get_defined_functions()
 print(door(5), b"alwaysinline" in b" ".join(own.attributes), library._is_native)
 """

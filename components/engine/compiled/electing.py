@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.engine.compiled.checks import needs_price
 from components.engine.compiled.events import order_event
 from components.engine.compiled.matching import (
     bound_price,
@@ -49,8 +50,7 @@ def fall_asleep(s: int, slot: Word) -> None:
 def act(s: int, slot: Word) -> None:
     """The order is a limit or market order from here on, and enters as one."""
     order = order_at(s, slot)
-    limit = order["order_type"] == OrderType.STOP_LIMIT or order["order_type"] == OrderType.LIMIT_IF_TOUCHED
-    order["order_type"] = OrderType.LIMIT if limit else OrderType.MARKET
+    order["order_type"] = OrderType.LIMIT if needs_price(order["order_type"]) else OrderType.MARKET
     order["flags"] &= ~BASIS_POINTS
     special = special_at(s, order["special"])
     woken_at = special["stop_price"]

@@ -240,49 +240,35 @@ class CompiledEngine:
         if self._number("special_live") + 2 > len(arrays["special"]) // 2:
             self._enlarge("special", 2 * len(arrays["special"]))
             self._enlarge("trails", len(arrays["special"]))
+        sides = arrays["sides"]
         if self._number("needed_rungs"):
-            self._repack_ladder()
+            self._repack("ladder", "start", sides["capacity"], sides["run"], "needed_rungs")
         if self._number("needed_words"):
-            self._repack_windows()
+            ticks = sides["ticks"]
+            words = np.where(ticks > 0, BITS_AT + (ticks >> 6) + (ticks >> 1), 0)
+            self._repack("windows", "window", words, words, "needed_words")
         self._set("safe_orders", 0)
 
-    def _repack_ladder(self) -> None:
-        """Lay the sides' runs end to end in a new array, with room for the one that is asked for."""
-        sides, old = self._arrays["sides"], self._arrays["ladder"]
-        used, needed = int(sides["capacity"].sum()), self._number("needed_rungs")
-        new = np.zeros(2 * (used + needed) + INITIAL["ladder"], old.dtype)
-        starts = np.cumsum(sides["capacity"]) - sides["capacity"]
-        _move(old, sides["start"], sides["run"], new, starts)
-        sides["start"] = starts
-        self._set("ladder_used", used)
-        self._set("needed_rungs", 0)
-        self._arrays["ladder"] = new
-
-    def _repack_windows(self) -> None:
-        """Lay the windows end to end in a new array, with room for the one that is asked for."""
-        sides, old = self._arrays["sides"], self._arrays["windows"]
-        sizes = np.where(sides["ticks"] > 0, BITS_AT + (sides["ticks"] >> 6) + (sides["ticks"] >> 1), 0)
-        used, needed = int(sizes.sum()), self._number("needed_words")
-        new = cache_aligned(2 * (used + needed) + INITIAL["windows"], WORD)
-        starts = np.cumsum(sizes) - sizes
-        _move(old, sides["window"], sizes, new, starts)
-        sides["window"] = starts
-        self._set("windows_used", used)
-        self._set("needed_words", 0)
-        self._arrays["windows"] = new
+    def _repack(self, name: str, place: str, reserved: np.ndarray, used: np.ndarray, needed: str) -> None:
+        """Lay what each side has of a table end to end in a new one, with room for what is asked for."""
+        sides, old = self._arrays["sides"], self._arrays[name]
+        total = int(reserved.sum())
+        new = cache_aligned(2 * (total + self._number(needed)) + INITIAL[name], old.dtype)
+        starts = np.cumsum(reserved) - reserved
+        some = np.flatnonzero(used)
+        columns = (sides[place], used, starts)
+        for start, size, target in zip(*(each[some].tolist() for each in columns), strict=True):
+            new[target : target + size] = old[start : start + size]
+        sides[place] = starts
+        self._set(f"{name}_used", total)
+        self._set(needed, 0)
+        self._arrays[name] = new
 
     def _enlarge(self, name: str, length: int) -> None:
         old = self._arrays[name]
         larger = cache_aligned(length, old.dtype)
         larger[: len(old)] = old
         self._arrays[name] = larger
-
-
-def _move(old: np.ndarray, from_: np.ndarray, sizes: np.ndarray, new: np.ndarray, to: np.ndarray) -> None:
-    """Copy stretches of one array to where they stand in the other."""
-    some = np.flatnonzero(sizes)
-    for start, size, target in zip(from_[some].tolist(), sizes[some].tolist(), to[some].tolist(), strict=True):
-        new[target : target + size] = old[start : start + size]
 
 
 def _next_length(length: int) -> int:

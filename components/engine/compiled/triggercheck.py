@@ -16,7 +16,8 @@ Arrays = dict[str, np.ndarray]
 _IF_TOUCHED = (OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED)
 
 
-def _demand(holds: bool, what: str) -> None:
+def demand(holds: bool, what: str) -> None:
+    """Raise BrokenInvariant unless it holds."""
     if not holds:
         raise BrokenInvariant(what)
 
@@ -24,23 +25,23 @@ def _demand(holds: bool, what: str) -> None:
 def check_dormant(arrays: Arrays) -> set[int]:
     """Raise BrokenInvariant unless dormant orders wait where they should. Returns their slots."""
     head, orders = arrays["head"][0], arrays["orders"]
-    _demand(head["woken"] == head["first_elected"] == head["last_elected"] == NONE, "an elected order has not acted")
-    _demand(head["elected"] == 0, "elected orders are counted")
+    demand(head["woken"] == head["first_elected"] == head["last_elected"] == NONE, "an elected order has not acted")
+    demand(head["elected"] == 0, "elected orders are counted")
     listed: list[int] = []
     previous, slot = NONE, int(head["first_dormant"])
     while slot != NONE:
-        _demand(len(listed) < len(orders), "the list of dormant orders runs in a circle")
-        _demand(orders[slot]["prev"] == previous, f"dormant order slot {slot} does not point back")
-        _demand(orders[slot]["order_type"] > OrderType.MARKET, f"order slot {slot} is of a type that does not wait")
-        _demand(
+        demand(len(listed) < len(orders), "the list of dormant orders runs in a circle")
+        demand(orders[slot]["prev"] == previous, f"dormant order slot {slot} does not point back")
+        demand(orders[slot]["order_type"] > OrderType.MARKET, f"order slot {slot} is of a type that does not wait")
+        demand(
             orders[slot]["level"] == NONE and orders[slot]["indexed"] == 1, f"order slot {slot} is not beside the book"
         )
-        _demand(orders[slot]["cum"] == 0 and orders[slot]["leaves"] > 0, f"dormant order slot {slot} was executed")
+        demand(orders[slot]["cum"] == 0 and orders[slot]["leaves"] > 0, f"dormant order slot {slot} was executed")
         listed.append(slot)
         previous, slot = slot, int(orders[slot]["next"])
-    _demand(previous == head["last_dormant"], "the last dormant order is not the last")
-    _demand(len(listed) == head["dormant_live"], "dormant orders are not counted as they are")
-    _demand(bool((np.diff(orders[listed]["order_id"]) > 0).all()), "dormant orders are not in the order of their ids")
+    demand(previous == head["last_dormant"], "the last dormant order is not the last")
+    demand(len(listed) == head["dormant_live"], "dormant orders are not counted as they are")
+    demand(bool((np.diff(orders[listed]["order_id"]) > 0).all()), "dormant orders are not in the order of their ids")
     waiting: list[int] = []
     trails = 0
     for symbol in np.flatnonzero(arrays["books"]["phase"]):
@@ -52,19 +53,19 @@ def check_dormant(arrays: Arrays) -> set[int]:
             rise = min([rise, *(stops if way == 0 else [extreme + 1 for extreme in extremes[-1:]])])
             fall = max([fall, *(stops if way == 1 else [extreme - 1 for extreme in extremes[-1:]])])
         book = arrays["books"][symbol]
-        _demand(book["rise_alarm"] == rise, f"symbol {symbol}: its alarm rings at {book['rise_alarm']}, not {rise}")
-        _demand(book["fall_alarm"] == fall, f"symbol {symbol}: its alarm rings at {book['fall_alarm']}, not {fall}")
+        demand(book["rise_alarm"] == rise, f"symbol {symbol}: its alarm rings at {book['rise_alarm']}, not {rise}")
+        demand(book["fall_alarm"] == fall, f"symbol {symbol}: its alarm rings at {book['fall_alarm']}, not {fall}")
         sleeping = book["phase"] != Phase.CONTINUOUS or not book["last_price"] or fall < book["last_price"] < rise
-        _demand(bool(sleeping), f"symbol {symbol}: the last trade woke someone who sleeps")
-    _demand(sorted(waiting) == sorted(listed), "the heaps do not hold exactly the dormant orders")
-    _demand(trails == head["trails_live"], "trails are not counted as they are")
+        demand(bool(sleeping), f"symbol {symbol}: the last trade woke someone who sleeps")
+    demand(sorted(waiting) == sorted(listed), "the heaps do not hold exactly the dormant orders")
+    demand(trails == head["trails_live"], "trails are not counted as they are")
     free, trail = 0, int(head["free_trail"])
     while trail != NONE:
         free += 1
-        _demand(free <= head["trails_used"], "the free list of trails runs in a circle")
+        demand(free <= head["trails_used"], "the free list of trails runs in a circle")
         trail = int(arrays["trails"][trail]["next"])
-    _demand(free + trails == head["trails_used"] <= len(arrays["trails"]), f"{trails} trails live and {free} are free")
-    _demand(len(arrays["trails"]) == len(arrays["special"]), "there may be more trails than room for them")
+    demand(free + trails == head["trails_used"] <= len(arrays["trails"]), f"{trails} trails live and {free} are free")
+    demand(len(arrays["trails"]) == len(arrays["special"]), "there may be more trails than room for them")
     return set(listed)
 
 
@@ -81,9 +82,9 @@ def _check_row(arrays: Arrays, symbol: int, way: int) -> tuple[list[int], list[i
     chain: list[int] = []
     trail = int(row["newest"])
     while trail != NONE:
-        _demand(len(chain) < len(arrays["trails"]), f"{where}: the trails run in a circle")
+        demand(len(chain) < len(arrays["trails"]), f"{where}: the trails run in a circle")
         newer = chain[-1] if chain else NONE
-        _demand(arrays["trails"][trail]["newer"] == newer, f"{where}: trail {trail} does not point back")
+        demand(arrays["trails"][trail]["newer"] == newer, f"{where}: trail {trail} does not point back")
         chain.append(trail)
         trail = int(arrays["trails"][trail]["older"])
     nearest = 0 if way else FAR
@@ -94,25 +95,27 @@ def _check_row(arrays: Arrays, symbol: int, way: int) -> tuple[list[int], list[i
         for name, in_points in (("units", False), ("points", True)):
             members = _check_heap(arrays, int(x[name]), -2 - trail, where)
             offsets = [int(arrays["special"][node]["offset"]) for node in members]
-            _demand(all(offset > 0 for offset in offsets), f"{where}: trail {trail} holds a stop that stays")
+            demand(all(offset > 0 for offset in offsets), f"{where}: trail {trail} holds a stop that stays")
             _check_heap_order(arrays, members, offsets, where)
             flags = [int(arrays["orders"][arrays["special"][node]["slot"]]["flags"]) for node in members]
-            _demand(all((flag == BASIS_POINTS) == in_points for flag in flags), f"{where}: units and points are mixed")
+            demand(
+                all((flag & BASIS_POINTS != 0) == in_points for flag in flags), f"{where}: units and points are mixed"
+            )
             if extreme not in (0, FAR):
                 away = [max(extreme * each // 10_000, 1) if in_points else each for each in offsets]
                 inside += [max(extreme - each, 0) if way else extreme + each for each in away]
             slots += [int(arrays["special"][node]["slot"]) for node in members]
-            _demand(bool(members) or x["units"] != NONE or x["points"] != NONE, f"{where}: trail {trail} is empty")
+            demand(bool(members) or x["units"] != NONE or x["points"] != NONE, f"{where}: trail {trail} is empty")
         nearest = max([nearest, *inside]) if way else min([nearest, *inside])
-        _demand(x["stop"] == nearest, f"{where}: trail {trail} knows {x['stop']} as the nearest stop, not {nearest}")
+        demand(x["stop"] == nearest, f"{where}: trail {trail} knows {x['stop']} as the nearest stop, not {nearest}")
         extremes.append(extreme)
     ordered = all((b < a) if way else (b > a) for a, b in itertools.pairwise(extremes))
-    _demand(ordered, f"{where}: an older trail follows a price that is not better")
+    demand(ordered, f"{where}: an older trail follows a price that is not better")
     for slot in slots:
         order = arrays["orders"][slot]
-        _demand(order["symbol"] == symbol, f"{where}: another symbol's order")
+        demand(order["symbol"] == symbol, f"{where}: another symbol's order")
         rising = (order["side"] == Side.BUY) != (order["order_type"] in _IF_TOUCHED)
-        _demand(rising == (way == 0), f"{where}: order slot {slot} waits for the other way")
+        demand(rising == (way == 0), f"{where}: order slot {slot} waits for the other way")
     return stops + ([nearest] if chain else []), extremes, slots
 
 
@@ -125,13 +128,13 @@ def _check_heap(arrays: Arrays, root: int, up: int, where: str) -> list[int]:
         node, above = stack.pop()
         if node == NONE:
             continue
-        _demand(len(nodes) < len(special), f"{where}: a heap runs in a circle")
+        demand(len(nodes) < len(special), f"{where}: a heap runs in a circle")
         x: Any = special[node]
-        _demand(x["up"] == above, f"{where}: terms {node} point up to {x['up']}, not {above}")
+        demand(x["up"] == above, f"{where}: terms {node} point up to {x['up']}, not {above}")
         left, right = (int(special[child]["rank"]) if child != NONE else 0 for child in (x["left"], x["right"]))
-        _demand(left >= right and x["rank"] == right + 1, f"{where}: terms {node} do not lean left")
+        demand(left >= right and x["rank"] == right + 1, f"{where}: terms {node} do not lean left")
         owner = arrays["orders"][x["slot"]]
-        _demand(owner["special"] == node and owner["order_id"] != 0, f"{where}: terms {node} are another order's")
+        demand(owner["special"] == node and owner["order_id"] != 0, f"{where}: terms {node} are another order's")
         nodes.append(node)
         stack += [(int(x["left"]), node), (int(x["right"]), node)]
     return nodes
@@ -141,4 +144,4 @@ def _check_heap_order(arrays: Arrays, nodes: list[int], keys: list[int], where: 
     key_of = dict(zip(nodes, keys, strict=True))
     for node in nodes:
         up = int(arrays["special"][node]["up"])
-        _demand(up < 0 or key_of[up] <= key_of[node], f"{where}: terms {node} are nearer than those above them")
+        demand(up < 0 or key_of[up] <= key_of[node], f"{where}: terms {node} are nearer than those above them")

@@ -56,9 +56,14 @@ def require_zero(*words: int) -> None:
     require(not any(words), Reason.RESERVED_NOT_ZERO)
 
 
-def check_price(instrument: Instrument, price: int, lowest: int) -> None:
+def lowest_price(order_type: int) -> int:
+    """The lowest price of an order of that type: 0, none, where it is a market order or becomes one."""
+    return 1 if BECOMES.get(OrderType(order_type), order_type) == OrderType.LIMIT else 0
+
+
+def check_price(instrument: Instrument, price: int, order_type: int) -> None:
     """Checks 17 and 18."""
-    require(lowest <= price <= instrument.max_price, Reason.PRICE_OUT_OF_RANGE)  # 17
+    require(lowest_price(order_type) <= price <= instrument.max_price, Reason.PRICE_OUT_OF_RANGE)  # 17
     require(price % instrument.band_at(price).tick == 0, Reason.PRICE_NOT_ON_TICK)  # 18; 0 is on every tick
 
 

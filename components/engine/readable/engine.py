@@ -29,6 +29,7 @@ from components.engine.readable.checks import (
     check_trigger,
     found,
     instrument_terms,
+    lowest_price,
     order_terms,
     price_bands,
     require,
@@ -98,11 +99,10 @@ LAST_NS = (1 << 63) - 1  # the end of time
 BUDGET_MODES = (StpMode.NONE, StpMode.CANCEL_NEWEST, StpMode.CANCEL_OLDEST, StpMode.CANCEL_BOTH)
 LIMIT_TIFS = (*RESTING_TIFS, TimeInForce.IOC, TimeInForce.FOK, *WAITS_IN)
 MARKET_TIFS = (TimeInForce.IOC, TimeInForce.FOK)
-DORMANT_TIFS = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD)
 TIFS: Mapping[int, tuple[TimeInForce, ...]] = {
     OrderType.LIMIT: LIMIT_TIFS,
     OrderType.MARKET: MARKET_TIFS,
-    **dict.fromkeys(BECOMES, DORMANT_TIFS),
+    **dict.fromkeys(BECOMES, RESTING_TIFS),
 }
 
 OF_A_SESSION = (
@@ -294,8 +294,7 @@ class ReadableEngine:
         require(not blocked, Reason.ENTRY_BLOCKED)  # 8a
         terms = self._check_instructions(step)
         check_trigger(instrument, command, terms)  # 16a
-        becomes = BECOMES.get(OrderType(command.order_type), command.order_type)
-        check_price(instrument, command.price, lowest=1 if becomes == OrderType.LIMIT else 0)
+        check_price(instrument, command.price, command.order_type)
         if command.by_funds:
             require(0 < command.qty <= MAX_UNITS, Reason.QTY_OUT_OF_RANGE)  # 19
         else:
@@ -334,7 +333,7 @@ class ReadableEngine:
         )
         bound = worst_price(order)
         rests_untouched = order.rests_in_the_end and next_maker(order, bound) is None
-        require(rests_untouched or not command.flags & POST_ONLY, Reason.WOULD_TAKE)  # 24
+        require(rests_untouched or not command.flags & POST_ONLY, Reason.WOULD_TAKE)  # 25
         self._report(
             EventKind.ACCEPTED,
             order,
@@ -648,8 +647,7 @@ class ReadableEngine:
             command.account,
         )
         order = self._find_target(step)
-        becomes = BECOMES.get(OrderType(order.order_type), order.order_type)
-        check_price(order.instrument, command.price, lowest=1 if becomes == OrderType.LIMIT else 0)
+        check_price(order.instrument, command.price, order.order_type)
         check_qty(order.instrument, command.price, command.qty)
         if order.is_iceberg:
             check_display_qty(order.instrument, command.price, command.qty, order.display_qty)
@@ -1292,7 +1290,7 @@ class ReadableEngine:
             last_price = order.instrument.last_price
             awake = order.instrument.phase == Phase.CONTINUOUS and last_price and order.is_woken_by(last_price)
             holds(not awake, f"{name} has still to wait")
-            holds(order.cum == 0 and order.tif in DORMANT_TIFS, f"{name} is one that may wait")
+            holds(order.cum == 0 and order.tif in RESTING_TIFS, f"{name} is one that may wait")
         else:
             holds(order.rests_in_the_end, f"{name} is one that may rest")
             holds(order.stop_price == order.offset == 0, f"{name} waits for nothing")
@@ -1301,10 +1299,8 @@ class ReadableEngine:
             holds(not (order.is_hidden and order.is_iceberg), f"{name} is hidden or shows a part")
             holds(0 < order.arrival <= self._last_arrival, f"{name} has a place in time")
         holds(order.stp in tuple(StpMode), f"{name} has a mode of prevention that is known")
-        unpriced = BECOMES.get(OrderType(order.order_type)) == OrderType.MARKET
-        holds(
-            (0 if unpriced else 1) <= order.price <= order.instrument.max_price, f"{name} has a price that is allowed"
-        )
+        allowed = lowest_price(order.order_type) <= order.price <= order.instrument.max_price
+        holds(allowed, f"{name} has a price that is allowed")
         holds(order.price % order.instrument.band_at(order.price).tick == 0, f"{name} stands on a tick")
         holds(0 < order.order_id <= self._command_seq, f"{name} was entered by a command")
         holds(0 < order.client_ref <= order.session.client_ref, f"{name} has a ref that was used")
