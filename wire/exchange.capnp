@@ -608,10 +608,10 @@ struct Trade {            # topic trades.SYMBOL
   match @2 :Int64;
   price @3 :Int64;
   qty @4 :Int64;
-  side @5 :Int8;          # the taker's; none in an auction
-  reserved0 @6 :Int8;
-  reserved1 @7 :Int16;
-  reserved2 @8 :Int32;
+  side @5 :Int8;          # the taker's; none in an auction, and of a bust
+  busted @6 :Int8;        # 1: the match, told of before, counts as never made; the volume is less by `qty`
+  reserved0 @7 :Int16;
+  reserved1 @8 :Int32;
 }
 
 struct Status {           # topic status.SYMBOL: its phase, and what its auction gives

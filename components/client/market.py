@@ -53,7 +53,10 @@ class Top(NamedTuple):
 
 
 class Trade(NamedTuple):
-    """One match, in the instrument's units; `side` is the taker's, a `wire.enums.Side`: none in an auction."""
+    """One match, in the instrument's units; `side` is the taker's, a `wire.enums.Side`: none in an auction.
+
+    Where `busted`, a match told of before counts as never made: `match` says which, `side` is none.
+    """
 
     event_seq: int
     time_ns: int
@@ -61,6 +64,7 @@ class Trade(NamedTuple):
     price: int
     qty: int
     side: int
+    busted: int
 
 
 class Status(NamedTuple):
@@ -202,7 +206,7 @@ class TradeFeed(Feed):
         return self._take_early()
 
     def _restart(self, rows: np.ndarray, seq: int) -> None:
-        trades = [Trade._make(row[:6]) for row in rows.tolist()]
+        trades = [Trade._make(row[: len(Trade._fields)]) for row in rows.tolist()]
         self._told_epoch = self.epoch
         if self._told is not None and self._told > seq and (not trades or self._as_told(seq, trades[-1])):
             return  # a publisher that reads the log again: what it says up to there has been told
@@ -219,7 +223,7 @@ class TradeFeed(Feed):
         self._told = seq
 
     def _apply(self, rows: np.ndarray) -> None:
-        trades = [Trade._make(row[:6]) for row in rows.tolist()]
+        trades = [Trade._make(row[: len(Trade._fields)]) for row in rows.tolist()]
         known = 0  # how many have been told: all up to the first that differs, which is where trades were withdrawn
         while known < min((self._told or 0) - self.seq, len(trades)) and self._as_told(
             self.seq + 1 + known, trades[known]

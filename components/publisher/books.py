@@ -32,6 +32,7 @@ BAND_ADDED: Final = int(EventKind.BAND_ADDED)
 PHASE_CHANGED: Final = int(EventKind.PHASE_CHANGED)
 INDICATIVE: Final = int(EventKind.INDICATIVE)
 AUCTIONED: Final = int(EventKind.AUCTIONED)
+TRADE_BUSTED: Final = int(EventKind.TRADE_BUSTED)
 BUY: Final = int(Side.BUY)
 SELL: Final = int(Side.SELL)
 
@@ -44,6 +45,7 @@ _MOST: Final = (1 << 63) - 1
 _SIDE_SHIFT: Final = 32  # of LevelDelta.side in the word that it shares with `orders`
 _STATUS_SIDE_SHIFT: Final = 8  # of Status.side in the word that it shares with `phase` and
 _AUCTIONED: Final = 1 << 16  # `auctioned`
+_BUSTED: Final = 1 << 8  # Trade.busted in the word that it shares with `side`
 assert np.array([7, 8, 9, 5, 6, 3 | 2 << _STATUS_SIDE_SHIFT | _AUCTIONED]).view(STATUS).item()[:8] == (
     7,
     8,
@@ -234,6 +236,7 @@ class Books:
         matters = (kinds == ACCEPTED) | (kinds == REPLACED) | (kinds == INSTRUMENT_ADDED) | (kinds == BAND_ADDED)
         matters |= (kinds == PHASE_CHANGED) | (kinds == INDICATIVE) | (kinds == AUCTIONED)
         matters |= (kinds == DISPLAYED) | (kinds == TRIGGERED)
+        matters |= (kinds == TRADE_BUSTED) & (events["side"] == BUY)  # a bust is told to both sides, and here once
         matters |= ((kinds == EXECUTED) | (kinds == CANCELLED)) & ((flags & (FROM_BOOK | RESTS)) != 0)
         events = events.take(np.flatnonzero(matters))  # a mask copies structured rows field by field
         touched: set[int] = set()
@@ -301,6 +304,10 @@ class Books:
                         book.change(seq, side, word1, -word2, -1)
                         if bits & RESTS:
                             book.change(seq, side, price, leaves, 1)
+                elif kind == TRADE_BUSTED:
+                    book.trades += (seq, time_ns, word2, price, qty, _BUSTED)
+                    book.volume -= qty
+                    traded = True
                 elif kind != BAND_ADDED:
                     book.note_status(seq, time_ns, kind, (price, qty, leaves, side))
                     continue

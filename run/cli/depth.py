@@ -67,10 +67,12 @@ TRADES_HEADING = f"[dim]{'time':<12}{'price':>12}{'quantity':>14}  taker[/dim]"
 
 
 def trade_line(instrument: Instrument, trade: Trade) -> str:
-    """A trade, on one line."""
+    """A trade, or that one was busted, on one line."""
     when = datetime.fromtimestamp(trade.time_ns / 1e9).strftime("%H:%M:%S.%f")[:-3]
     colour = "green" if trade.side == Side.BUY else "red"
     price, qty = neat(instrument.price_text(trade.price), 2), neat(instrument.qty_text(trade.qty))
+    if trade.busted:
+        return f"[dim]{when:<12}{price:>12}{qty:>14}  match {trade.match} is busted: it was never made[/dim]"
     return f"[dim]{when:<12}[/dim][{colour}]{price:>12}[/{colour}]{qty:>14}  {Side(trade.side).name.lower()}"
 
 

@@ -85,6 +85,7 @@ def _as_json(instrument: Instrument, trade: Trade) -> dict[str, str | int]:
         "price": instrument.price_text(trade.price),
         "qty": instrument.qty_text(trade.qty),
         "taker": Side(trade.side).name.lower(),
+        "busted": bool(trade.busted),
     }
 
 

@@ -11,8 +11,18 @@ import pytest
 from components.publisher import BrokenInvariant, Publisher
 from tests.publisher.flow import SYMBOLS, Market, cut, engine_levels, publish, published_levels
 from wire.constants import FROM_BOOK, RESTS, UNSEEN
-from wire.dtypes import EVENT
-from wire.enums import EventKind, Liquidity, Phase, Reason, Side
+from wire.dtypes import BUST_TERMS, EVENT
+from wire.enums import (
+    CommandKind,
+    EventKind,
+    ExtensionKind,
+    Liquidity,
+    OrderType,
+    Phase,
+    Reason,
+    Side,
+    TimeInForce,
+)
 
 
 def publisher() -> Publisher:
@@ -138,6 +148,31 @@ def test_each_match_is_one_trade_on_the_takers_side_if_there_is_one() -> None:
     )
     assert trades == sorted(takers[["match", "price", "qty", "side"]].tolist())
     assert len(trades) > 100
+
+
+def test_a_bust_is_told_once_and_takes_its_quantity_off_the_volume() -> None:
+    market, published = Market(0), publisher()
+    published.on_events(market.open(), 1)
+    order = {"kind": CommandKind.NEW_ORDER, "symbol": 1, "gateway": 1, "order_type": OrderType.LIMIT}
+    order |= {"tif": TimeInForce.GTC, "price": 10_000, "client_ref": 1}
+    sell = {**order, "session": 1, "account": 1, "side": Side.SELL, "qty": 30}
+    buy = {**order, "session": 2, "account": 2, "side": Side.BUY, "qty": 20}
+    traded = publish([market.apply([sell, buy])], published)
+    ((_, _, match, *_),) = traded[b"trades.AAPL"].values()
+    terms = np.zeros(1, BUST_TERMS)
+    terms["kind"], terms["match"], terms["price"], terms["qty"] = ExtensionKind.BUST_TERMS, match, 10_000, 20
+    first = market.engine.command_seq - 1
+    for side, party, order_id in (("buy", 2, first + 1), ("sell", 1, first)):
+        terms[f"{side}_session"] = terms[f"{side}_account"] = party
+        terms[f"{side}_order_id"] = order_id
+    events = market.apply([{"kind": CommandKind.BUST_TRADE, "symbol": 1, "extensions": 1}], [terms])
+    told = publish([events], published)
+    buyers = events[events["side"] == Side.BUY][0]
+    assert list(told[b"trades.AAPL"].values()) == [(buyers["seq"], buyers["time_ns"], match, 10_000, 20, 0, 1, 0, 0)]
+    (before,) = (top[6:] for top in list(traded[b"l1.AAPL"].values())[-1:])
+    (after,) = (top[6:] for top in told[b"l1.AAPL"].values())
+    assert (before, after) == ((10_000, 20, 20), (10_000, 20, 0))
+    assert b"l2.AAPL" not in told
 
 
 def test_status_says_phases_and_auctions() -> None:

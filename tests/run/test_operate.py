@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from components.client.orders import OrderState
+from run.cli.depth import trade_line
 from run.cli.operate import find_match
+from run.cli.running import endpoint
 from run.client.broker import BrokerSync
+from run.client.market import MarketDataSync
 from run.eventlog import EventLogReader, EventLogWriter
 from run.storage import FileStorage
 from run.supervisor import Exchange
-from run.topology import ORDERS
+from run.topology import MARKET, ORDERS, SNAPSHOTS
 from tests.exchange import zmx
 from wire.dtypes import EVENT
 from wire.enums import EventKind, Reason
@@ -47,6 +50,12 @@ def test_the_kill_switch_and_a_bust_by_hand(running: Exchange, broker: BrokerSyn
         ("TRADE_BUSTED", "BUY", resting.order_id),
         ("TRADE_BUSTED", "SELL", other.order_id),
     ]
+    config = running.config
+    with MarketDataSync(endpoint(config, MARKET), endpoint(config, SNAPSHOTS)) as market:
+        name, instrument = next((name, each) for name, each in market.instruments().items() if each.symbol == SYMBOL)
+        last = next(iter(market.trades(name, recent=1, timeout_s=10)))
+    assert (last.match, last.qty, last.busted) == (match, 2, 1)
+    assert f"match {match} is busted" in trade_line(instrument, last)
     again = zmx("bust", str(match), "--config", running.config_file)
     assert (again.returncode != 0, "busted before" in again.stderr) == (True, True), again.stderr
     nothing = zmx("bust", str(10**9), "--config", running.config_file)
