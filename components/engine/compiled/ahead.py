@@ -28,8 +28,7 @@ from components.engine.compiled.state import (
     prefetch_side,
     prefetch_tick,
     price_key,
-    recent_ids_of,
-    recent_refs_of,
+    recents_of,
     refs_of,
     side_at,
 )
@@ -50,9 +49,9 @@ def worth_it(s: int) -> bool:
 
 
 @kernel
-def look_ahead(s: int, index: Word, count: Word) -> None:
-    """Take each of the three steps for the command that is so far behind number `index` of the group."""
-    seq = head_of(s)["command_seq"]
+def look_ahead(s: int, index: Word, count: Word, seq: Word) -> None:
+    """Take each of the three steps for the command that is so far behind number `index` of the group, which is command
+    `seq`."""
     if index + _FAR < count:
         prefetch_index(s, command_at(s, index + _FAR), seq + _FAR)
     if index + _NEAR < count:
@@ -72,10 +71,10 @@ def prefetch_index(s: int, command: np.void, seq: Word) -> None:
         prefetch_book(s, symbol)
         prefetch_side(s, 2 * symbol)
         prefetch_side(s, 2 * symbol + 1)
-        slot = np.int64(recent_ids_of(s)[seq & (RECENT - 1)]) - 1
+        slot = np.int64(recents_of(s)[seq & (RECENT - 1)]) - 1
         if slot >= 0:
             prefetch_order(s, slot)
-        slot = np.int64(recent_refs_of(s)[recent_ref(command["session"], command["client_ref"])]) - 1
+        slot = np.int64(recents_of(s)[RECENT + recent_ref(command["session"], command["client_ref"])]) - 1
         if slot >= 0:
             prefetch_order(s, slot)
         return
@@ -96,7 +95,7 @@ def prefetch_target(s: int, command: np.void, seq: Word) -> None:
         if slot >= 0:
             prefetch_order(s, slot)
         return
-    slot = np.int64(recent_ids_of(s)[seq & (RECENT - 1)]) - 1
+    slot = np.int64(recents_of(s)[seq & (RECENT - 1)]) - 1
     if slot >= 0:
         order = order_at(s, slot)
         prefetch_id(s, hash_key(order["order_id"], 0) & (len(ids_of(s)) - 1))
@@ -142,8 +141,8 @@ def prefetch_neighbours(s: int, command: np.void) -> None:
 def recent_target(s: int, command: np.void) -> Word:
     """Slot of the order that a cancel or replace most likely means, if it is recent; or -1."""
     if command["target_ref"] != 0:
-        return np.int64(recent_refs_of(s)[recent_ref(command["session"], command["target_ref"])]) - 1
-    return np.int64(recent_ids_of(s)[command["order_id"] & (RECENT - 1)]) - 1
+        return np.int64(recents_of(s)[RECENT + recent_ref(command["session"], command["target_ref"])]) - 1
+    return np.int64(recents_of(s)[command["order_id"] & (RECENT - 1)]) - 1
 
 
 @kernel

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.engine.compiled.ahead import look_ahead, worth_it
 from components.engine.compiled.canonical import canonical_dormant, canonical_orders
 from components.engine.compiled.checks import check_sender
 from components.engine.compiled.electing import elect_next
@@ -23,6 +22,7 @@ from components.engine.compiled.phases import (
     set_phase,
     tell_indicatives,
 )
+from components.engine.compiled.plain import apply_plain
 from components.engine.compiled.state import (
     BROKEN,
     DONE,
@@ -85,14 +85,14 @@ def apply_group(s: int) -> Word:
         if let_time_pass(s) != DONE:
             return EVENTS_FULL
     commands = commands_of(s)
-    far = worth_it(s)
-    while head["index"] < len(commands):
+    while True:
+        apply_plain(s)
+        if head["index"] >= len(commands):
+            return DONE
         if not has_event_room(s):
             return EVENTS_FULL
         command = command_at(s, head["index"])
         if head["stage"] == FRESH:
-            if far:
-                look_ahead(s, head["index"], len(commands))
             if not has_state_room(s, command):
                 return NEED_ROOM
             if head["index"] > 0:
@@ -114,7 +114,6 @@ def apply_group(s: int) -> Word:
             return status
         head["extension"] += command["extensions"]
         head["index"] += 1
-    return DONE
 
 
 @cold_kernel
@@ -136,7 +135,7 @@ def run_elected(s: int) -> Word:
     return DONE
 
 
-@kernel
+@cold_kernel
 def begin(s: int, command: np.void) -> Word:
     """One command, from its checks to its last event, or to where the event buffer is full."""
     reason = check_sender(s, command)

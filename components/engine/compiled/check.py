@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.engine.compiled.ladder import BITS_AT
-from components.engine.compiled.state import EXPIRY, FIRM_BLOCKED, FRESH, GRACE, NO_KEY, NONE, SLOT
+from components.engine.compiled.state import EXPIRY, FIRM_BLOCKED, FRESH, GRACE, NO_KEY, NONE, RECENT, SLOT
 from components.engine.compiled.triggercheck import check_dormant, demand
 from wire.constants import HIDDEN, MAX_GRACE_NS, UNSEEN
 from wire.enums import Phase, TimeInForce
@@ -46,9 +46,9 @@ def check_state(arrays: dict[str, np.ndarray]) -> None:
     busts = arrays["busts"]["match"][: head["busts"]]
     demand(bool((np.diff(busts) > 0).all()), "the busted matches do not rise")
     demand(bool(((busts > 0) & (busts <= head["match"])).all()), "what was busted had not been a match")
-    for name in ("ids", "refs"):
+    for name, recents in zip(("ids", "refs"), arrays["recents"].reshape(2, RECENT), strict=True):
         older = (arrays[name][arrays[name] != 0] & 0xFFFFFFFF) - 1
-        recent = arrays[f"recent_{name}"][arrays[f"recent_{name}"] != 0] - 1
+        recent = recents[recents != 0] - 1
         slots = np.sort(np.concatenate([older, recent]))
         demand(slots.tolist() == sorted(live), f"{name}: they do not hold exactly the resting orders")
         demand(8 * len(older) <= 5 * len(arrays[name]), f"{name}: the map is more than five eighths full")

@@ -5,6 +5,8 @@ Nothing here changes anything.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from components.engine.compiled.events import session_exists
@@ -359,9 +361,12 @@ def is_plain(s: int, command: np.void) -> bool:
         or check_owner(s, command) != Reason.NONE
     ):
         return False
-    book = book_at(s, command["symbol"])
-    price = words["price"]
-    qty = words["qty"]
+    return plain_amounts(book_at(s, command["symbol"]), words["price"], words["qty"])
+
+
+@kernel
+def plain_amounts(book: Any, price: Word, qty: Word) -> bool:
+    """Whether a price and a quantity pass rows 17 to 24 where one band holds everywhere and trading goes on."""
     tick = book["tick"]
     lot = book["lot"]
     if tick == 0 or book["phase"] != Phase.CONTINUOUS:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from components.engine.compiled.ladder import level_for, remove_level
@@ -15,8 +17,7 @@ from components.engine.compiled.state import (
     level_at,
     order_at,
     price_key,
-    recent_ids_of,
-    recent_refs_of,
+    recents_of,
     refs_of,
     session_at,
     special_at,
@@ -100,7 +101,7 @@ def recent_ref(session: Word, client_ref: Word) -> Word:
 @kernel
 def find_by_id(s: int, order_id: Word) -> Word:
     """Slot of the resting order with that id, or -1."""
-    slot = np.int64(recent_ids_of(s)[order_id & (RECENT - 1)]) - 1
+    slot = np.int64(recents_of(s)[order_id & (RECENT - 1)]) - 1
     if slot >= 0 and order_at(s, slot)["order_id"] == order_id:
         return slot
     return find_older_by_id(s, order_id)
@@ -123,7 +124,7 @@ def find_older_by_id(s: int, order_id: Word) -> Word:
 @kernel
 def find_by_ref(s: int, session: Word, client_ref: Word) -> Word:
     """Slot of the session's resting order that was entered with that ref, or -1."""
-    slot = np.int64(recent_refs_of(s)[recent_ref(session, client_ref)]) - 1
+    slot = np.int64(recents_of(s)[RECENT + recent_ref(session, client_ref)]) - 1
     if slot >= 0 and order_at(s, slot)["client_ref"] == client_ref and order_at(s, slot)["session"] == session:
         return slot
     return find_older_by_ref(s, session, client_ref)
@@ -170,35 +171,52 @@ def forget_older_ref(s: int, slot: Word) -> None:
 
 
 @kernel
+def remember(s: int, slot: Word, order_id: Word, session: Word, client_ref: Word) -> None:
+    """A slot is found by an id and a ref from here on."""
+    recents = recents_of(s)
+    at = order_id & (RECENT - 1)
+    if recents[at] != 0:
+        make_older_id(s, np.int64(recents[at]) - 1)
+    recents[at] = slot + 1
+    at = RECENT + recent_ref(session, client_ref)
+    if recents[at] != 0:
+        make_older_ref(s, np.int64(recents[at]) - 1)
+    recents[at] = slot + 1
+
+
+@kernel
+def append_to_account(s: int, slot: Word, account: Any) -> Word:
+    """Put the order at the end of its account's thread. Returns the one before it, or -1."""
+    before = account["last"]
+    if before == NONE:
+        account["first"] = slot
+    else:
+        order_at(s, before)["account_next"] = slot
+    account["last"] = slot
+    return before
+
+
+@kernel
+def append_to_session(s: int, slot: Word, session: Any) -> Word:
+    """Put the order at the end of its session's thread. Returns the one before it, or -1."""
+    before = session["last"]
+    if before == NONE:
+        session["first"] = slot
+    else:
+        order_at(s, before)["session_next"] = slot
+    session["last"] = slot
+    return before
+
+
+@kernel
 def index_order(s: int, slot: Word) -> None:
     """Make a resting order known: by id, by ref, in its account's and session's threads, by its expiry."""
     order = order_at(s, slot)
-    recent = recent_ids_of(s)
-    at = order["order_id"] & (RECENT - 1)
-    if recent[at] != 0:
-        make_older_id(s, np.int64(recent[at]) - 1)
-    recent[at] = slot + 1
-    recent = recent_refs_of(s)
-    at = recent_ref(order["session"], order["client_ref"])
-    if recent[at] != 0:
-        make_older_ref(s, np.int64(recent[at]) - 1)
-    recent[at] = slot + 1
-    account = account_at(s, order["account"])
-    order["account_prev"] = account["last"]
+    remember(s, slot, order["order_id"], order["session"], order["client_ref"])
+    order["account_prev"] = append_to_account(s, slot, account_at(s, order["account"]))
     order["account_next"] = NONE
-    if account["last"] == NONE:
-        account["first"] = slot
-    else:
-        order_at(s, account["last"])["account_next"] = slot
-    account["last"] = slot
-    session = session_at(s, order["session"])
-    order["session_prev"] = session["last"]
+    order["session_prev"] = append_to_session(s, slot, session_at(s, order["session"]))
     order["session_next"] = NONE
-    if session["last"] == NONE:
-        session["first"] = slot
-    else:
-        order_at(s, session["last"])["session_next"] = slot
-    session["last"] = slot
     order["indexed"] = 1
     head_of(s)["orders_live"] += 1
     if order["tif"] == TimeInForce.GTD:
@@ -209,16 +227,15 @@ def index_order(s: int, slot: Word) -> None:
 def unindex_order(s: int, slot: Word) -> None:
     """The inverse of `index_order`, but for the timer, which is skipped when it surfaces."""
     order = order_at(s, slot)
-    recent = recent_ids_of(s)
+    recents = recents_of(s)
     at = order["order_id"] & (RECENT - 1)
-    if recent[at] == slot + 1:
-        recent[at] = 0
+    if recents[at] == slot + 1:
+        recents[at] = 0
     else:
         forget_older_id(s, slot)
-    recent = recent_refs_of(s)
-    at = recent_ref(order["session"], order["client_ref"])
-    if recent[at] == slot + 1:
-        recent[at] = 0
+    at = RECENT + recent_ref(order["session"], order["client_ref"])
+    if recents[at] == slot + 1:
+        recents[at] = 0
     else:
         forget_older_ref(s, slot)
     before = order["account_prev"]
@@ -263,17 +280,24 @@ def join_level(s: int, slot: Word) -> None:
     level = level_at(s, level_slot)
     order["level"] = level_slot
     if order["unseen"] == 0 and level["hidden"] == NONE:
-        order["prev"] = level["last"]
+        order["prev"] = enqueue(s, slot, level)
         order["next"] = NONE
-        if level["last"] == NONE:
-            level["first"] = slot
-        else:
-            order_at(s, level["last"])["next"] = slot
-        level["last"] = slot
     else:
         join_queue(s, slot, level_slot)
-    level["orders"] += 1
     level["qty"] += order["leaves"]
+
+
+@kernel
+def enqueue(s: int, slot: Word, level: Any) -> Word:
+    """Put the order at the end of a level's queue. Returns the one before it, or -1."""
+    before = level["last"]
+    if before == NONE:
+        level["first"] = slot
+    else:
+        order_at(s, before)["next"] = slot
+    level["last"] = slot
+    level["orders"] += 1
+    return before
 
 
 @cold_kernel
@@ -296,6 +320,7 @@ def join_queue(s: int, slot: Word, level_slot: Word) -> None:
         order_at(s, after)["prev"] = slot
     if hidden and level["hidden"] == NONE:
         level["hidden"] = slot
+    level["orders"] += 1
 
 
 @kernel

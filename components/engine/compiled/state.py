@@ -10,7 +10,7 @@
     books     per symbol: the instrument's terms and phase        bands     its ticks and lots
     auctions  per symbol: what `indicative` said last
     accounts, sessions   by id: a look-up is one load
-    recent_ids, recent_refs   slots by the low bits of order ids and refs: of two orders that meet there the newer one
+    recents   slots by the low bits of order ids, behind them by those of refs: of two orders that meet there the newer one
     ids, refs hash maps: order id -> slot; (session, client ref) -> slot, for the older ones (orders.py)
     special   a pool: the terms of orders that are not plain, so that a plain one has no room for them
     busts     the numbers of busted matches, rising
@@ -187,7 +187,19 @@ ORDER_WORDS = np.dtype(
         *((name, "<i8") for name in ("price", "leaves", "cum", "order_id", "client_ref", "links", "place")),
         ("party", "<i8"),  # session, account: as in COMMAND and EVENT
         ("traits", "<i8"),  # side, order_type, tif, indexed, flags, stp and what follows
-        *((f"word{i}", "<i8") for i in range(9, ORDER.itemsize // 8)),
+        ("terms", "<i8"),  # special and what follows
+        ("account_links", "<i8"),  # next, prev
+        ("session_links", "<i8"),
+    ]
+)
+EVENT_WORDS = np.dtype(
+    [
+        *((name, "<i8") for name in ("seq", "command_seq", "time_ns")),
+        ("what", "<i8"),  # kind, reason, symbol
+        ("party", "<i8"),
+        *((name, "<i8") for name in ("report_seq", "client_ref", "request_ref", "order_id", "price", "qty")),
+        *((name, "<i8") for name in ("leaves_qty", "cum_qty", "fee", "match")),
+        ("how", "<i8"),  # side, order_type, tif, liquidity, flags, gateway
     ]
 )
 COMMAND_WORDS = np.dtype(
@@ -308,8 +320,7 @@ STATE_ARRAYS = {
     "bands": BAND,
     "accounts": ACCOUNT,
     "sessions": SESSION,
-    "recent_ids": SLOT,
-    "recent_refs": SLOT,
+    "recents": SLOT,
     "ids": WORD,
     "refs": WORD,
     "timers": TIMER,
@@ -340,8 +351,7 @@ accounts_of = table_array(COLUMNS["accounts"], ACCOUNT)
 account_at = table_record(COLUMNS["accounts"], ACCOUNT)
 sessions_of = table_array(COLUMNS["sessions"], SESSION)
 session_at = table_record(COLUMNS["sessions"], SESSION)
-recent_ids_of = table_array(COLUMNS["recent_ids"], SLOT)
-recent_refs_of = table_array(COLUMNS["recent_refs"], SLOT)
+recents_of = table_array(COLUMNS["recents"], SLOT)
 ids_of = table_array(COLUMNS["ids"], WORD)
 refs_of = table_array(COLUMNS["refs"], WORD)
 timers_of = table_array(COLUMNS["timers"], TIMER)
@@ -365,6 +375,7 @@ session_terms_at = table_record(COLUMNS["extensions"], SESSION_TERMS)
 bust_terms_at = table_record(COLUMNS["extensions"], BUST_TERMS)
 events_of = table_array(COLUMNS["events"], EVENT)
 event_at = table_record(COLUMNS["events"], EVENT)
+event_words_at = table_record(COLUMNS["events"], EVENT_WORDS)
 instrument_event_at = table_record(COLUMNS["events"], INSTRUMENT_EVENT)
 band_event_at = table_record(COLUMNS["events"], BAND_EVENT)
 party_event_at = table_record(COLUMNS["events"], PARTY_EVENT)
@@ -410,8 +421,7 @@ FAR = (1 << 63) - 1  # above every price
 NO_KEY = -(1 << 63)  # below every level's
 RECENT = 65_536  # ids and refs; a power of two
 INITIAL = {
-    "recent_ids": RECENT,
-    "recent_refs": RECENT,
+    "recents": 2 * RECENT,
     "orders": 1_024,
     "levels": 256,
     "ladder": 256,
