@@ -85,7 +85,7 @@ def table_array(column: int, dtype: np.dtype[Any]) -> Callable[[int], np.ndarray
         array_type = types.Array(_item_type(dtype), 1, "C", aligned=True)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            address, length = _row(builder, arguments[0], column)
+            address, length = table_row(builder, arguments[0], column)
             array = make_array(array_type)(context, builder)
             size = cgutils.intp_t(dtype.itemsize)
             data = builder.inttoptr(address, array.data.type)
@@ -110,7 +110,7 @@ def table_record(column: int, dtype: np.dtype[Any]) -> Callable[[int, Word], Any
         record_type = _item_type(dtype)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            address, length = _row(builder, arguments[0], column)
+            address, length = table_row(builder, arguments[0], column)
             if config.BOUNDSCHECK:
                 cgutils.do_boundscheck(context, builder, arguments[1], length)
             offset = builder.mul(arguments[1], cgutils.intp_t(dtype.itemsize))
@@ -129,7 +129,7 @@ def table_prefetch(column: int, dtype: np.dtype[Any]) -> Callable[[int, Word], N
     @intrinsic
     def prefetch(typing_context: Any, s: Any, index: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            address, _ = _row(builder, arguments[0], column)
+            address, _ = table_row(builder, arguments[0], column)
             offset = builder.mul(arguments[1], cgutils.intp_t(dtype.itemsize))
             place = builder.inttoptr(builder.add(address, offset), cgutils.voidptr_t)
             flag = cgutils.int32_t
@@ -143,8 +143,8 @@ def table_prefetch(column: int, dtype: np.dtype[Any]) -> Callable[[int, Word], N
     return prefetch
 
 
-def _row(builder: Any, s: Any, column: int) -> tuple[Any, Any]:
-    """Address and length from a state table's row, as LLVM values.
+def table_row(builder: Any, s: Any, column: int) -> tuple[Any, Any]:
+    """Address and length from a state table's row, as LLVM values, for what generates its own instructions.
 
     No kernel changes the table, which the compiler is told: else it would have to read a row again after each store.
     """

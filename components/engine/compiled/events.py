@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.engine.compiled.state import (
+    COLUMNS,
     event_at,
     head_of,
     order_at,
@@ -14,6 +15,7 @@ from components.engine.compiled.state import (
     words_of,
 )
 from components.kernels.kernel import Word, cold_kernel, kernel
+from components.kernels.weighing import weigher
 from wire.enums import EventKind, Liquidity, Reason
 
 
@@ -30,7 +32,7 @@ def _splitmix64(count: int) -> list[int]:
     return outputs
 
 
-_FACTORS = np.array(_splitmix64(16), np.int64)
+_weigh = weigher(COLUMNS["words"], np.array(_splitmix64(16), np.int64))
 _CHAIN_FACTOR = np.int64(_splitmix64(17)[16])
 _LOW_32 = np.int64(0xFFFFFFFF)
 _LOW_35 = np.int64((1 << 35) - 1)
@@ -161,12 +163,9 @@ def rejected_event(s: int, command: np.void, reason: Word, client_ref: Word, ord
 def hash_events(s: int) -> None:
     """Carry the running hash over the events in the buffer. Definition: README.md, "Event hash"."""
     head = head_of(s)
-    words = words_of(s)
     h = head["event_hash"]
     for row in range(head["written"]):
-        x = np.int64(0)
-        for i in range(16):
-            x += words[16 * row + i] * _FACTORS[i]
+        x = _weigh(s, row)
         x ^= (x >> 32) & _LOW_32
         h = (h ^ x) * _CHAIN_FACTOR
         h ^= (h >> 29) & _LOW_35

@@ -250,7 +250,10 @@ def remove_level(s: int, side_row: Word, slot: Word) -> None:
     free_level(s, slot)
     side["levels"] -= 1
     if slot == side["best"]:
-        find_best(s, side)
+        if side["run"] > 0 or not 0 <= offset < side["ticks"]:
+            find_best(s, side)
+        else:
+            fall_back(s, side, offset)
 
 
 @cold_kernel
@@ -264,6 +267,19 @@ def remove_from_run(s: int, side_row: Word, key: Word) -> None:
     for i in range(position, side["start"] + side["run"]):
         rung_at(s, i)["key"] = rung_at(s, i + 1)["key"]
         rung_at(s, i)["level"] = rung_at(s, i + 1)["level"]
+
+
+@kernel
+def fall_back(s: int, side: Any, offset: Word) -> None:
+    """The best level was at that tick of the window, and all others stand below it in the window."""
+    offset = tick_below(s, side["window"], offset)
+    best = np.int64(NONE)
+    key = np.int64(NO_KEY)
+    if offset >= 0:
+        best = np.int64(ticks_of(s)[first_tick(side) + offset]) - 1
+        key = level_at(s, best)["key"]
+    side["best"] = best
+    side["best_key"] = key
 
 
 @cold_kernel

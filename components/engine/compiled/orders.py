@@ -104,6 +104,8 @@ def find_by_id(s: int, order_id: Word) -> Word:
     slot = np.int64(recents_of(s)[order_id & (RECENT - 1)]) - 1
     if slot >= 0 and order_at(s, slot)["order_id"] == order_id:
         return slot
+    if head_of(s)["command_seq"] - order_id < RECENT:  # no newer order has needed its place
+        return np.int64(NONE)
     return find_older_by_id(s, order_id)
 
 

@@ -10,7 +10,7 @@
     books     per symbol: the instrument's terms and phase        bands     its ticks and lots
     auctions  per symbol: what `indicative` said last
     accounts, sessions   by id: a look-up is one load
-    recents   slots by the low bits of order ids, behind them by those of refs: of two orders that meet there the newer one
+    recents   slots by the low bits of order ids, behind them by those of refs: of two that meet there the newer one
     ids, refs hash maps: order id -> slot; (session, client ref) -> slot, for the older ones (orders.py)
     special   a pool: the terms of orders that are not plain, so that a plain one has no room for them
     busts     the numbers of busted matches, rising
