@@ -39,6 +39,10 @@ JIT: Final = not config.DISABLE_JIT
 _CACHE: Final = bool(config.CACHE_DIR)  # only in the directory that run/kernelcache.py names by all sources' hash
 
 _CACHE_LINE: Final = 64  # bytes
+# An array's object, right behind what every object has: PyArrayObject, which NumPy's ABI has had from the first.
+_ARRAY_FIELDS: Final = object.__basicsize__  # in words: data, number of dimensions, ...
+_DIMENSIONS: Final = 2
+_STRIDES: Final = 3
 _INNER: Final[dict[str, Any]] = {
     "_nrt": False,
     "no_cpython_wrapper": True,
@@ -75,8 +79,11 @@ def entry(signature: str) -> Callable[[_Function], _Function]:
     return decorate
 
 
-def table_array(column: int, dtype: np.dtype[Any]) -> Callable[[int], np.ndarray]:
-    """A function from a state table's address to the whole array in its column `column`, of items `dtype`."""
+def table_array(column: int, dtype: np.dtype[Any], fixed: bool = True) -> Callable[[int], np.ndarray]:
+    """A function from a state table's address to the whole array in its column `column`, of items `dtype`.
+
+    `fixed` is whether no kernel sets the column (`table_adopt`).
+    """
     if not JIT:
         return lambda s: _column(s, column, dtype)
 
@@ -85,7 +92,7 @@ def table_array(column: int, dtype: np.dtype[Any]) -> Callable[[int], np.ndarray
         array_type = types.Array(_item_type(dtype), 1, "C", aligned=True)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            address, length = table_row(builder, arguments[0], column)
+            address, length = table_row(builder, arguments[0], column, fixed)
             array = make_array(array_type)(context, builder)
             size = cgutils.intp_t(dtype.itemsize)
             data = builder.inttoptr(address, array.data.type)
@@ -97,7 +104,7 @@ def table_array(column: int, dtype: np.dtype[Any]) -> Callable[[int], np.ndarray
     return array_of
 
 
-def table_record(column: int, dtype: np.dtype[Any]) -> Callable[[int, Word], Any]:
+def table_record(column: int, dtype: np.dtype[Any], fixed: bool = True) -> Callable[[int, Word], Any]:
     """A function from a state table's address and an index to that record of the column's array.
 
     An index is never negative here, so none is wrapped around. NUMBA_BOUNDSCHECK=1 checks it.
@@ -110,7 +117,7 @@ def table_record(column: int, dtype: np.dtype[Any]) -> Callable[[int, Word], Any
         record_type = _item_type(dtype)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            address, length = table_row(builder, arguments[0], column)
+            address, length = table_row(builder, arguments[0], column, fixed)
             if config.BOUNDSCHECK:
                 cgutils.do_boundscheck(context, builder, arguments[1], length)
             offset = builder.mul(arguments[1], cgutils.intp_t(dtype.itemsize))
@@ -143,16 +150,46 @@ def table_prefetch(column: int, dtype: np.dtype[Any]) -> Callable[[int, Word], N
     return prefetch
 
 
-def table_row(builder: Any, s: Any, column: int) -> tuple[Any, Any]:
+def table_adopt(column: int, dtype: np.dtype[Any]) -> Callable[[int, int], Word]:
+    """A function that sets a column to the array at an address (`id`), whose items are `dtype`: so a call from Python
+    brings its array along for the price of an integer. Returns its length; -1 if its items do not lie side by side.
+    """
+    if not JIT:
+        return lambda s, array: _adopt(s, column, array, dtype.itemsize)
+
+    @intrinsic
+    def adopt(typing_context: Any, s: Any, array: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            word = cgutils.intp_t
+
+            def load(address: Any, place: int) -> Any:
+                return builder.load(builder.gep(builder.inttoptr(address, word.as_pointer()), [word(place)]))
+
+            fields = builder.add(arguments[1], word(_ARRAY_FIELDS))
+            length = load(load(fields, _DIMENSIONS), 0)
+            row = builder.inttoptr(arguments[0], word.as_pointer())
+            for place, value in ((0, load(fields, 0)), (1, length)):
+                builder.store(value, builder.gep(row, [word(2 * column + place)]))
+            dense = builder.icmp_signed("==", load(load(fields, _STRIDES), 0), word(dtype.itemsize))
+            dense = builder.or_(dense, builder.icmp_signed("<", length, word(2)))
+            return builder.select(dense, length, word(-1))
+
+        return types.int64(types.int64, types.int64), generate
+
+    return adopt
+
+
+def table_row(builder: Any, s: Any, column: int, fixed: bool = True) -> tuple[Any, Any]:
     """Address and length from a state table's row, as LLVM values, for what generates its own instructions.
 
-    No kernel changes the table, which the compiler is told: else it would have to read a row again after each store.
+    No kernel changes a fixed one, which the compiler is told: else it would have to read it again after each store.
     """
     word = cgutils.intp_t
     row = builder.inttoptr(s, word.as_pointer())
     address, length = (builder.load(builder.gep(row, [word(2 * column + place)])) for place in (0, 1))
     for each in (address, length):
-        each.set_metadata("invariant.load", builder.module.add_metadata([]))
+        if fixed:
+            each.set_metadata("invariant.load", builder.module.add_metadata([]))
     return address, length
 
 
@@ -165,6 +202,14 @@ def _column(s: int, column: int, dtype: np.dtype[Any]) -> np.ndarray:
     address, length = (ctypes.c_int64 * 2).from_address(s + 16 * column)
     memory = (ctypes.c_char * (length * dtype.itemsize)).from_address(address)
     return np.frombuffer(memoryview(memory), dtype)
+
+
+def _adopt(s: int, column: int, array: int, itemsize: int) -> int:
+    fields = (ctypes.c_int64 * 4).from_address(array + _ARRAY_FIELDS)
+    length, stride = (ctypes.c_int64.from_address(fields[place]).value for place in (_DIMENSIONS, _STRIDES))
+    row = (ctypes.c_int64 * 2).from_address(s + 16 * column)
+    row[0], row[1] = fields[0], length
+    return length if stride == itemsize or length < 2 else -1
 
 
 def cache_aligned(length: int, dtype: np.dtype[Any]) -> np.ndarray:
@@ -186,10 +231,6 @@ class StateTable:
     It keeps the arrays alive. Setting a column costs about half a microsecond: it is done once per batch at most.
     """
 
-    # In an array's object, right behind what every object has: PyArrayObject, which NumPy's ABI has had from the first.
-    # array.ctypes.data is the same for ten times the cost; __array_interface__ describes all fields, for a hundred.
-    _DATA_AT: Final = object.__basicsize__
-
     def __init__(self, columns: int) -> None:
         rows = np.zeros(2 * columns, np.int64)
         self._arrays: list[np.ndarray | None] = [None] * columns
@@ -198,5 +239,6 @@ class StateTable:
 
     def __setitem__(self, column: int, array: np.ndarray) -> None:
         self._arrays[column] = array
-        self._rows[2 * column] = ctypes.c_ssize_t.from_address(id(array) + self._DATA_AT).value
+        # array.ctypes.data is the same for ten times the cost; __array_interface__ describes all fields, for a hundred
+        self._rows[2 * column] = ctypes.c_ssize_t.from_address(id(array) + _ARRAY_FIELDS).value
         self._rows[2 * column + 1] = len(array)

@@ -14,6 +14,7 @@ from components.engine.compiled.orders import recent_ref, side_index
 from components.engine.compiled.state import (
     NONE,
     RECENT,
+    TAKEN,
     command_at,
     head_of,
     ids_of,
@@ -74,7 +75,7 @@ def prefetch_index(s: int, command: np.void, seq: Word) -> None:
         slot = np.int64(recents_of(s)[seq & (RECENT - 1)]) - 1
         if slot >= 0:
             prefetch_order(s, slot)
-        slot = np.int64(recents_of(s)[RECENT + recent_ref(command["session"], command["client_ref"])]) - 1
+        slot = (np.int64(recents_of(s)[RECENT + recent_ref(command["session"], command["client_ref"])]) & TAKEN) - 1
         if slot >= 0:
             prefetch_order(s, slot)
         return
@@ -141,7 +142,7 @@ def prefetch_neighbours(s: int, command: np.void) -> None:
 def recent_target(s: int, command: np.void) -> Word:
     """Slot of the order that a cancel or replace most likely means, if it is recent; or -1."""
     if command["target_ref"] != 0:
-        return np.int64(recents_of(s)[RECENT + recent_ref(command["session"], command["target_ref"])]) - 1
+        return (np.int64(recents_of(s)[RECENT + recent_ref(command["session"], command["target_ref"])]) & TAKEN) - 1
     return np.int64(recents_of(s)[command["order_id"] & (RECENT - 1)]) - 1
 
 

@@ -36,9 +36,13 @@ from components.engine.compiled.state import (
     NEED_ORDERS,
     NEED_ROOM,
     NEED_SESSIONS,
+    OUT_OF_TURN,
     PHASING,
+    SCATTERED,
     TELLING,
+    UNREAD,
     accounts_of,
+    adopt_commands,
     books_of,
     busts_of,
     command_at,
@@ -71,6 +75,21 @@ from components.kernels.kernel import Word, cold_kernel, entry, kernel
 from components.kernels.maps import map_rehash
 from wire.constants import MAX_ACCOUNT, MAX_SESSION, MAX_SYMBOL, MAX_UNITS
 from wire.enums import CommandKind, EventKind, Reason
+
+
+@cold_kernel
+def begin_group(s: int, commands: int, first_seq: Word, time_ns: Word) -> Word:
+    """Take the group in hand, if it may be applied."""
+    head = head_of(s)
+    if head["stage"] != FRESH or head["index"] != 0:
+        return UNREAD
+    if first_seq != head["command_seq"] + 1:
+        return OUT_OF_TURN
+    if adopt_commands(s, commands) < 0:
+        return SCATTERED
+    head["command_seq"] = first_seq
+    head["time_ns"] = max(head["time_ns"], time_ns)
+    return DONE
 
 
 @kernel
@@ -293,9 +312,16 @@ def repeated(s: int, command: np.void) -> Word:
 # ---------------------------------------------------------------------------------------- doors
 
 
-@entry("int64(int64)")
-def apply_entry(s: int) -> Word:
-    """`apply_group`, and the running hash carried over what it wrote."""
+@entry("int64(int64, int64, int64, int64)")
+def apply_entry(s: int, commands: int, first_seq: Word, time_ns: Word) -> Word:
+    """Begin the group of the commands in the array object at that address, or at 0 go on with the one in hand.
+
+    And the running hash carried over what that wrote.
+    """
+    if commands != 0:
+        status = begin_group(s, commands, first_seq, time_ns)
+        if status != DONE:
+            return status
     status = apply_group(s)
     if head_of(s)["calls"] != 0:
         note_touched(s)

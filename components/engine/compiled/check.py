@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.engine.compiled.ladder import BITS_AT
-from components.engine.compiled.state import EXPIRY, FIRM_BLOCKED, FRESH, GRACE, NO_KEY, NONE, RECENT, SLOT
+from components.engine.compiled.state import EXPIRY, FIRM_BLOCKED, FRESH, GRACE, NO_KEY, NONE, RECENT, SLOT, TAKEN
 from components.engine.compiled.triggercheck import check_dormant, demand
 from wire.constants import HIDDEN, MAX_GRACE_NS, UNSEEN
 from wire.enums import Phase, TimeInForce
@@ -48,7 +48,8 @@ def check_state(arrays: dict[str, np.ndarray]) -> None:
     demand(bool(((busts > 0) & (busts <= head["match"])).all()), "what was busted had not been a match")
     for name, recents in zip(("ids", "refs"), arrays["recents"].reshape(2, RECENT), strict=True):
         older = (arrays[name][arrays[name] != 0] & 0xFFFFFFFF) - 1
-        recent = recents[recents != 0] - 1
+        taken = recents & TAKEN
+        recent = taken[taken != 0] - 1
         slots = np.sort(np.concatenate([older, recent]))
         demand(slots.tolist() == sorted(live), f"{name}: they do not hold exactly the resting orders")
         demand(8 * len(older) <= 5 * len(arrays[name]), f"{name}: the map is more than five eighths full")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from components.engine.compiled.state import (
     BROKEN,
     COLUMNS,
     DONE,
-    FRESH,
     HEAD,
     INITIAL,
     NEED_ACCOUNTS,
@@ -24,8 +23,11 @@ from components.engine.compiled.state import (
     NEED_ROOM,
     NEED_SESSIONS,
     NEED_TIMERS,
+    OUT_OF_TURN,
+    SCATTERED,
     SLOT,
     STATE_ARRAYS,
+    UNREAD,
     WORD,
     empty_state,
 )
@@ -36,9 +38,7 @@ from wire.dtypes import COMMAND, EVENT, EXTENSION, STATE_ORDER
 from wire.state import CanonicalState, state_hash
 
 _WORD = {name: index for index, name in enumerate(HEAD.names or ())}  # every field of the head is one word
-_WRITTEN, _INDEX, _EXTENSION, _STAGE = (_WORD[name] for name in ("written", "index", "extension", "stage"))
-_COMMAND_SEQ, _TIME_NS = _WORD["command_seq"], _WORD["time_ns"]
-_COMMANDS, _EXTENSIONS = COLUMNS["commands"], COLUMNS["extensions"]
+_WRITTEN, _INDEX, _EXTENSION = (_WORD[name] for name in ("written", "index", "extension"))
 
 _GROWTHS = 64  # in a row without an event: each doubles something, so that no group of commands needs as many
 
@@ -102,16 +102,23 @@ class CompiledEngine:
         """Apply a group; see `Engine.apply`."""
         if not len(commands):
             return
-        self._begin(first_seq, time_ns, commands, self._no_extensions if extensions is None else extensions)
-        address, words, status = self._table.address, self._words, None
+        if commands.dtype is not COMMAND and commands.dtype != COMMAND:
+            raise TypeError("a group is COMMAND and EXTENSION records")
+        if self._has_extensions or (extensions is not None and len(extensions)):
+            self._bring(self._no_extensions if extensions is None else extensions)
+        address, words = self._table.address, self._words
+        status = _apply(address, id(commands), int(first_seq), int(time_ns))
         in_vain = 0
-        while status != DONE:
-            status = _apply(address)
-            if status == BROKEN:
-                raise BrokenInvariant(f"group {first_seq}: its commands' extensions are not the group's")
+        while True:
+            if status >= BROKEN:
+                commands = self._arrange(status, first_seq, commands)
+                status = _apply(address, id(commands), int(first_seq), int(time_ns))
+                continue
             written = words[_WRITTEN]
             if written:
                 yield self._events[:written]
+            if status == DONE:
+                break
             if status == NEED_ROOM:
                 in_vain = 0 if written else in_vain + 1
                 if in_vain > _GROWTHS:
@@ -120,23 +127,25 @@ class CompiledEngine:
                 words = self._words
             else:
                 in_vain = 0
+            status = _apply(address, 0, 0, 0)
         words[_INDEX] = words[_EXTENSION] = 0
 
-    def _begin(self, first_seq: int, time_ns: int, commands: np.ndarray, extensions: np.ndarray) -> None:
-        """Check that the group may be applied, and put it where the kernel looks for it."""
-        if (commands.dtype is not COMMAND and commands.dtype != COMMAND) or extensions.dtype != EXTENSION:
+    def _bring(self, extensions: np.ndarray) -> None:
+        """Put a group's extensions where the kernel looks for them."""
+        if extensions.dtype != EXTENSION:
             raise TypeError("a group is COMMAND and EXTENSION records")
-        words = self._words
-        if words[_STAGE] != FRESH or words[_INDEX] != 0:
+        self._table[COLUMNS["extensions"]] = np.ascontiguousarray(extensions)
+        self._has_extensions = len(extensions) > 0
+
+    def _arrange(self, status: int, first_seq: int, commands: np.ndarray) -> np.ndarray:
+        """The commands so that the kernel can read them, where that was what it lacked; else the group is refused."""
+        if status == SCATTERED:
+            return np.ascontiguousarray(commands)
+        if status == UNREAD:
             raise BrokenInvariant(f"the group before command {first_seq} was not read to its end")
-        if first_seq != words[_COMMAND_SEQ] + 1:
+        if status == OUT_OF_TURN:
             raise BrokenInvariant(f"command {first_seq} follows command {self.command_seq}")
-        words[_COMMAND_SEQ] = first_seq
-        words[_TIME_NS] = max(words[_TIME_NS], int(time_ns))
-        self._table[_COMMANDS] = commands if commands.flags.c_contiguous else np.ascontiguousarray(commands)
-        if self._has_extensions or len(extensions):
-            self._table[_EXTENSIONS] = np.ascontiguousarray(extensions)
-            self._has_extensions = len(extensions) > 0
+        raise BrokenInvariant(f"group {first_seq}: its commands' extensions are not the group's")
 
     # ------------------------------------------------------------------------------------------------ looking
 
@@ -286,9 +295,10 @@ def _aligned(array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
     return copy
 
 
-def _apply(address: int) -> int:
-    """The kernel, or with NUMBA_DISABLE_JIT its Python, where hashes overflow as they should without a warning."""
-    if JIT:
-        return int(doors.apply_entry(address))
+def _uncompiled(address: int, commands: int, first_seq: int, time_ns: int) -> int:
+    """The kernel's Python, with NUMBA_DISABLE_JIT, where hashes overflow as they should without a warning."""
     with np.errstate(over="ignore"):
-        return int(doors.apply_entry(address))
+        return int(doors.apply_entry(address, commands, first_seq, time_ns))
+
+
+_apply: Callable[[int, int, int, int], int] = doors.apply_entry if JIT else _uncompiled

@@ -9,8 +9,10 @@ import numpy as np
 from components.engine.compiled.ladder import level_for, remove_level
 from components.engine.compiled.state import (
     EXPIRY,
+    MOVED,
     NONE,
     RECENT,
+    TAKEN,
     account_at,
     head_of,
     ids_of,
@@ -126,9 +128,12 @@ def find_older_by_id(s: int, order_id: Word) -> Word:
 @kernel
 def find_by_ref(s: int, session: Word, client_ref: Word) -> Word:
     """Slot of the session's resting order that was entered with that ref, or -1."""
-    slot = np.int64(recents_of(s)[RECENT + recent_ref(session, client_ref)]) - 1
+    recent = np.int64(recents_of(s)[RECENT + recent_ref(session, client_ref)])
+    slot = (recent & TAKEN) - 1
     if slot >= 0 and order_at(s, slot)["client_ref"] == client_ref and order_at(s, slot)["session"] == session:
         return slot
+    if recent >= 0:
+        return np.int64(NONE)
     return find_older_by_ref(s, session, client_ref)
 
 
@@ -181,9 +186,11 @@ def remember(s: int, slot: Word, order_id: Word, session: Word, client_ref: Word
         make_older_id(s, np.int64(recents[at]) - 1)
     recents[at] = slot + 1
     at = RECENT + recent_ref(session, client_ref)
-    if recents[at] != 0:
-        make_older_ref(s, np.int64(recents[at]) - 1)
-    recents[at] = slot + 1
+    recent = np.int64(recents[at])
+    if recent & TAKEN != 0:
+        make_older_ref(s, (recent & TAKEN) - 1)
+        recent = np.int64(MOVED)
+    recents[at] = (slot + 1) | (recent & MOVED)
 
 
 @kernel
@@ -236,8 +243,9 @@ def unindex_order(s: int, slot: Word) -> None:
     else:
         forget_older_id(s, slot)
     at = RECENT + recent_ref(order["session"], order["client_ref"])
-    if recents[at] == slot + 1:
-        recents[at] = 0
+    recent = np.int64(recents[at])
+    if recent & TAKEN == slot + 1:
+        recents[at] = recent & MOVED
     else:
         forget_older_ref(s, slot)
     before = order["account_prev"]

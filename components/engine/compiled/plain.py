@@ -15,7 +15,7 @@ import numpy as np
 
 from components.engine.compiled.ahead import look_ahead, worth_it
 from components.engine.compiled.checks import plain_amounts
-from components.engine.compiled.ladder import level_for
+from components.engine.compiled.ladder import first_tick, level_for, tick_offset
 from components.engine.compiled.orders import (
     append_to_account,
     append_to_session,
@@ -31,6 +31,7 @@ from components.engine.compiled.state import (
     FRESH,
     NONE,
     RECENT,
+    TAKEN,
     account_at,
     accounts_of,
     book_at,
@@ -43,6 +44,7 @@ from components.engine.compiled.state import (
     level_at,
     order_at,
     order_words_at,
+    prefetch_tick,
     price_key,
     recents_of,
     session_at,
@@ -63,6 +65,8 @@ _CANCEL = np.int64(CommandKind.CANCEL << 32)  # `what`
 _REPLACE = np.int64(CommandKind.REPLACE << 32)
 _TRAITS = np.int64(0xFFFFFF)  # side, order_type and tif of an order's `traits`
 _INDEXED = np.int64(1 << 24)  # of an order's `traits`
+_AHEAD = 8  # commands
+_MANY_WORDS = 4_096  # of all windows: fewer stay in the nearest caches
 _NO_LINK = np.int64(0xFFFFFFFF)  # NONE, as the lower half of a word
 
 
@@ -89,9 +93,12 @@ def apply_plain(s: int) -> None:
     count = len(commands_of(s))
     end = min(np.int64(count), index + head["safe_orders"])
     far = worth_it(s)
+    wide = head["windows_used"] >= _MANY_WORDS
     while index < end and row <= last_row:
         if far:
             look_ahead(s, index, count, first_seq + index)
+        if wide:
+            fetch_tick(s, min(index + _AHEAD, count - 1))
         words = command_words_at(s, index)
         what = words["what"]
         if what == _CANCEL:
@@ -111,6 +118,16 @@ def apply_plain(s: int) -> None:
     head["command_seq"] = max(first_seq, first_seq + index - 1)
     head["written"] = row
     head["event_seq"] += row - first_row
+
+
+@kernel
+def fetch_tick(s: int, index: Word) -> None:
+    """Have the place fetched where a new order's level will be looked up; for other commands, any place."""
+    words = command_words_at(s, index)
+    what = words["what"]
+    is_sell = (what >> 49) & 1
+    side = side_at(s, 2 * min(what & _LOW_32, head_of(s)["symbols"]) + is_sell)
+    prefetch_tick(s, first_tick(side) + tick_offset(side, (words["price"] ^ -is_sell) + is_sell))
 
 
 @kernel
@@ -249,7 +266,7 @@ def plain_target(s: int, words: Any) -> Word:
     if by_ref == np.int64(target_ref == 0):
         return np.int64(NONE)
     at = (order_id & (RECENT - 1)) if order_id != 0 else RECENT + recent_ref(session_id, target_ref)
-    slot = np.int64(recents_of(s)[at]) - 1
+    slot = (np.int64(recents_of(s)[at]) & TAKEN) - 1
     if slot < 0:
         return np.int64(NONE)
     order = order_words_at(s, slot)

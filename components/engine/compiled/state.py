@@ -28,7 +28,15 @@ from typing import Any
 
 import numpy as np
 
-from components.kernels.kernel import Word, cache_aligned, kernel, table_array, table_prefetch, table_record
+from components.kernels.kernel import (
+    Word,
+    cache_aligned,
+    kernel,
+    table_adopt,
+    table_array,
+    table_prefetch,
+    table_record,
+)
 from wire.constants import MAX_BANDS, RULES_VERSION
 from wire.dtypes import (
     BAND_EVENT,
@@ -362,9 +370,10 @@ busts_of = table_array(COLUMNS["busts"], STATE_BUST)
 bust_at = table_record(COLUMNS["busts"], STATE_BUST)
 trigger_at = table_record(COLUMNS["triggers"], TRIGGERS)
 trail_at = table_record(COLUMNS["trails"], TRAIL)
-commands_of = table_array(COLUMNS["commands"], COMMAND)
-command_at = table_record(COLUMNS["commands"], COMMAND)
-command_words_at = table_record(COLUMNS["commands"], COMMAND_WORDS)
+adopt_commands = table_adopt(COLUMNS["commands"], COMMAND)
+commands_of = table_array(COLUMNS["commands"], COMMAND, fixed=False)
+command_at = table_record(COLUMNS["commands"], COMMAND, fixed=False)
+command_words_at = table_record(COLUMNS["commands"], COMMAND_WORDS, fixed=False)
 extensions_of = table_array(COLUMNS["extensions"], EXTENSION)
 extension_at = table_record(COLUMNS["extensions"], EXTENSION)
 order_terms_at = table_record(COLUMNS["extensions"], ORDER_TERMS)
@@ -397,6 +406,10 @@ DONE = 0
 EVENTS_FULL = 1  # pass the events on and call again
 NEED_ROOM = 2  # grow the arrays and call again
 BROKEN = 3  # the group's extensions do not add up
+# ... of a group that it does not begin
+UNREAD = 4  # there is one before it that is not done
+OUT_OF_TURN = 5  # it is not the next
+SCATTERED = 6  # its commands do not lie side by side
 
 NEED_ORDERS = 0  # slots, levels, map entries, timers, special terms or ladder
 NEED_BOOKS = 1
@@ -420,6 +433,8 @@ NONE = -1
 FAR = (1 << 63) - 1  # above every price
 NO_KEY = -(1 << 63)  # below every level's
 RECENT = 65_536  # ids and refs; a power of two
+TAKEN = (1 << 31) - 1  # of a recent one: the bits of slot + 1
+MOVED = -(1 << 31)  # of a recent ref's place: an older one that stood here may be in the map
 INITIAL = {
     "recents": 2 * RECENT,
     "orders": 1_024,
