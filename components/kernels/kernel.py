@@ -128,7 +128,7 @@ def table_record(column: int, dtype: np.dtype[Any], fixed: bool = True) -> Calla
     return record_at
 
 
-def table_prefetch(column: int, dtype: np.dtype[Any]) -> Callable[[int, Word], None]:
+def table_prefetch(column: int, dtype: np.dtype[Any], fixed: bool = True) -> Callable[[int, Word], None]:
     """A function that has the memory of one item fetched ahead of its use: it costs little and never faults."""
     if not JIT:
         return lambda s, index: None
@@ -136,7 +136,7 @@ def table_prefetch(column: int, dtype: np.dtype[Any]) -> Callable[[int, Word], N
     @intrinsic
     def prefetch(typing_context: Any, s: Any, index: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            address, _ = table_row(builder, arguments[0], column)
+            address, _ = table_row(builder, arguments[0], column, fixed)
             offset = builder.mul(arguments[1], cgutils.intp_t(dtype.itemsize))
             place = builder.inttoptr(builder.add(address, offset), cgutils.voidptr_t)
             flag = cgutils.int32_t

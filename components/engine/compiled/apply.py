@@ -54,6 +54,7 @@ from components.engine.compiled.state import (
     ladder_of,
     levels_of,
     orders_of,
+    prefetch_command,
     session_at,
     sessions_of,
     specials_of,
@@ -75,6 +76,8 @@ from components.kernels.kernel import Word, cold_kernel, entry, kernel
 from components.kernels.maps import map_rehash
 from wire.constants import MAX_ACCOUNT, MAX_SESSION, MAX_SYMBOL, MAX_UNITS
 from wire.enums import CommandKind, EventKind, Reason
+
+_AHEAD = 24  # commands that are fetched ahead of the look over all
 
 
 @cold_kernel
@@ -226,6 +229,7 @@ def extensions_add_up(s: int) -> bool:
     commands = commands_of(s)
     total = np.int64(0)
     for i in range(len(commands)):
+        prefetch_command(s, i + _AHEAD)
         if command_at(s, i)["extensions"] < 0:
             return False
         total += command_at(s, i)["extensions"]

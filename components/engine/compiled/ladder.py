@@ -250,10 +250,10 @@ def remove_level(s: int, side_row: Word, slot: Word) -> None:
     free_level(s, slot)
     side["levels"] -= 1
     if slot == side["best"]:
-        if side["run"] > 0 or not 0 <= offset < side["ticks"]:
-            find_best(s, side)
-        else:
+        if 0 <= offset < side["ticks"]:
             fall_back(s, side, offset)
+        else:
+            find_best(s, side)
 
 
 @cold_kernel
@@ -271,7 +271,7 @@ def remove_from_run(s: int, side_row: Word, key: Word) -> None:
 
 @kernel
 def fall_back(s: int, side: Any, offset: Word) -> None:
-    """The best level was at that tick of the window, and all others stand below it in the window."""
+    """The best level was at that tick of the window: the next one below it is the best, or the run's."""
     offset = tick_below(s, side["window"], offset)
     best = np.int64(NONE)
     key = np.int64(NO_KEY)
@@ -280,6 +280,17 @@ def fall_back(s: int, side: Any, offset: Word) -> None:
         key = level_at(s, best)["key"]
     side["best"] = best
     side["best_key"] = key
+    if side["run"] > 0:
+        best_of_run(s, side)
+
+
+@kernel
+def best_of_run(s: int, side: Any) -> None:
+    """The run's best level is the side's, if it is better than what stands as that."""
+    rung = rung_at(s, side["start"] + side["run"] - 1)
+    if rung["key"] > side["best_key"]:
+        side["best"] = rung["level"]
+        side["best_key"] = rung["key"]
 
 
 @cold_kernel
@@ -292,13 +303,10 @@ def find_best(s: int, side: Any) -> None:
         if offset >= 0:
             best = np.int64(ticks_of(s)[first_tick(side) + offset]) - 1
             key = level_at(s, best)["key"]
-    if side["run"] > 0:
-        rung = rung_at(s, side["start"] + side["run"] - 1)
-        if rung["key"] > key:
-            best = rung["level"]
-            key = rung["key"]
     side["best"] = best
     side["best_key"] = key
+    if side["run"] > 0:
+        best_of_run(s, side)
 
 
 # ---------------------------------------------------------------------------------------- room

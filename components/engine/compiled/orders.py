@@ -49,10 +49,16 @@ def take_order(s: int) -> Word:
 @kernel
 def free_order(s: int, slot: Word) -> None:
     """Give a slot back; a timer that still names it will find another order id there."""
+    if order_at(s, slot)["special"] != NONE:
+        free_special(s, order_at(s, slot)["special"])
+    put_back(s, slot)
+
+
+@kernel
+def put_back(s: int, slot: Word) -> None:
+    """Give back the slot of an order without special terms."""
     head = head_of(s)
     order = order_at(s, slot)
-    if order["special"] != NONE:
-        free_special(s, order["special"])
     order["order_id"] = 0
     order["next"] = head["free_order"]
     head["free_order"] = slot
@@ -235,6 +241,16 @@ def index_order(s: int, slot: Word) -> None:
 @kernel
 def unindex_order(s: int, slot: Word) -> None:
     """The inverse of `index_order`, but for the timer, which is skipped when it surfaces."""
+    forget(s, slot)
+    order = order_at(s, slot)
+    order["indexed"] = 0
+    if order["tif"] == TimeInForce.GTD:
+        head_of(s)["timers_live"] -= 1
+
+
+@kernel
+def forget(s: int, slot: Word) -> None:
+    """The order is found by nobody any more."""
     order = order_at(s, slot)
     recents = recents_of(s)
     at = order["order_id"] & (RECENT - 1)
@@ -268,11 +284,7 @@ def unindex_order(s: int, slot: Word) -> None:
         session_at(s, order["session"])["last"] = before
     else:
         order_at(s, after)["session_prev"] = before
-    order["indexed"] = 0
-    head = head_of(s)
-    head["orders_live"] -= 1
-    if order["tif"] == TimeInForce.GTD:
-        head["timers_live"] -= 1
+    head_of(s)["orders_live"] -= 1
 
 
 @kernel
@@ -339,6 +351,10 @@ def leave_level(s: int, slot: Word, leaves: Word) -> None:
     order = order_at(s, slot)
     level_slot = np.int64(order["level"])
     level = level_at(s, level_slot)
+    order["level"] = NONE
+    if level["orders"] == 1:
+        remove_level(s, 2 * order["symbol"] + side_index(order["side"]), level_slot)
+        return
     before = order["prev"]
     after = order["next"]
     if before == NONE:
@@ -353,9 +369,6 @@ def leave_level(s: int, slot: Word, leaves: Word) -> None:
         level["hidden"] = after
     level["orders"] -= 1
     level["qty"] -= leaves
-    order["level"] = NONE
-    if level["orders"] == 0:
-        remove_level(s, 2 * order["symbol"] + side_index(order["side"]), level_slot)
 
 
 @kernel

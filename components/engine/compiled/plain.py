@@ -19,10 +19,11 @@ from components.engine.compiled.ladder import first_tick, level_for, tick_offset
 from components.engine.compiled.orders import (
     append_to_account,
     append_to_session,
-    drop_order,
     enqueue,
+    forget,
     join_level,
     leave_level,
+    put_back,
     recent_ref,
     remember,
     take_order,
@@ -52,7 +53,7 @@ from components.engine.compiled.state import (
     side_at,
 )
 from components.engine.contract import MIN_EVENT_CAPACITY
-from components.kernels.kernel import Word, kernel
+from components.kernels.kernel import Word, cold_kernel, kernel
 from wire.constants import FROM_BOOK, RESTS
 from wire.enums import CommandKind, EventKind, OrderType, Reason, Side, TimeInForce
 
@@ -76,7 +77,7 @@ def is_open(head: Any) -> bool:
     return head["stage"] == FRESH and head["calls"] == 0 and head["crowded"] == 0
 
 
-@kernel
+@cold_kernel
 def apply_plain(s: int) -> None:
     """As many commands of the group as are plain and come in a row, each with room for its events and its order."""
     head = head_of(s)
@@ -265,13 +266,14 @@ def plain_target(s: int, words: Any) -> Word:
     by_ref = np.int64(order_id == 0)
     if by_ref == np.int64(target_ref == 0):
         return np.int64(NONE)
-    at = (order_id & (RECENT - 1)) if order_id != 0 else RECENT + recent_ref(session_id, target_ref)
+    at = order_id & (RECENT - 1)  # which of both it is nobody can foresee: so no branch
+    at += by_ref * (RECENT + recent_ref(session_id, target_ref) - at)
     slot = (np.int64(recents_of(s)[at]) & TAKEN) - 1
     if slot < 0:
         return np.int64(NONE)
     order = order_words_at(s, slot)
-    own_id, own_ref = order["order_id"], order["client_ref"]
-    own = own_ref if order_id == 0 else own_id
+    own = order["order_id"]
+    own += by_ref * (order["client_ref"] - own)
     if own != order_id | target_ref or order_at(s, slot)["session"] != session_id:
         return np.int64(NONE)
     if order_at(s, slot)["special"] != NONE or order_at(s, slot)["unseen"] != 0:
@@ -300,8 +302,9 @@ def plain_cancel(s: int, words: Any, row: Word, seq: Word, command_seq: Word, ti
         s, row, seq, command_seq, time_ns, event_what, order["party"], report_seq, order["client_ref"], client_ref,
         order["order_id"], order["price"], left, 0, order["cum"], 0, 0, event_how,
     )  # fmt: skip
-    order["leaves"] = 0
-    drop_order(s, slot, left)
+    leave_level(s, slot, left)
+    forget(s, slot)
+    put_back(s, slot)
     return 1
 
 
