@@ -534,10 +534,14 @@ class Crowd:
         return self.packed(draw, terms)
 
     def at_market(self) -> Draw:
-        """A market order, with a worst price or without."""
+        """A market order, with a worst price or without; where nothing trades now, mostly for an auction."""
         tif = self.chance.choice((TimeInForce.IOC, TimeInForce.IOC, TimeInForce.FOK))
         draw, instrument, terms = self.order(aggressive=True, tif=tif, order_type=OrderType.MARKET)
-        if self.chance.random() < 0.7:
+        waits = instrument.phase != Phase.CONTINUOUS and self.chance.random() < 0.7
+        if waits:
+            tif = self.chance.choice((TimeInForce.AT_OPEN, TimeInForce.AT_CLOSE))
+            draw.fields["tif"] = tif
+        if self.chance.random() < (0.95 if waits else 0.7):
             draw.fields["price"] = 0
             if self.chance.random() < 0.8:
                 lot = instrument.bands[0].lot

@@ -46,7 +46,8 @@ BECOMES = {  # what each dormant type is once it woke up
     OrderType.TRAILING_STOP: OrderType.MARKET,
 }
 FENCED_OFF = {Reason.SESSION_CLOSED, Reason.SESSION_MOVED}
-RESTING_TIFS = {TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD, TimeInForce.AT_OPEN, TimeInForce.AT_CLOSE}
+CALLS = {TimeInForce.AT_OPEN, TimeInForce.AT_CLOSE}
+RESTING_TIFS = {TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD, *CALLS}
 
 
 @dataclass
@@ -78,6 +79,18 @@ class Known:
     def hidden(self) -> bool:
         """Whether the book shows nothing of it."""
         return bool(self.flags & HIDDEN)
+
+    @property
+    def at_any_price(self) -> bool:
+        """Whether it rests without a limit."""
+        return self.order_type == OrderType.MARKET and self.accepted["tif"] in CALLS
+
+    @property
+    def limit(self) -> int:
+        """Where it rests: beyond all limits, if it has none."""
+        if self.at_any_price:
+            return MAX_UNITS + 1 if self.accepted["side"] == Side.BUY else 0
+        return self.price
 
     def wakes(self, price: int) -> bool:
         """A dormant order sees a trade: a trailing stop follows it, any other asks whether that was the one."""
@@ -355,13 +368,13 @@ class Auditor:
         self.was_next(event, order)
         if buyer is None:
             assert event["side"] == Side.BUY
-            assert order.price >= event["price"], "no trade is worse than the order's price"
+            assert order.limit >= event["price"], "no trade is worse than the order's price"
             assert event["match"] == self.match + 1, "match numbers are contiguous"
             self.match += 1
             self.auction_qty += event["qty"]
         else:
             assert event["side"] == Side.SELL
-            assert order.price <= event["price"], "no trade is worse than the order's price"
+            assert order.limit <= event["price"], "no trade is worse than the order's price"
             for word in ("match", "qty", "command_seq"):
                 assert buyer[word] == event[word], f"both sides of a match tell the same {word}"
 
@@ -378,10 +391,13 @@ class Auditor:
             supply = sum(qty for limit, qty in asks if limit <= price)
             return min(demand, supply), demand - supply
 
-        best = max(((volume, -abs(left)) for volume, left in map(result, dict(bids + asks))), default=(0, 0))
+        limits = {limit for limit, _ in bids + asks} - {0, MAX_UNITS + 1}
+        limits |= set() if limits else {self.last_price[event["symbol"]]} - {0}
+        best = max(((volume, -abs(left)) for volume, left in map(result, sorted(limits))), default=(0, 0))
         if not best[0]:
             assert not any((event["price"], event["qty"], event["leaves_qty"], event["side"])), "there is no price"
             return
+        assert min(limits) <= event["price"] <= max(limits), "somebody named a price like that"
         volume, left = result(event["price"])
         assert (volume, -abs(left)) >= best, "another price is better"
         assert event["qty"] == min(volume, MAX_UNITS)
@@ -468,11 +484,11 @@ class Auditor:
         if not order.funds:
             assert order.total == order.cum + order.leaves + order.cancelled, "ordered = executed + cancelled + open"
         rests = bool(event["flags"] & RESTS)
-        assert bool(event["flags"] & UNSEEN) == (order.hidden or order.display > 0)
+        assert bool(event["flags"] & UNSEEN) == (order.hidden or order.display > 0 or order.at_any_price)
         if rests:
             assert order.leaves > 0
             assert order.accepted["tif"] in RESTING_TIFS
-            assert order.order_type == OrderType.LIMIT
+            assert order.order_type == OrderType.LIMIT or order.at_any_price
         if rests and not order.rests:
             self.stand(event["order_id"], order)
         elif order.rests and not rests:
@@ -484,7 +500,7 @@ class Auditor:
 
     def stand(self, order_id: int, order: Known) -> None:
         """The order joins the tail of its price: of what is displayed there, or of what is hidden."""
-        queue = self.books[order.accepted["symbol"], order.accepted["side"]].setdefault(order.price, [])
+        queue = self.books[order.accepted["symbol"], order.accepted["side"]].setdefault(order.limit, [])
         displayed = [each for each in queue if not self.orders[each].hidden]
         queue.insert(len(queue) if order.hidden else len(displayed), order_id)
         order.rests = True
@@ -494,9 +510,9 @@ class Auditor:
 
     def unplace(self, order_id: int, order: Known, comes_back: int = 0) -> None:
         levels = self.books[order.accepted["symbol"], order.accepted["side"]]
-        levels[order.price].remove(order_id)
-        if not levels[order.price]:
-            del levels[order.price]
+        levels[order.limit].remove(order_id)
+        if not levels[order.limit]:
+            del levels[order.limit]
         order.rests = False
         if order.display and not comes_back:
             order.shown = 0
@@ -529,7 +545,7 @@ class Auditor:
         """Price, then time: nobody with a better claim was passed over."""
         levels = self.books[event["symbol"], event["side"]]
         best = max(levels) if event["side"] == Side.BUY else min(levels)
-        assert order.price == best, "price priority"
+        assert order.limit == best, "price priority"
         assert levels[best][0] == event["order_id"], "time priority"
 
     def never_crossed(self, symbol: int) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from components.engine.contract import MIN_EVENT_CAPACITY, Engine
 from tests.engine.groups import Draft, apply, group_of
-from tests.engine.story import DAY, FOK, GTD, IOC, Broker, Venue
-from wire.constants import MAX_UNITS
+from tests.engine.story import DAY, FOK, GTD, IOC, MARKET, Broker, Venue
+from wire.constants import MAX_UNITS, RESTS, UNSEEN
 from wire.enums import CommandKind, EventKind, Phase, Scope, Side, TimeInForce
 
 PRE_OPEN, CONTINUOUS, HALT, CLOSED = Phase.PRE_OPEN, Phase.CONTINUOUS, Phase.HALT, Phase.CLOSED
@@ -318,7 +318,8 @@ def test_an_order_for_an_auction_is_taken_only_for_it(venue: Venue, alice: Broke
     for tif, taking in ((AT_OPEN, (PRE_OPEN, OPENING)), (AT_CLOSE, (CLOSING,))):
         told = alice.buy(5, at=101, tif=tif)
         assert (told == ["alice rejected WRONG_PHASE"]) == (phase not in taking)
-        assert alice.buy_market(5, tif=tif) == ["alice rejected INVALID_TIME_IN_FORCE"]
+        told = alice.buy_market(5, tif=tif)
+        assert (told == ["alice rejected WRONG_PHASE"]) == (phase not in taking)
 
 
 def test_an_order_for_the_opening_waits_through_a_halt_but_not_for_another_auction(venue: Venue, alice: Broker) -> None:
@@ -328,6 +329,102 @@ def test_an_order_for_the_opening_waits_through_a_halt_but_not_for_another_aucti
         assert venue.phase(phase) == [f"exchange phase_changed {phase.name.lower()}"]
     assert alice.replace(1, 4, at=102) == ["alice 1 replaced 4 @ 102, leaves 4, by 2, from book, rests"]
     assert venue.phase(REOPENING)[0] == "alice 1 cancelled AUCTION_MISSED 4 @ 102, from book"
+
+
+# ------------------------------------------------------------------------------------------ at any price
+
+
+def test_market_orders_are_matched_before_all_limits_at_a_price_that_others_named(
+    venue: Venue, alice: Broker, bob: Broker, carol: Broker
+) -> None:
+    venue.phase(OPENING)
+    assert alice.buy(4, at=1_000)[0] == "alice 1 accepted 4 @ 1000, leaves 4, rests"
+    assert carol.buy_market(3, tif=AT_OPEN) == ["carol 1 accepted 3 @ 0, leaves 3, rests"]
+    assert venue.events[0]["flags"] == RESTS | UNSEEN
+    assert bob.sell(5, at=100)[1:] == ["exchange indicative 5 @ 1000, 2 left to buy"]
+    assert bob.sell(1, at=101)[1:] == ["exchange indicative 6 @ 1000, 1 left to buy"]
+    assert venue.phase(CONTINUOUS) == [
+        "exchange auctioned 6 @ 1000, 1 left to buy",
+        "carol 1 executed 3 @ 1000, cum 3, from book",
+        "bob 1 executed 3 @ 1000, leaves 2, cum 3, from book, rests",
+        "alice 1 executed 2 @ 1000, leaves 2, cum 2, from book, rests",
+        "bob 1 executed 2 @ 1000, cum 5, from book",
+        "alice 1 executed 1 @ 1000, leaves 1, cum 3, from book, rests",
+        "bob 2 executed 1 @ 1000, cum 1, from book",
+        "exchange phase_changed continuous",
+    ]
+
+
+def test_a_market_order_names_no_price_however_few_there_are(venue: Venue, alice: Broker, bob: Broker) -> None:
+    venue.phase(CLOSING)
+    alice.buy_market(9, tif=AT_CLOSE)
+    assert bob.sell(4, at=50)[1:] == ["exchange indicative 4 @ 50, 5 left to buy"]
+    assert bob.sell(2, at=60)[1:] == ["exchange indicative 6 @ 60, 3 left to buy"]
+    assert bob.sell(9, at=70)[1:] == ["exchange indicative 9 @ 70, 6 left to sell"]
+    assert venue.phase(CLOSED)[-3:] == [
+        "alice 1 executed 3 @ 70, cum 9, from book",
+        "bob 3 executed 3 @ 70, leaves 6, cum 3, from book, rests",
+        "exchange phase_changed closed",
+    ]
+
+
+def test_sellers_at_any_price_get_the_lowest_that_a_buyer_named(venue: Venue, alice: Broker, bob: Broker) -> None:
+    venue.phase(OPENING)
+    bob.sell_market(9, tif=AT_OPEN)
+    assert alice.buy(4, at=50)[1:] == ["exchange indicative 4 @ 50, 5 left to sell"]
+    assert alice.buy(2, at=40)[1:] == ["exchange indicative 6 @ 40, 3 left to sell"]
+    assert venue.phase(CONTINUOUS)[-2:] == [
+        "bob 1 cancelled AUCTION_MISSED 3 @ 0, cum 6, from book",
+        "exchange phase_changed continuous",
+    ]
+
+
+def test_nobody_but_market_orders_trade_at_the_last_price_or_not_at_all(
+    venue: Venue, alice: Broker, bob: Broker
+) -> None:
+    venue.phase(OPENING)
+    alice.buy_market(5, tif=AT_OPEN)
+    assert bob.sell_market(7, tif=AT_OPEN)[1:] == []
+    assert venue.phase(CONTINUOUS) == [
+        "exchange auctioned 0 @ 0",
+        "alice 1 cancelled AUCTION_MISSED 5 @ 0, from book",
+        "bob 1 cancelled AUCTION_MISSED 7 @ 0, from book",
+        "exchange phase_changed continuous",
+    ]
+    bob.sell(1, at=77)
+    alice.buy(1, at=77)
+    venue.phase(OPENING)
+    alice.buy_market(5, tif=AT_OPEN)
+    assert bob.sell_market(7, tif=AT_OPEN)[1:] == ["exchange indicative 5 @ 77, 2 left to sell"]
+
+
+def test_a_replace_of_a_market_order_changes_its_total(venue: Venue, alice: Broker, bob: Broker, carol: Broker) -> None:
+    venue.phase(OPENING)
+    alice.buy_market(5, tif=AT_OPEN)
+    carol.buy_market(5, tif=AT_OPEN)
+    assert alice.replace(1, 4, at=99) == ["alice rejected PRICE_OUT_OF_RANGE"]
+    assert alice.replace(1, 4, at=0) == ["alice 1 replaced 4 @ 0, leaves 4, by 3, from book, rests"]
+    assert carol.replace(1, 6, at=0) == ["carol 1 replaced 6 @ 0, leaves 6, by 2, from book, rests"]
+    assert alice.cancel(1, down_to=3) == ["alice 1 cancelled REDUCED 1 @ 0, leaves 3, by 4, from book, rests"]
+    assert alice.replace(1, 4, at=0)[0] == "alice 1 replaced 4 @ 0, leaves 4, by 5, from book, rests"
+    bob.sell(6, at=30)
+    assert venue.phase(CONTINUOUS)[1] == "carol 1 executed 6 @ 30, cum 6, from book"  # alice went to the tail
+    assert alice.buy_market(5, tif=AT_CLOSE) == ["alice rejected WRONG_PHASE"]
+
+
+def test_a_limit_of_the_far_end_of_the_table_is_still_a_limit(venue: Venue, alice: Broker, bob: Broker) -> None:
+    venue.phase(OPENING)
+    alice.buy(5, at=1_000)
+    alice.buy_market(5, tif=AT_OPEN)
+    bob.sell(7, at=1)
+    bob.sell_market(1, tif=AT_OPEN)
+    assert venue.phase(CONTINUOUS)[:5] == [
+        "exchange auctioned 8 @ 1000, 2 left to buy",
+        "alice 2 executed 1 @ 1000, leaves 4, cum 1, from book, rests",
+        "bob 2 executed 1 @ 1000, cum 1, from book",
+        "alice 2 executed 4 @ 1000, cum 5, from book",
+        "bob 1 executed 4 @ 1000, leaves 3, cum 4, from book, rests",
+    ]
 
 
 # ------------------------------------------------------------------------------------------ what is told meanwhile
@@ -389,23 +486,26 @@ def test_several_symbols_are_told_of_in_their_order(venue: Venue, alice: Broker,
 
 
 def drawn(chance: random.Random, tick: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Buy and sell orders as (price, quantity), few prices and sizes, so that much is equal."""
+    """Buy and sell orders as (price, quantity), few prices and sizes, so that much is equal; price 0: at any price."""
     spread = chance.choice((2, 6, 15))
     biggest = chance.choice((1, 3, 50))
     sides: list[list[tuple[int, int]]] = []
     for _ in range(2):
         count = chance.choice((1, 3, 12))
+        at_market = chance.choice((0, 0, 0.2, 1))
         orders = [(tick * chance.randint(20, 20 + spread), chance.randint(1, biggest)) for _ in range(count)]
-        sides.append(orders)
+        sides.append([(0 if chance.random() < at_market else price, qty) for price, qty in orders])
     return sides[0], sides[1]
 
 
-def best_prices(bids: list[tuple[int, int]], asks: list[tuple[int, int]], tick: int) -> tuple[int, int, list[int]]:
+def best_prices(
+    bids: list[tuple[int, int]], asks: list[tuple[int, int]], last: int, tick: int
+) -> tuple[int, int, list[int]]:
     """Volume, surplus and the prices that pressure leaves, every price tried."""
-    limits = [price for price, _ in bids + asks]
+    limits = [price for price, _ in bids + asks if price] or [last]
     table = []
     for price in range(min(limits), max(limits) + 1, tick):
-        demand = sum(qty for limit, qty in bids if limit >= price)
+        demand = sum(qty for limit, qty in bids if not limit or limit >= price)
         supply = sum(qty for limit, qty in asks if limit <= price)
         table.append((min(demand, supply), demand - supply, price))
     volume = max(row[0] for row in table)
@@ -428,8 +528,10 @@ def test_an_auction_is_held_at_the_best_price(make_engine: Callable[[], Engine],
         last = chance.choice((0, 0, 10 * tick, 23 * tick, 30 * tick, 90 * tick))
         engine = make_engine()
         told = auctioned(engine, bids, asks, last, tick, chance)
-        volume, least, prices = best_prices(bids, asks, tick)
-        event, executions = told[0], told[1:]
+        volume, least, prices = best_prices(bids, asks, last, tick)
+        if not last and not any(price for price, _ in bids + asks):
+            volume = 0  # nobody ever named a price
+        event, executions = told[0], [each for each in told if each["kind"] == EventKind.EXECUTED]
         assert event["qty"] == volume
         if not volume:
             assert (event["price"], event["leaves_qty"], event["side"]) == (0, 0, 0)
@@ -443,7 +545,8 @@ def test_an_auction_is_held_at_the_best_price(make_engine: Callable[[], Engine],
             assert sum(each["qty"] for each in own) == volume
             assert {each["price"] for each in own} == {nearest}
             better = sorted(
-                enumerate(orders), key=lambda each: (each[1][0] * (1 if side == Side.SELL else -1), each[0])
+                enumerate(orders),
+                key=lambda each: (each[1][0] > 0, each[1][0] * (1 if side == Side.SELL else -1), each[0]),
             )
             left, expected = volume, {}
             for place, (_, qty) in better:
@@ -475,7 +578,7 @@ def auctioned(
     while waiting:
         side, orders = waiting[chance.randrange(len(waiting))]
         price, qty = orders.pop(0)
-        alice.new(side, qty, price, symbol=2)
+        alice.new(side, qty, price, symbol=2, **({} if price else {"order_type": MARKET, "tif": AT_OPEN}))
         waiting = [(side, orders) for side, orders in waiting if orders]
     venue.phase(chance.choice((CONTINUOUS, CLOSED)), symbol=2)
     assert venue.events[-1]["kind"] == EventKind.PHASE_CHANGED

@@ -8,7 +8,7 @@ from components.engine.compiled.ladder import BITS_AT
 from components.engine.compiled.state import EXPIRY, FIRM_BLOCKED, FRESH, GRACE, NO_KEY, NONE, RECENT, SLOT, TAKEN
 from components.engine.compiled.triggercheck import check_dormant, demand
 from wire.constants import HIDDEN, MAX_GRACE_NS, UNSEEN
-from wire.enums import Phase, TimeInForce
+from wire.enums import OrderType, Phase, TimeInForce
 
 AUCTIONS = (Phase.OPENING_AUCTION, Phase.REOPENING_AUCTION, Phase.CLOSING_AUCTION)
 
@@ -126,6 +126,12 @@ def _check_level(arrays: dict[str, np.ndarray], symbol: int, side: int, price: i
     rows = orders[queue]
     demand(int(rows["leaves"].sum()) == level["qty"], f"{where}: the level's quantity is not its orders'")
     demand(bool((rows["leaves"] > 0).all()), f"{where}: an order with nothing left")
+    any_price = rows["order_type"] == OrderType.MARKET
+    demand(bool((any_price == any_price[0]).all()), f"{where}: orders with and without a limit")
+    if any_price[0]:
+        best = int(arrays["sides"][2 * symbol + side]["best"])
+        demand(best == slot and bool((rows["tif"] > TimeInForce.FOK).all()), f"{where}: a market order stands there")
+        price = 0
     for field, expected in (("price", price), ("level", slot), ("symbol", symbol), ("side", side + 1), ("indexed", 1)):
         demand(bool((rows[field] == expected).all()), f"{where}: an order's {field} is another")
     hidden = (rows["flags"] & HIDDEN) != 0
@@ -136,7 +142,7 @@ def _check_level(arrays: dict[str, np.ndarray], symbol: int, side: int, price: i
         special = arrays["special"][row["special"]] if row["special"] != NONE else None
         displays = int(special["display_qty"]) if special is not None else 0
         shown = int(special["shown_qty"]) if special is not None else 0
-        unseen = UNSEEN if displays or row["flags"] & HIDDEN else 0
+        unseen = UNSEEN if displays or row["flags"] & HIDDEN or any_price[0] else 0
         demand(row["unseen"] == unseen, f"{where}: an order is not shown as it says")
         demand(not (displays and row["flags"] & HIDDEN), f"{where}: a hidden order shows a part")
         most = min(displays, int(row["leaves"]))

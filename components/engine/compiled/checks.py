@@ -182,9 +182,9 @@ def check_instructions(command: np.void) -> Word:
 
 @cold_kernel
 def tif_fits(order_type: Word, tif: Word) -> bool:
-    """Row 11, of all but limit orders: a market order never waits, a dormant one does."""
+    """Row 11, of all but limit orders: a market order waits for an auction at most, a dormant one for what wakes it."""
     if order_type == OrderType.MARKET:
-        return tif == TimeInForce.IOC or tif == TimeInForce.FOK
+        return tif >= TimeInForce.IOC
     return tif < TimeInForce.IOC
 
 
@@ -266,6 +266,8 @@ def check_amounts(s: int, command: np.void) -> Word:
     symbol = command["symbol"]
     price = command["price"]
     if price != 0 or needs_price(command["order_type"]):
+        if command["order_type"] == OrderType.MARKET and command["tif"] > TimeInForce.FOK:
+            return Reason.PRICE_OUT_OF_RANGE  # for an auction: at any price
         reason = check_price(s, symbol, price)
         if reason != Reason.NONE:
             return reason

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.engine.compiled.ladder import best_level, next_level
+from components.engine.compiled.ladder import best_level, best_limit, has_any_price, lowest_level, next_level
 from components.engine.compiled.state import NO_KEY, NONE, band_at, book_at, level_at, order_at, side_at
 from components.kernels.kernel import Word, cold_kernel
 from components.kernels.wide import LIMB, wide_less
@@ -107,6 +107,36 @@ def auction_price(s: int, symbol: Word) -> Word:
     """The price at which an auction ends now, 0 for none. README.md, "Auctions"."""
     if not is_crossed(s, symbol):
         return np.int64(0)
+    price = price_of_levels(s, symbol)
+    if not has_any_price(s, 2 * symbol) and not has_any_price(s, 2 * symbol + 1):
+        return price
+    return nearest_between_limits(s, symbol, price)
+
+
+@cold_kernel
+def nearest_between_limits(s: int, symbol: Word, price: Word) -> Word:
+    """The price, or what the auction gives in its place where it lies beyond all limits: the nearest one of them.
+
+    Above the highest limit H only market orders buy, and every seller sells. If a buyer named H, he is more at H: no
+    less volume there, and of the limits H leaves the fewest buyers. If a seller named H, it is there as above it.
+    """
+    low, high = MAX_UNITS, np.int64(0)
+    for side in range(2):
+        row = 2 * symbol + side
+        best = best_limit(s, row)
+        if best != NONE:
+            nearer = abs(level_at(s, best)["key"])
+            farther = abs(level_at(s, lowest_level(s, row))["key"])
+            low = min(low, nearer, farther)
+            high = max(high, nearer, farther)
+    if high == 0:
+        return book_at(s, symbol)["last_price"]
+    return min(max(price, low), high)
+
+
+@cold_kernel
+def price_of_levels(s: int, symbol: Word) -> Word:
+    """The same as if those who take any price had named the best of their keys. The book is crossed."""
     bids, asks = 2 * symbol, 2 * symbol + 1
     bid, ask = best_level(s, bids), best_level(s, asks)
     highest, lowest = level_at(s, bid)["key"], -level_at(s, ask)["key"]

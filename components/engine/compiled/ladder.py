@@ -23,6 +23,8 @@ from components.engine.compiled.state import (
     NEED_ORDERS,
     NO_KEY,
     NONE,
+    band_at,
+    book_at,
     head_of,
     ladder_of,
     level_at,
@@ -33,6 +35,7 @@ from components.engine.compiled.state import (
 )
 from components.kernels.bits import highest_bit
 from components.kernels.kernel import Word, cold_kernel, kernel
+from wire.constants import MAX_BANDS
 
 SMALL = 8  # rungs that a side has before it gets a window
 LEAST_TICKS = 1_024
@@ -105,6 +108,35 @@ def next_level(s: int, side_row: Word, key: Word) -> Word:
         return in_run
     in_window = np.int64(ticks_of(s)[first_tick(side) + offset]) - 1
     return in_window if in_run == NONE or level_at(s, in_window)["key"] > level_at(s, in_run)["key"] else in_run
+
+
+@cold_kernel
+def any_price_key(s: int, symbol: Word, side: Word) -> Word:
+    """The key of those who take any price in an auction: above every other of the side, and as all of them a multiple
+    of the tick."""
+    if side == 1:
+        return np.int64(0)
+    unit = np.int64(0)
+    for i in range(book_at(s, symbol)["bands"]):
+        tick = np.int64(band_at(s, MAX_BANDS * symbol + i)["tick"])
+        while tick != 0:
+            unit, tick = tick, unit % tick
+    return (book_at(s, symbol)["max_price"] // unit + 1) * unit
+
+
+@cold_kernel
+def best_limit(s: int, side_row: Word) -> Word:
+    """A side's best level but for those who take any price; or -1."""
+    level = best_level(s, side_row)
+    if level == NONE or not has_any_price(s, side_row):
+        return level
+    return next_level(s, side_row, level_at(s, level)["key"])
+
+
+@cold_kernel
+def has_any_price(s: int, side_row: Word) -> bool:
+    """Whether anyone on the side takes any price."""
+    return side_at(s, side_row)["best_key"] == any_price_key(s, side_row >> 1, side_row & 1)
 
 
 # ---------------------------------------------------------------------------------------- the window
@@ -381,7 +413,8 @@ def move_window(s: int, side_row: Word) -> bool:
     """Lay the window over the levels, all of them if they fit, else the best. False if the array must grow first."""
     head = head_of(s)
     side = side_at(s, side_row)
-    highest = side["best_key"]
+    best = best_limit(s, side_row)
+    highest = side["best_key"] if best == NONE else level_at(s, best)["key"]
     lowest = level_at(s, lowest_level(s, side_row))["key"]
     base = side["base"]
     top = tick_offset(side, highest) + base

@@ -8,8 +8,16 @@ import numpy as np
 
 from components.engine.compiled.checks import band_for
 from components.engine.compiled.events import cancelled_event, executed_event
-from components.engine.compiled.ladder import best_level, next_level
-from components.engine.compiled.orders import drop_order, free_order, index_order, join_level, side_index, unindex_order
+from components.engine.compiled.ladder import any_price_key, best_level, next_level
+from components.engine.compiled.orders import (
+    drop_order,
+    free_order,
+    index_order,
+    join_level,
+    join_level_at,
+    side_index,
+    unindex_order,
+)
 from components.engine.compiled.prevention import available_of_others, is_own, prevent
 from components.engine.compiled.state import (
     DONE,
@@ -278,6 +286,16 @@ def rest(s: int, slot: Word) -> None:
         index_order(s, slot)
     if order_at(s, slot)["unseen"] != 0:
         show_next_part(s, slot)
+
+
+@cold_kernel
+def rest_at_any_price(s: int, slot: Word) -> None:
+    """The same of a market order that waits for its auction: before all limits."""
+    order = order_at(s, slot)
+    side = side_index(order["side"])
+    join_level_at(s, slot, any_price_key(s, order["symbol"], side))
+    if order["indexed"] == 0:
+        index_order(s, slot)
 
 
 @kernel

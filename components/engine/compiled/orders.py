@@ -297,8 +297,14 @@ def side_index(order_side: Word) -> Word:
 def join_level(s: int, slot: Word) -> None:
     """Put the order at the end of the queue of its price: of what is displayed, or of what is hidden."""
     order = order_at(s, slot)
-    side = side_index(order["side"])
-    level_slot = level_for(s, 2 * order["symbol"] + side, price_key(side, order["price"]))
+    join_level_at(s, slot, price_key(side_index(order["side"]), order["price"]))
+
+
+@kernel
+def join_level_at(s: int, slot: Word, key: Word) -> None:
+    """The same at the level with that key."""
+    order = order_at(s, slot)
+    level_slot = level_for(s, 2 * order["symbol"] + side_index(order["side"]), key)
     level = level_at(s, level_slot)
     order["level"] = level_slot
     if order["unseen"] == 0 and level["hidden"] == NONE:

@@ -9,6 +9,7 @@ from components.engine.compiled.checks import (
     check_phase,
     check_price,
     check_qty,
+    collects,
     needs_price,
     only_target,
     parts_fit,
@@ -21,6 +22,7 @@ from components.engine.compiled.matching import (
     crosses,
     match_taker,
     rest,
+    rest_at_any_price,
     rests_by_nature,
     start_matching,
 )
@@ -103,6 +105,8 @@ def new_order(s: int, command: np.void) -> Word:
     rests = rests_by_nature(order) and not crossing
     if not rests and command["tif"] > TimeInForce.FOK:
         rests = True  # for an auction, which is being collected
+        if command["order_type"] == OrderType.MARKET:
+            return enter_at_any_price(s, command, slot)
     accept(s, command, slot, RESTS if rests else 0)
     if rests:
         rest(s, slot)
@@ -111,6 +115,15 @@ def new_order(s: int, command: np.void) -> Word:
     if min_qty > 0 and not available_to(s, slot, side, bound_key, min_qty):
         return refuse_minimum(s, slot, command["client_ref"])
     return match_taker(s)
+
+
+@cold_kernel
+def enter_at_any_price(s: int, command: np.void, slot: Word) -> Word:
+    """A market order waits for its auction, unseen, before all limits of its side."""
+    order_at(s, slot)["unseen"] = UNSEEN
+    accept(s, command, slot, RESTS)
+    rest_at_any_price(s, slot)
+    return DONE
 
 
 @kernel
@@ -253,6 +266,8 @@ def replace(s: int, command: np.void) -> Word:
     order = order_at(s, slot)
     if order["level"] == NONE:
         return replace_dormant(s, command, slot)
+    if order["unseen"] != 0 and order["order_type"] == OrderType.MARKET:
+        return replace_at_any_price(s, command, slot)
     price = command["price"]
     total = command["qty"]
     reason = check_price(s, order["symbol"], price)
@@ -316,6 +331,31 @@ def replace_dormant(s: int, command: np.void, slot: Word) -> Word:
     order["price"] = price
     order["leaves"] = command["qty"]
     replaced_event(s, command, slot, previous_price, previous_leaves, 0)
+    return DONE
+
+
+@cold_kernel
+def replace_at_any_price(s: int, command: np.void, slot: Word) -> Word:
+    """Another total of a market order that waits for its auction. Nothing was executed of it, as of a dormant one."""
+    order = order_at(s, slot)
+    symbol = order["symbol"]
+    reason = np.int64(Reason.PRICE_OUT_OF_RANGE)
+    if command["price"] == 0:
+        reason = np.int64(check_qty(s, symbol, np.int64(0), command["qty"]))
+    if reason == Reason.NONE and not collects(book_at(s, symbol)["phase"]):
+        reason = np.int64(Reason.WRONG_PHASE)
+    if reason != Reason.NONE:
+        return reject_about(s, command, reason, slot)
+    leaves, previous_leaves = np.int64(command["qty"]), np.int64(order["leaves"])
+    if leaves > previous_leaves:
+        leave_level(s, slot, previous_leaves)
+        order["leaves"] = leaves
+    else:
+        level_at(s, order["level"])["qty"] -= previous_leaves - leaves
+        order["leaves"] = leaves
+    replaced_event(s, command, slot, np.int64(0), previous_leaves, FROM_BOOK | RESTS)
+    if leaves > previous_leaves:
+        rest_at_any_price(s, slot)
     return DONE
 
 

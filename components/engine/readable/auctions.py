@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from components.engine.readable.model import Instrument
+from components.engine.readable.model import Instrument, Order
 from wire.constants import MAX_UNITS
 from wire.enums import Phase, Side
 
@@ -32,7 +32,14 @@ class Result(NamedTuple):
 def is_crossed(instrument: Instrument) -> bool:
     """Whether a buyer pays what a seller asks."""
     bid, ask = instrument.bids.best(), instrument.asks.best()
-    return bid is not None and ask is not None and bid.price >= ask.price
+    if bid is None or ask is None:
+        return False
+    return bid.takes_any_price or ask.takes_any_price or bid.price >= ask.price
+
+
+def takes(order: Order, price: int) -> bool:
+    """Whether a resting order trades at that price in an auction."""
+    return order.takes_any_price or (order.price >= price if order.side == Side.BUY else order.price <= price)
 
 
 def auction(instrument: Instrument) -> Result:
@@ -54,14 +61,17 @@ def auction(instrument: Instrument) -> Result:
 
 def result_at(instrument: Instrument, price: int) -> Result:
     """What would trade at `price`, and what would be left of those who would."""
-    demand = sum(order.leaves for order in instrument.bids if order.price >= price)
-    supply = sum(order.leaves for order in instrument.asks if order.price <= price)
+    demand = sum(order.leaves for order in instrument.bids if takes(order, price))
+    supply = sum(order.leaves for order in instrument.asks if takes(order, price))
     return Result(price, min(demand, supply), demand - supply)
 
 
 def candidates(instrument: Instrument) -> list[int]:
     """Every price beside which nothing changes."""
-    limits = {order.price for side in (instrument.bids, instrument.asks) for order in side}
+    orders = [*instrument.bids, *instrument.asks]
+    limits = {order.price for order in orders if not order.takes_any_price}
+    if not limits:
+        return [instrument.last_price] if instrument.last_price else []
     prices = set(limits)
     for limit in limits:
         prices |= {lowest_from(instrument, limit + 1), highest_to(instrument, limit - 1)}

@@ -13,6 +13,7 @@ import numpy as np
 
 from components.engine.readable.model import (
     BECOMES,
+    WAITS_IN,
     Band,
     BustTerms,
     Command,
@@ -61,9 +62,10 @@ def lowest_price(order_type: int) -> int:
     return 1 if BECOMES.get(OrderType(order_type), order_type) == OrderType.LIMIT else 0
 
 
-def check_price(instrument: Instrument, price: int, order_type: int) -> None:
+def check_price(instrument: Instrument, price: int, order_type: int, tif: int) -> None:
     """Checks 17 and 18."""
-    require(lowest_price(order_type) <= price <= instrument.max_price, Reason.PRICE_OUT_OF_RANGE)  # 17
+    highest = 0 if order_type == OrderType.MARKET and tif in WAITS_IN else instrument.max_price
+    require(lowest_price(order_type) <= price <= highest, Reason.PRICE_OUT_OF_RANGE)  # 17
     require(price % instrument.band_at(price).tick == 0, Reason.PRICE_NOT_ON_TICK)  # 18; 0 is on every tick
 
 

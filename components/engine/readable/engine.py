@@ -17,7 +17,7 @@ from sortedcontainers import SortedDict, SortedList
 
 from components.engine.contract import MIN_EVENT_CAPACITY, BrokenInvariant
 from components.engine.readable import events
-from components.engine.readable.auctions import AUCTIONS, auction, is_crossed
+from components.engine.readable.auctions import AUCTIONS, auction, is_crossed, takes
 from components.engine.readable.checks import (
     Refused,
     bust_terms,
@@ -98,7 +98,7 @@ LAST_NS = (1 << 63) - 1  # the end of time
 
 BUDGET_MODES = (StpMode.NONE, StpMode.CANCEL_NEWEST, StpMode.CANCEL_OLDEST, StpMode.CANCEL_BOTH)
 LIMIT_TIFS = (*RESTING_TIFS, TimeInForce.IOC, TimeInForce.FOK, *WAITS_IN)
-MARKET_TIFS = (TimeInForce.IOC, TimeInForce.FOK)
+MARKET_TIFS = (TimeInForce.IOC, TimeInForce.FOK, *WAITS_IN)
 TIFS: Mapping[int, tuple[TimeInForce, ...]] = {
     OrderType.LIMIT: LIMIT_TIFS,
     OrderType.MARKET: MARKET_TIFS,
@@ -294,7 +294,7 @@ class ReadableEngine:
         require(not blocked, Reason.ENTRY_BLOCKED)  # 8a
         terms = self._check_instructions(step)
         check_trigger(instrument, command, terms)  # 16a
-        check_price(instrument, command.price, command.order_type)
+        check_price(instrument, command.price, command.order_type, command.tif)
         if command.by_funds:
             require(0 < command.qty <= MAX_UNITS, Reason.QTY_OUT_OF_RANGE)  # 19
         else:
@@ -647,7 +647,7 @@ class ReadableEngine:
             command.account,
         )
         order = self._find_target(step)
-        check_price(order.instrument, command.price, order.order_type)
+        check_price(order.instrument, command.price, order.order_type, order.tif)
         check_qty(order.instrument, command.price, command.qty)
         if order.is_iceberg:
             check_display_qty(order.instrument, command.price, command.qty, order.display_qty)
@@ -911,7 +911,7 @@ class ReadableEngine:
         self._tell_auction(EventKind.AUCTIONED, instrument, result.told)
         while result.volume:
             bid, ask = instrument.bids.best(), instrument.asks.best()
-            if bid is None or ask is None or not ask.price <= result.price <= bid.price:
+            if bid is None or ask is None or not (takes(bid, result.price) and takes(ask, result.price)):
                 break
             qty = min(bid.leaves, ask.leaves)
             self._last_match += 1
@@ -1369,7 +1369,7 @@ def stands_before_own(taker: Order, maker: Order) -> bool:
 
 def unseen(order: Order) -> int:
     """The flag of an order's events that the book shows other quantities of it."""
-    return UNSEEN if order.is_hidden or order.is_iceberg else 0
+    return UNSEEN if order.is_hidden or order.is_iceberg or order.takes_any_price else 0
 
 
 def remainder_reason(taker: Order) -> Reason:

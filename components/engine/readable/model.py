@@ -304,7 +304,12 @@ class Order:
     @property
     def rests_in_the_end(self) -> bool:
         """Whether what cannot be filled at once waits in the book."""
-        return self.order_type == OrderType.LIMIT and (self.tif in RESTING_TIFS or self.tif in WAITS_IN)
+        return self.tif in WAITS_IN or (self.order_type == OrderType.LIMIT and self.tif in RESTING_TIFS)
+
+    @property
+    def takes_any_price(self) -> bool:
+        """Whether it rests without a limit: a market order that waits for its auction."""
+        return self.order_type == OrderType.MARKET and self.tif in WAITS_IN
 
     @property
     def is_dormant(self) -> bool:
@@ -336,17 +341,18 @@ class Order:
 
 
 class BookSide:
-    """The resting orders of one side, best price first, then what is displayed, then oldest first. O(log n) to add and
-    remove."""
+    """The resting orders of one side: who takes any price, then the best price first, then what is displayed, then
+    oldest first. O(log n) to add and remove."""
 
     __slots__ = ("_orders", "side")
 
     def __init__(self, side: Side) -> None:
         self.side = side
-        self._orders: SortedDict[tuple[int, bool, int], Order] = SortedDict()
+        self._orders: SortedDict[tuple[bool, int, bool, int], Order] = SortedDict()
 
-    def _place(self, order: Order) -> tuple[int, bool, int]:
-        return (-order.price if self.side == Side.BUY else order.price, order.is_hidden, order.arrival)
+    def _place(self, order: Order) -> tuple[bool, int, bool, int]:
+        price = -order.price if self.side == Side.BUY else order.price
+        return (not order.takes_any_price, price, order.is_hidden, order.arrival)
 
     def add(self, order: Order) -> None:
         """Let `order` rest at the place that its price and its arrival give it."""
