@@ -90,6 +90,12 @@ def order(
     trail: Annotated[
         str | None, typer.Option(help="Follow the best trade at this distance, or at 1.5%.", metavar="OFFSET")
     ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="GTD: when it expires, local time.", metavar="2027-01-31T17:30")
+    ] = None,
+    min_qty: Annotated[str | None, typer.Option(help="IOC: at least so much, or nothing.", metavar="QTY")] = None,
+    funds: Annotated[bool, typer.Option("--funds", help="A market order: QTY is money to spend or to get.")] = False,
+    worst: Annotated[str | None, typer.Option(help="A market order: no further than this.", metavar="PRICE")] = None,
     session: Session = 1,
     account: Annotated[int | None, typer.Option(help="Whose order.", show_default="the session's number")] = None,
     config: ConfigFile = None,
@@ -102,12 +108,38 @@ def order(
     from run.cli import trade
     from run.config import load
 
+    if price is not None and (funds or worst):
+        raise typer.BadParameter("--funds and --worst go with a market order: leave the PRICE out")
+    if (until is not None) != (tif is Tif.GTD):
+        raise typer.BadParameter("--until goes with --tif gtd, and that with --until")
     if price is None and (display or hidden or post_only):
         raise typer.BadParameter("--display, --hidden and --post-only need a PRICE: a market order never rests")
     if price is not None and trail:
         raise typer.BadParameter("--trail goes with a market order: leave the PRICE out")
-    special = trade.Special(display, hidden, post_only, stp, stp_by_firm, stop, touched, trail)
+    special = trade.Special(
+        display, hidden, post_only, stp, stp_by_firm, stop, touched, trail, until, min_qty, funds, worst
+    )
     trade.order(load(config), session, account or session, symbol, side, qty, price, tif, special, as_json)
+
+
+@app.command(rich_help_panel=TRADE, epilog="Example: zmx replace AAPL 1042 150.30 80")
+def replace(
+    symbol: Annotated[str, typer.Argument(help="Name of the instrument.", metavar="SYMBOL")],
+    order_id: Annotated[int, typer.Argument(help="The exchange's number of the order.", metavar="ORDER")],
+    price: Annotated[str, typer.Argument(help="The new limit.", metavar="PRICE")],
+    qty: Annotated[str, typer.Argument(help="The new total, what was executed included.", metavar="QTY")],
+    session: Session = 1,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change an order's price and total. Less at the same price keeps its place.
+
+    Exits with 1 when nothing was changed.
+    """
+    from run.cli import trade
+    from run.config import load
+
+    trade.replace(load(config), session, symbol, order_id, price, qty, as_json)
 
 
 @app.command(rich_help_panel=TRADE, epilog="Example: zmx cancel 1042    or    zmx cancel --all --symbol AAPL")
@@ -115,12 +147,18 @@ def cancel(
     order_id: Annotated[int | None, typer.Argument(help="The exchange's number of the order.", metavar="ORDER")] = None,
     ref: Annotated[int | None, typer.Option(help="Instead: the session's own number of it.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Instead: every order of the session.")] = False,
-    symbol: Annotated[str | None, typer.Option(help="With --all: only in this instrument.")] = None,
+    symbol: Annotated[
+        str | None, typer.Option(help="With --all: only in this instrument. With --to: the order's.")
+    ] = None,
+    to_total: Annotated[
+        str | None,
+        typer.Option("--to", help="Not whole: down to this total, what was executed included.", metavar="QTY"),
+    ] = None,
     session: Session = 1,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel an order, or all.
+    """Cancel an order, a part of one, or all.
 
     Exits with 1 when there was nothing to cancel.
     """
@@ -129,9 +167,13 @@ def cancel(
 
     if sum((order_id is not None, ref is not None, every)) != 1:
         raise typer.BadParameter("name one order (ORDER or --ref), or say --all")
-    if symbol is not None and not every:
-        raise typer.BadParameter("--symbol goes with --all")
-    trade.cancel(load(config), session, order_id, ref, symbol, as_json)
+    if every and to_total is not None:
+        raise typer.BadParameter("--to is of one order")
+    if symbol is not None and not every and to_total is None:
+        raise typer.BadParameter("--symbol goes with --all, or with --to")
+    if symbol is None and to_total is not None:
+        raise typer.BadParameter("--to needs --symbol: how many decimals a quantity has is the instrument's")
+    trade.cancel(load(config), session, order_id, ref, symbol, to_total, as_json)
 
 
 @app.command(rich_help_panel=TRADE, epilog="Example: zmx book AAPL")

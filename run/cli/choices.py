@@ -17,8 +17,11 @@ class Tif(enum.StrEnum):
 
     GTC = "gtc"
     DAY = "day"
+    GTD = "gtd"
     IOC = "ioc"
     FOK = "fok"
+    AT_OPEN = "at-open"
+    AT_CLOSE = "at-close"
 
 
 class Blocked(enum.StrEnum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -32,15 +33,32 @@ class Special(NamedTuple):
     stop: str | None
     touched: str | None
     trail: str | None
+    until: str | None
+    min_qty: str | None
+    funds: bool
+    worst: str | None
 
     def terms(self) -> dict[str, Any]:
         """The broker's words for what was said. A trail in percent is told in basis points."""
         terms = {name: value for name, value in self._asdict().items() if value}
         if self.stp:
             terms["stp"] = self.stp.name
+        if self.until:
+            terms["expire_ns"] = _time_ns(terms.pop("until"))
+        if self.worst:
+            terms["worst_price"] = terms.pop("worst")
         if self.trail and self.trail.endswith("%"):
             terms["trail_points"] = to_units(terms.pop("trail").rstrip("%"), 2)
         return terms
+
+
+def _time_ns(text: str) -> int:
+    """A time as people write it, in their own zone unless it names one. Raises Failure where it is none."""
+    try:
+        when = datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError, OSError) as error:
+        raise Failure(f"{text!r} is not a time like 2027-01-31T17:30") from error
+    return int(when.timestamp()) * 10**9
 
 
 def order(
@@ -61,11 +79,9 @@ def order(
     with answered(), BrokerSync(doors, session=session, account=account, instruments=instruments) as broker:
         try:
             if price is None:
-                entered: Order = broker.market(symbol, side.value, qty, tif.value if tif else "", **special.terms())
+                entered: Order = broker.market(symbol, side.value, qty, tif.name if tif else "", **special.terms())
             else:
-                entered = broker.limit(
-                    symbol, side.value, price, qty, (tif or choices.Tif.GTC).value, **special.terms()
-                )
+                entered = broker.limit(symbol, side.value, price, qty, (tif or choices.Tif.GTC).name, **special.terms())
         except (ValueError, LookupError) as error:  # not decimal text, or no such instrument
             raise Failure(str(error)) from error
         _settle(broker, entered)
@@ -130,10 +146,41 @@ def _order_as_json(instrument: Instrument, entered: Order) -> dict[str, object]:
     }
 
 
+def replace(config: Config, session: int, symbol: str, order_id: int, price: str, qty: str, as_json: bool) -> None:
+    """Give the order another price and total."""
+    doors = orders(config)
+    instruments = instruments_of(config)
+    with answered(), BrokerSync(doors, session=session, instruments=instruments) as broker:
+        try:
+            answer = broker.replace(0, price, qty, order_id=order_id, symbol=symbol)
+        except (ValueError, LookupError) as error:
+            raise Failure(str(error)) from error
+    report = answer.report if answer.ok else None
+    instrument = instruments[symbol]
+    left = None if report is None else instrument.qty_text(report.leaves_qty)
+    if as_json:
+        print_json({"replaced": answer.ok, "reason": answer.reason.name, "leaves_qty": left})
+    elif left is None:
+        out().print(f"[red]✗[/red] {answer.sentence}", soft_wrap=True)
+    else:
+        assert report is not None
+        where = "in the book" if report.flags & RESTS else "and met the other side"
+        told = f"{left} at {price} {where}" if report.leaves_qty else "nothing is left: that much was executed before"
+        out().print(f"[green]✓[/green] order {order_id}: {told}", soft_wrap=True)
+    if left is None:
+        sys.exit(FAILED)
+
+
 def cancel(
-    config: Config, session: int, order_id: int | None, ref: int | None, symbol: str | None, as_json: bool
+    config: Config,
+    session: int,
+    order_id: int | None,
+    ref: int | None,
+    symbol: str | None,
+    to_total: str | None,
+    as_json: bool,
 ) -> None:
-    """Cancel the order that is named by its id or ref; all, where neither is given."""
+    """Cancel the order that is named by its id or ref, whole or down to a total; all, where neither is given."""
     doors = orders(config)
     instruments = instruments_of(config)
     everything = order_id is None and ref is None
@@ -142,6 +189,11 @@ def cancel(
             try:
                 answer = broker.mass_cancel(symbol=symbol or 0)
             except LookupError as error:
+                raise Failure(str(error)) from error
+        elif to_total is not None:
+            try:
+                answer = broker.reduce(ref or 0, to_total, order_id=order_id or 0, symbol=symbol or 0)
+            except (ValueError, LookupError) as error:
                 raise Failure(str(error)) from error
         else:
             answer = broker.cancel(ref or 0, order_id=order_id or 0)

@@ -63,6 +63,10 @@ class Terms(Protocol):
     def qty_scale(self) -> int:
         """Decimals of a quantity."""
 
+    @property
+    def quote_scale(self) -> int:
+        """Decimals of an amount of the quote asset."""
+
 
 class _Wire:
     """The socket, and the bytes between it and the session; waits for nothing."""
@@ -165,7 +169,7 @@ class LimitTerms(AnyTerms, total=False):
 class MarketTerms(AnyTerms, total=False):
     """What a market order may say besides."""
 
-    funds: bool  # qty is a budget in units of the quote asset
+    funds: bool  # qty is a budget in the quote asset
     min_qty: Number
     trail: Number  # dormant until the price comes back by so much from the best trade
     trail_points: int  # the same in basis points
@@ -243,7 +247,7 @@ class _Desk(Generic[AnyOrder]):
         trail_points: int = 0,
         **more: Any,
     ) -> AnyOrder:
-        price_scale, qty_scale = self._scales(symbol)
+        price_scale, qty_scale, quote_scale = self._scales(symbol)
         given = [name for name, value in zip(_TRIGGERS, (stop, touched, trail, trail_points), strict=True) if value]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)}: an order waits for one thing")
@@ -256,7 +260,7 @@ class _Desk(Generic[AnyOrder]):
         return self.core.new_order(
             symbol if isinstance(symbol, int) else self._named(symbol).symbol,
             Side[side.upper()] if isinstance(side, str) else side,
-            _units(qty, qty_scale),
+            _units(qty, quote_scale if more.get("funds") else qty_scale),
             price=_units(price, price_scale),
             order_type=order_type,
             tif=TimeInForce[tif.upper()] if isinstance(tif, str) else tif,
@@ -266,12 +270,12 @@ class _Desk(Generic[AnyOrder]):
             **more,
         )
 
-    def _replace(self, target: Order | int, price: Number, qty: Number) -> Answer:
-        price_scale, qty_scale = self._scales(target.symbol if isinstance(target, Order) else 0)
-        return self.core.replace(target, _units(price, price_scale), _units(qty, qty_scale))
+    def _replace(self, target: Order | int, price: Number, qty: Number, order_id: int, symbol: int | str) -> Answer:
+        price_scale, qty_scale, _ = self._scales(target.symbol if isinstance(target, Order) else symbol)
+        return self.core.replace(target, _units(price, price_scale), _units(qty, qty_scale), order_id=order_id)
 
-    def _cancel(self, target: Order | int, total: Number, order_id: int) -> Answer:
-        _, qty_scale = self._scales(target.symbol if isinstance(target, Order) else 0)
+    def _cancel(self, target: Order | int, total: Number, order_id: int, symbol: int | str = 0) -> Answer:
+        _, qty_scale, _ = self._scales(target.symbol if isinstance(target, Order) else symbol)
         return self.core.cancel(target, _units(total, qty_scale), order_id=order_id)
 
     def _mass_cancel(self, scope: Scope | str, symbol: int | str, side: Side | str, account: int) -> Answer:
@@ -285,13 +289,13 @@ class _Desk(Generic[AnyOrder]):
     def _block_entry(self, scope: Scope | str, account: int) -> Answer:
         return self.core.block_entry(Scope[scope.upper()] if isinstance(scope, str) else scope, account)
 
-    def _scales(self, symbol: int | str) -> tuple[int | None, int | None]:
-        """Decimals of a price and of a quantity; None where the instrument is not known."""
+    def _scales(self, symbol: int | str) -> tuple[int | None, int | None, int | None]:
+        """Decimals of a price, a quantity and an amount; None where the instrument is not known."""
         if isinstance(symbol, str):
             terms: Terms | None = self._named(symbol)
         else:
             terms = next((terms for terms in self.instruments.values() if terms.symbol == symbol), None)
-        return (terms.price_scale, terms.qty_scale) if terms else (None, None)
+        return (terms.price_scale, terms.qty_scale, terms.quote_scale) if terms else (None, None, None)
 
     def _named(self, symbol: str) -> Terms:
         try:
@@ -478,13 +482,27 @@ class Broker(_Desk[LiveOrder]):
         """Cancel an order: by itself, by its ref, or by the exchange's id."""
         return await self._answered(self._cancel(target, 0, order_id))
 
-    async def reduce(self, target: Order | int, to_total: Number) -> Answer:
-        """Cancel down to an intended total, executed quantity included; the order keeps its place."""
-        return await self._answered(self._cancel(target, to_total, 0))
+    async def reduce(
+        self, target: Order | int = 0, to_total: Number = 0, *, order_id: int = 0, symbol: int | str = 0
+    ) -> Answer:
+        """Cancel down to an intended total, executed quantity included; the order keeps its place.
 
-    async def replace(self, target: Order | int, price: Number, qty: Number) -> Answer:
-        """Change price and total quantity, executed quantity included."""
-        return await self._answered(self._replace(target, price, qty))
+        The order by itself, by its ref, or by the exchange's id; of one that this broker did not enter, decimal text
+        needs the `symbol`.
+        """
+        return await self._answered(self._cancel(target, to_total, order_id, symbol))
+
+    async def replace(
+        self,
+        target: Order | int = 0,
+        price: Number = 0,
+        qty: Number = 0,
+        *,
+        order_id: int = 0,
+        symbol: int | str = 0,
+    ) -> Answer:
+        """Change price and total quantity, executed quantity included. The order is named as for `reduce`."""
+        return await self._answered(self._replace(target, price, qty, order_id, symbol))
 
     async def mass_cancel(
         self,
@@ -755,13 +773,27 @@ class BrokerSync(_Desk[LiveOrderSync]):
         """Cancel an order: by itself, by its ref, or by the exchange's id."""
         return self._answered(self._cancel(target, 0, order_id))
 
-    def reduce(self, target: Order | int, to_total: Number) -> Answer:
-        """Cancel down to an intended total, executed quantity included; the order keeps its place."""
-        return self._answered(self._cancel(target, to_total, 0))
+    def reduce(
+        self, target: Order | int = 0, to_total: Number = 0, *, order_id: int = 0, symbol: int | str = 0
+    ) -> Answer:
+        """Cancel down to an intended total, executed quantity included; the order keeps its place.
 
-    def replace(self, target: Order | int, price: Number, qty: Number) -> Answer:
-        """Change price and total quantity, executed quantity included."""
-        return self._answered(self._replace(target, price, qty))
+        The order by itself, by its ref, or by the exchange's id; of one that this broker did not enter, decimal text
+        needs the `symbol`.
+        """
+        return self._answered(self._cancel(target, to_total, order_id, symbol))
+
+    def replace(
+        self,
+        target: Order | int = 0,
+        price: Number = 0,
+        qty: Number = 0,
+        *,
+        order_id: int = 0,
+        symbol: int | str = 0,
+    ) -> Answer:
+        """Change price and total quantity, executed quantity included. The order is named as for `reduce`."""
+        return self._answered(self._replace(target, price, qty, order_id, symbol))
 
     def mass_cancel(
         self,

@@ -17,6 +17,7 @@ import numpy as np
 from components.engine.readable import ReadableEngine
 from components.engine.readable.model import Instrument, Order, Session
 from tests.engine.groups import COMMAND_FIELDS, Draft, Group, apply, draft, extension, group_of
+from tests.engine.outcomes import POSSIBLE, Outcomes
 from wire.constants import (
     BASIS_POINTS,
     FUNDS,
@@ -161,6 +162,10 @@ EDGES = {(dtype, name): edges(dtype[name]) for dtype in (COMMAND, EXTENSION) for
 STRAYABLE = tuple(name for name in COMMAND_FIELDS if name != "extensions")  # that count must add up
 
 
+ENTERING = ("quote", "take", "fill_or_kill", "at_market", "by_funds", "sleeper")  # actions that send a newOrder
+SETTLED = 1_000  # commands, after which a crowd looks for what it has not seen
+
+
 @dataclass
 class Draw:
     """A command being composed."""
@@ -215,6 +220,12 @@ class Crowd:
         ]
         self.weights = [weight for weight, _ in actions]
         self.actions = [action for _, action in actions]
+        self.by_kind = {action.__name__: [action] for action in self.actions if action.__name__ in POSSIBLE}
+        self.by_kind["new_order"] = [action for action in self.actions if action.__name__ in ENTERING]
+        self.by_kind["set_phase"] = self.by_kind["auction"] = [self.set_phase, self.quote, self.take, self.at_market]
+        self.by_kind["replace"] = [self.quote, self.replace, self.replace]
+        self.outcomes = Outcomes()
+        self.sought: list[str] = []  # kinds that could have led to more than they did
 
     # ---------------------------------------------------------------------------------- groups
 
@@ -230,6 +241,9 @@ class Crowd:
             group = group_of(drafts, drafts[0].number)
             events = apply(self.engine, group)
             self.remember(events)
+            self.outcomes.add(group, events)
+            if self.seq > SETTLED:
+                self.sought = sorted({kind for kind, _ in self.outcomes.missing()} & self.by_kind.keys())
             yield group, events
 
     def size(self) -> int:
@@ -284,12 +298,18 @@ class Crowd:
         return [self.finish(each) for each in draws]
 
     def command(self, leaving: float) -> Draft:
-        """One command: what a sound client would send, and now and then not quite; so many close their session."""
+        """One command: what a sound client would send, and now and then not quite; so many close their session.
+
+        Later in a life every second command is for a kind that has not led to all that it can lead to.
+        """
         (action,) = self.chance.choices(self.actions, self.weights)
+        seeks = bool(self.sought) and self.chance.random() < 0.5
+        if seeks:
+            action = self.chance.choice(self.by_kind[self.chance.choice(self.sought)])
         draw = self.close_session() if self.chance.random() < leaving else action()
         if not draw.fields.get("session") and self.chance.random() < 0.15:
             draw.extensions.append(extension(OPERATOR_TERMS, who0=self.seq, why4=self.chance.randint(-1, 1)))
-        if self.chance.random() < 0.06:
+        if self.chance.random() < (0.2 if seeks else 0.06):
             self.spoil(draw)
         return self.finish(draw)
 
@@ -632,6 +652,9 @@ class Crowd:
             qty = self.chance.choice((*around, self.a_qty(instrument, price)))
         if self.chance.random() < 0.9:
             qty = max(qty - qty % lot, lot)
+        best = instrument.other_side(order.side).best()
+        if best is not None and order.is_own(best) and self.chance.random() < 0.5:  # meet it, and be more
+            price, qty = best.price, order.cum + best.leaves + lot * self.chance.randint(0, 3)
         return Draw(fields | {"price": price, "qty": min(qty, INT64_MAX)}, [])
 
     def sender_of(self, kind: CommandKind, order: Order | None) -> dict[str, int]:

@@ -213,8 +213,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "an auction forgets the last price": ("auctions", "max(instrument.last_price, lowest.price)", "highest.price"),
     "an auction's executions stop at the price": (
         "engine",
-        "not ask.price <= result.price <= bid.price",
-        "not ask.price < result.price <= bid.price",
+        "takes(bid, result.price) and takes(ask, result.price)",
+        "bid.price > result.price and takes(ask, result.price)",
     ),
     "a crossed book opens": (
         "engine",

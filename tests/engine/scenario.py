@@ -147,7 +147,7 @@ def read(text: str, name: str = "scenario") -> Scenario:
 
 # ------------------------------------------------------------------------------------------ the book, drawn
 
-Level = tuple[int, list[str]]  # price, orders in priority
+Level = tuple[int, list[str]]  # price (0, drawn as `market`: any), orders in priority
 
 
 @dataclass
@@ -161,8 +161,8 @@ class Drawing:
 
 _ORDER = r"\w+ \d+: \d+(?: of \d+)?"
 _ORDERS = rf"{_ORDER}(?:, {_ORDER})*"
-_BIDS = re.compile(rf"(?P<orders>{_ORDERS}) (?P<price>\d+)")
-_ASKS = re.compile(rf"(?P<price>\d+) (?P<orders>{_ORDERS})")
+_BIDS = re.compile(rf"(?P<orders>{_ORDERS}) (?P<price>\d+|market)")
+_ASKS = re.compile(rf"(?P<price>\d+|market) (?P<orders>{_ORDERS})")
 
 
 def drawing(name: str, rows: Iterable[Row]) -> Drawing:
@@ -183,7 +183,8 @@ def drawing(name: str, rows: Iterable[Row]) -> Drawing:
                     raise Wrong(
                         f"{name}:{number}: {words!r} is no level of a book; `alice 1: 5, bob 2: 3 of 9  99 |` is"
                     )
-                side.append((int(found["price"]), found["orders"].split(", ")))
+                price = 0 if found["price"] == "market" else int(found["price"])
+                side.append((price, found["orders"].split(", ")))
         elif text != "empty":
             forms = "`BIDS | ASKS`, `empty`, `phase ...` and `asleep ...` are"
             raise Wrong(f"{name}:{number}: {text!r} is no line of a book; {forms}")
@@ -194,8 +195,8 @@ def drawing(name: str, rows: Iterable[Row]) -> Drawing:
 
 def drawn(book: Drawing) -> list[str]:
     """The same as lines, prices in one column."""
-    bids = [f"{', '.join(orders)}  {price}" for price, orders in book.bids]
-    asks = [f"{price}  {', '.join(orders)}" for price, orders in book.asks]
+    bids = [f"{', '.join(orders)}  {price or 'market'}" for price, orders in book.bids]
+    asks = [f"{price or 'market'}  {', '.join(orders)}" for price, orders in book.asks]
     width = max(map(len, bids), default=0)
     rows = [f"{left:>{width}} | {right}".rstrip() for left, right in itertools.zip_longest(bids, asks, fillvalue="")]
     return (rows or ["empty"]) + book.notes
@@ -235,7 +236,7 @@ def asleep(stage: Stage, row: np.void) -> str:
 
 def quantity(row: np.void) -> str:
     """What is left of an order; of one that is not shown in full, how much of that is shown."""
-    if row["display_qty"] or row["flags"] & HIDDEN:
+    if row["display_qty"] or row["flags"] & HIDDEN or not row["price"]:
         return f"{row['shown_qty']} of {row['leaves_qty']}"
     return f"{row['leaves_qty']}"
 

@@ -598,7 +598,7 @@ class Auditor:
             for price in sorted(levels, reverse=side == Side.BUY):
                 for order_id in levels[price]:
                     order = self.orders[order_id]
-                    told.append((symbol, side, price, order_id, order.leaves, order.cum))
+                    told.append((symbol, side, order.price, order_id, order.leaves, order.cum))
         names = ("symbol", "side", "price", "order_id", "leaves_qty", "cum_qty")
         kept = [tuple(int(row[name]) for name in names) for row in rows]
         told.sort(key=lambda row: row[:2])  # stable: priority stays

@@ -15,7 +15,7 @@ from tests.exchange import zmx
 from tests.run.test_config import INSTRUMENT, WEEK
 
 VERBS = [
-    "demo", "up", "order", "cancel", "book", "trades", "replay", "journal", "snapshots", "events",
+    "demo", "up", "order", "replace", "cancel", "book", "trades", "replay", "journal", "snapshots", "events",
     "phase", "mass-cancel", "block", "allow", "bust", "calendar", "config", "doctor", "top", "warm", "bench",
     "sequencer", "matcher", "gateway", "publisher", "follower",
 ]  # fmt: skip
@@ -58,6 +58,11 @@ def test_help_is_quick_because_it_loads_nothing_heavy() -> None:
         (["order", "AAPL"], "Missing argument"),
         (["order", "AAPL", "buy", "10", "--hidden"], "a market order never rests"),
         (["order", "AAPL", "buy", "10", "1.00", "--trail", "2%"], "leave the PRICE out"),
+        (["order", "AAPL", "buy", "10", "1.00", "--funds"], "leave the PRICE out"),
+        (["order", "AAPL", "buy", "10", "1.00", "--tif", "gtd"], "and that with --until"),
+        (["order", "AAPL", "buy", "10", "1.00", "--until", "2100-01-01"], "goes with --tif gtd"),
+        (["cancel", "5", "--to", "3"], "--to needs --symbol"),
+        (["cancel", "--all", "--to", "3"], "--to is of one order"),
         (["order", "AAPL", "buy", "10", "1.00", "--stp", "none"], "'none' is not one of 'cancel-newest'"),
         (["cancel"], "name one order"),
         (["cancel", "1", "--all"], "name one order"),

@@ -80,6 +80,47 @@ def test_an_order_is_entered_seen_executed_and_seen_again(running: Exchange) -> 
     assert again == {"cancelled": 0, "reason": "UNKNOWN_ORDER", "qty": None}
 
 
+def test_an_order_is_changed_reduced_and_expires_by_the_command_line(running: Exchange) -> None:
+    until = "2100-01-31T17:30"
+    entered = answer(running, "order", "AMZN", "buy", "10", "1.25", "--tif", "gtd", "--until", until, "--session", "2")
+    number = str(entered["order_id"])
+    replaced = answer(running, "replace", "AMZN", number, "1.5", "8", "--session", "2")
+    assert replaced == {"replaced": True, "reason": "NONE", "leaves_qty": "8"}
+    assert answer(running, "book", "AMZN", "--once")["bids"] == [{"price": "1.5000", "qty": "8", "orders": 1}]
+    reduced = answer(running, "cancel", number, "--to", "5", "--symbol", "AMZN", "--session", "2")
+    assert (reduced["cancelled"], reduced["qty"]) == (1, "3")
+    assert answer(running, "cancel", number, "--session", "2")["qty"] == "5"
+    gone = answer(running, "replace", "AMZN", number, "1.5", "8", "--session", "2", status=1)
+    assert gone == {"replaced": False, "reason": "UNKNOWN_ORDER", "leaves_qty": None}
+
+
+def test_money_and_a_worst_price_bound_a_market_order(running: Exchange) -> None:
+    for price in ("10", "20"):
+        answer(running, "order", "AMZN", "sell", "5", price, "--session", "2")
+    spent = answer(running, "order", "AMZN", "buy", "61.00", "--funds", "--session", "5")
+    assert [(each["qty"], each["price"]) for each in spent["executions"]] == [("5", "10.0000")]
+    assert spent["reason"] == "FUNDS_EXHAUSTED"
+    bounded = answer(running, "order", "AMZN", "buy", "9", "--worst", "19", "--session", "5")
+    assert (bounded["reason"], bounded["executions"]) == ("NO_LIQUIDITY", [])
+    least = ("order", "AMZN", "buy", "9", "25", "--tif", "ioc", "--min-qty", "6", "--session", "5")
+    assert answer(running, *least)["reason"] == "MIN_QTY_NOT_MET"
+    assert answer(running, "cancel", "--all", "--session", "2")["cancelled"] == 1
+
+
+def test_orders_for_the_opening_trade_in_it_alone(running: Exchange) -> None:
+    too_early = answer(running, "order", "BTC-USD", "buy", "1", "--tif", "at-open", "--session", "3", status=1)
+    assert too_early["reason"] == "WRONG_PHASE"
+    assert zmx("phase", "BTC-USD", "opening-auction", "--config", running.config_file).returncode == 0
+    waiting = answer(running, "order", "BTC-USD", "buy", "1", "--tif", "at-open", "--session", "3")
+    assert (waiting["state"], waiting["leaves_qty"]) == ("LIVE", "1.00000000")
+    assert answer(running, "book", "BTC-USD", "--once")["bids"] == []
+    answer(running, "order", "BTC-USD", "sell", "1", "41000", "--tif", "at-open", "--session", "4")
+    told = zmx("phase", "BTC-USD", "--config", running.config_file).stdout
+    assert "opening-auction, 1.00000000 at 41000.00" in told
+    assert zmx("phase", "BTC-USD", "continuous", "--config", running.config_file).returncode == 0
+    assert answer(running, "cancel", str(waiting["order_id"]), "--session", "3", status=1)["reason"] == "UNKNOWN_ORDER"
+
+
 def test_the_event_stream_is_shown_from_any_number(running: Exchange) -> None:
     running.wait_ready("follower")
     command = ("events", "--from", "1", "--count", "3", "--json", "--config", running.config_file)
