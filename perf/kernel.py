@@ -3,7 +3,8 @@
 `python -m perf.kernel [--json] [--regime NAME ...] [--repeats N] [--quick]`. The order flow is the one of the survey of
 247 engines (perf/survey.py): the figure that counts is the worst of its five regimes in batches of 1,024. A regime's
 figure is the median over fresh engines. Beside it: batches of 64 and of 1, 5,000 symbols against one, ten million
-resting orders against ten thousand, bytes for each, and how long a mass cancel of 100,000 orders takes.
+resting orders against ten thousand, bytes for each, what ten thousand stops and icebergs cost that nothing touches, and
+how long a mass cancel of 100,000 orders takes.
 
 Nothing is printed unless what the engine reports of each regime hashes to what the survey published, every batch size
 ends with the same event hash, and the readable engine agrees on the first commands.
@@ -29,7 +30,7 @@ import numpy as np
 from components.engine.compiled import CompiledEngine
 from components.engine.contract import Engine
 from components.engine.readable import ReadableEngine
-from perf import standing, survey
+from perf import dormant, standing, survey
 from perf.workload import TIME_NS, batches, open_venue
 from wire.dtypes import EXTENSION
 
@@ -130,6 +131,8 @@ def measure(
     worst = min(rates, key=rates.__getitem__)
     few, many = (standing.measure(count, repeats, progress) for count in resting)
     above = [1e6 / row["batches"][1] - 1e6 / row["batches"][largest] for row in rows.values()]
+    progress("dormant orders")
+    dormant_ratio = dormant.ratio(survey.flow("static", orders), repeats, min(dormant.ASLEEP, resting[0]))
     progress("mass cancel")
     return {
         "regimes": rates,
@@ -140,6 +143,7 @@ def measure(
         "symbols_ratio": round(min(row["symbols"] / rates[regime] for regime, row in rows.items()), 3),
         "live_ratio": round(many["recent"] / few["recent"], 3),
         "live_ratio_uniform": round(many["uniform"] / few["uniform"], 3),
+        "dormant_ratio": round(dormant_ratio, 3),
         "batch_1_us_above": round(statistics.median(above), 2),
         "mass_cancel_ms": round(standing.mass_cancel_ms(SWEPT if resting[0] >= FEW else resting[0]), 2),
         "rows": rows,
@@ -174,6 +178,7 @@ def table(measured: dict[str, Any]) -> str:
         f"cancelled ({many['recent']:,} and {few['recent']:,}), {measured['live_ratio_uniform']} when any are "
         f"({many['uniform']:,} and {few['uniform']:,})",
         f"bytes of state for each resting order: {measured['bytes_per_order']}",
+        f"{dormant.ASLEEP:,} stops and icebergs that nothing touches: {measured['dormant_ratio']} of the rate without",
         f"a batch of one costs {measured['batch_1_us_above']} us more than its share of 1,024",
         f"a mass cancel of {SWEPT:,} orders: {measured['mass_cancel_ms']} ms",
     ]

@@ -100,5 +100,5 @@ def test_the_bench_says_what_it_is_asked_for() -> None:
     found = kernel.measure(("static", "flash-crash"), 3_000, 1, (300, 600))
     assert set(found["regimes"]) == {"static", "flash-crash"}
     assert found["worst"] == min(found["regimes"].values())
-    assert {"bytes_per_order", "symbols_ratio", "live_ratio"} <= found.keys()
+    assert {"bytes_per_order", "symbols_ratio", "live_ratio", "dormant_ratio"} <= found.keys()
     assert "5,000 symbols against one" in kernel.table(found)
