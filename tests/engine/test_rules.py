@@ -509,6 +509,17 @@ def test_a_repeat_has_no_effect(venue: Venue, alice: Broker) -> None:
     assert len(venue.book()[0]) == 1
 
 
+def test_a_repeated_cancel_or_replace_has_no_effect(venue: Venue, alice: Broker) -> None:
+    alice.buy(3, at=10, client_ref=5)
+    alice.buy(3, at=9, client_ref=7)
+    reports = alice.report_seq()
+    for ref in (7, 6):
+        assert alice.cancel(5, client_ref=ref) == ["alice repeated REPEATED_REF"]
+        assert alice.replace(5, 4, at=11, client_ref=ref) == ["alice repeated REPEATED_REF"]
+    assert alice.report_seq() == reports
+    assert alice.cancel(5, client_ref=8) == ["alice 5 cancelled REQUESTED 3 @ 10, by 8, from book"]
+
+
 def test_what_uses_up_a_ref(venue: Venue, alice: Broker) -> None:
     assert alice.buy(1, at=0, client_ref=3) == ["alice rejected PRICE_OUT_OF_RANGE"]
     assert alice.buy(1, at=1, client_ref=3) == ["alice repeated REPEATED_REF"]
