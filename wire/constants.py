@@ -2,7 +2,7 @@
 of the venue, the same on every machine, never local configuration."""
 
 VERSION = 1  # of every frame
-RULES_VERSION = 3  # of what the engine does with a command
+RULES_VERSION = 4  # of what the engine does with a command
 
 # Command.flags
 FUNDS = 1  # qty is a budget in the quote asset
@@ -10,6 +10,8 @@ POST_ONLY = 2  # add to the book or be refused
 HIDDEN = 4  # the book shows nothing of it
 STP_BY_FIRM = 8  # self-trade prevention looks at firms, not accounts
 BASIS_POINTS = 16  # the offset counts 1/10,000 of the last trade's price
+EXIT = 32  # held, until the entry that the session sends next has ended
+ENTRY = 64  # of the exit that the session sent just before
 
 # Event.flags
 RESTS = 1  # from this event on, leaves_qty stands in the book at the order's price

@@ -85,6 +85,7 @@ class OrderType(IntEnum):
     MARKET_IF_TOUCHED = 5
     LIMIT_IF_TOUCHED = 6
     TRAILING_STOP = 7
+    OCO = 8
 
 class Phase(IntEnum):
     NONE = 0
@@ -167,6 +168,9 @@ class Reason(IntEnum):
     UNKNOWN_MATCH = 67
     ALREADY_BUSTED = 68
     UNKNOWN_FIRM = 69
+    EXIT_MISSING = 70
+    ENTRY_MISSING = 71
+    ENTRY_ENDED = 72
 
 class ReplayKind(IntEnum):
     NONE = 0

@@ -25,6 +25,7 @@ enum OrderType {
   marketIfTouched @5;   # then a market order: take profit
   limitIfTouched @6;    # then a limit order
   trailingStop @7;      # a stop that follows the best last trade since it entered, `offset` behind it
+  oco @8;               # in the book at `price`, and a stop at stopPrice: whichever comes first takes the other away
 }
 
 enum TimeInForce { none @0; gtc @1; day @2; gtd @3; ioc @4; fok @5; atOpen @6; atClose @7; }
@@ -96,7 +97,7 @@ enum EventKind {
   rulesSet @14;
   dayEnded @15;
   repeated @16;         # a ref seen before: nothing happened, the first answer stands
-  triggered @17;        # a dormant order woke up
+  triggered @17;        # a dormant order woke up, an oco's stop was reached, an exit's entry ended
   displayed @18;        # of an order that is not shown in full: qty is what the book shows of it from here on, at the tail
   phaseChanged @19;     # qty: the Phase from here on
   indicative @20;       # price and qty at which the auction would end now; leavesQty: the imbalance, on `side`
@@ -190,6 +191,10 @@ enum Reason {
   unknownMatch @67 $sentence("There was no such match.");
   alreadyBusted @68 $sentence("That match was busted before.");
   unknownFirm @69 $sentence("No account and no session is of that firm.");
+  # rules version 4
+  exitMissing @70 $sentence("The command before an entry is its exit: same account and symbol, the other side. None is held.");
+  entryMissing @71 $sentence("The exit was cancelled: the session's next command was not its entry, or was refused.");
+  entryEnded @72 $sentence("The entry ended without executing this much, so this much needs no exit.");
 }
 
 # ---------------------------------------------------------------------------------------------- commands
@@ -207,7 +212,8 @@ struct Command {
   stp @8 :Int8;           # StpMode
   scope @9 :Int8;         # Scope
   extensions @10 :Int8;   # how many records of the batch's extensions are this command's
-  flags @11 :Int16;       # bit 0: qty counts funds in the quote asset; 1: post only; 2: hidden; 3: stp by firm; 4: offset in bp
+  flags @11 :Int16;       # bit 0: qty counts funds in the quote asset; 1: post only; 2: hidden; 3: stp by firm; 4: offset in bp;
+                          # 5: exit: held until the entry that comes next has ended; 6: entry, of the exit just before
   gateway @12 :Int16;     # filled in by the gateway
   orderId @13 :Int64;     # the order meant, by the exchange's id ...
   targetRef @14 :Int64;   # ... or by the clientRef that entered it
@@ -232,8 +238,9 @@ struct OrderTerms {       # of newOrder
   minQty @3 :Int64;
   displayQty @4 :Int64;   # of an iceberg: how much of it the book shows
   expireNs @5 :Int64;
-  stopPrice @6 :Int64;    # what wakes a dormant order
-  offset @7 :Int64;       # of a trailing stop: price units, or basis points of the last trade
+  stopPrice @6 :Int64;    # what wakes a dormant order, or an oco's stop
+  offset @7 :Int64;       # of a trailing stop: price units, or basis points of the last trade; of an oco: how far
+                          # beyond stopPrice its stop may trade (0: a market order)
   tag0 @8 :Int64;         # 16 opaque bytes, echoed in the accepted event
   tag1 @9 :Int64;
 }
@@ -363,8 +370,8 @@ struct TriggeredEvent {
   seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
   session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; clientRef @9 :Int64; requestRef @10 :Int64;
   orderId @11 :Int64; price @12 :Int64; qty @13 :Int64; leavesQty @14 :Int64; cumQty @15 :Int64;
-  tradePrice @16 :Int64;      # of the trade that woke the order
-  reserved0 @17 :Int64;
+  tradePrice @16 :Int64;      # of the trade that woke the order; 0: of an exit, whose entry ended
+  previousPrice @17 :Int64;   # with fromBook, of an oco: where all that it has left stood
   side @18 :Int8; orderType @19 :Int8; tif @20 :Int8; liquidity @21 :Int8; flags @22 :Int16; gateway @23 :Int16;
 }
 
@@ -777,10 +784,11 @@ struct StateOrder {       # by symbol, buy before sell, best price first, then p
   expireNs @11 :Int64;
   displayQty @12 :Int64;  # of an iceberg, as entered
   shownQty @13 :Int64;    # what is left of what the book shows of it
-  stopPrice @14 :Int64;   # of a dormant order, as it stands; those are in a table of their own, by orderId
+  stopPrice @14 :Int64;   # of a dormant order, as it stands; those are in a table of their own, by orderId; of an oco
   offset @15 :Int64;
   orderType @16 :Int8;
   stp @17 :Int8;
-  flags @18 :Int16;       # of the command that entered it
+  flags @18 :Int16;       # of the command that entered it; exit: it is held still, and in the table of the dormant
   reserved1 @19 :Int32;
+  entryId @20 :Int64;     # of an exit that is held: its entry; 0: that is to come
 }

@@ -32,6 +32,8 @@ import numpy as np
 from wire import stamps as envelope
 from wire.constants import (
     BASIS_POINTS,
+    ENTRY,
+    EXIT,
     FUNDS,
     HIDDEN,
     MAX_BATCH,
@@ -91,7 +93,7 @@ class Step(enum.Enum):
     REDUCED = "reduced, some is left"
     CANCELLED = "cancelled, nothing is left"
     REPLACED = "replaced"
-    TRIGGERED = "woken up by a trade"
+    TRIGGERED = "woken up by a trade, or by its entry's end"
 
 
 # Every step that there is; any other is a fault of the exchange. An order by funds counts money, not quantity, so its
@@ -110,6 +112,7 @@ LIFE_CYCLE: Final[dict[OrderState, dict[Step, OrderState]]] = {
         Step.REPLACED: OrderState.LIVE,
     },
     OrderState.PARTIALLY_FILLED: {
+        Step.TRIGGERED: OrderState.PARTIALLY_FILLED,  # an oco's stop
         Step.EXECUTED: OrderState.PARTIALLY_FILLED,
         Step.FILLED: OrderState.FILLED,
         Step.REDUCED: OrderState.PARTIALLY_FILLED,
@@ -262,7 +265,8 @@ class Order:
         self.order_id = 0
         self.symbol = self.account = self.side = 0
         self.price = 0  # its limit
-        self.dormant = False  # it waits for a trade, outside of the book
+        self.held = False  # an exit: until its entry has ended
+        self.dormant = False  # it waits for a trade, or is held, outside of the book
         self.qty = 0  # the total: executed and open
         self.leaves_qty = 0
         self.cum_qty = 0
@@ -305,9 +309,10 @@ class Order:
         if step is Step.ACCEPTED:
             self.order_id, self.symbol, self.account = report.order_id, report.symbol, report.account
             self.side, self.price, self.qty = report.side, report.price, report.qty
-            self.dormant = report.order_type > OrderType.MARKET
+            self.dormant = self.held or _sleeps(report.order_type)
         elif step is Step.TRIGGERED:
-            self.dormant = False
+            self.held, self.price = False, report.price
+            self.dormant = _sleeps(report.order_type)
         elif step is Step.REPLACED:
             self.price, self.qty = report.price, report.qty
         elif step is Step.REDUCED:
@@ -319,6 +324,11 @@ class Order:
             self.reason = Reason(report.reason)
         if after.final:
             _call(self.listeners)
+
+
+def _sleeps(order_type: int) -> bool:
+    """Whether an order of that type waits outside of the book."""
+    return OrderType.MARKET < order_type < OrderType.OCO
 
 
 def _step(report: Report) -> Step:
@@ -476,12 +486,16 @@ class Session(Generic[AnyOrder]):
         hidden: bool = False,
         stp: StpMode = StpMode.NONE,
         stp_by_firm: bool = False,
+        held: bool = False,
+        entry: bool = False,
     ) -> AnyOrder:
         """Enter an order. `funds`: qty is a budget in the quote asset. `tag`: up to 16 bytes, echoed when accepted.
 
         `display_qty`: an iceberg, of which the book shows so much at a time; `hidden`: nothing. `post_only`: refused if
         it would trade at once. `stp`: what happens where it meets an order of its own account (`stp_by_firm`: firm).
-        A dormant `order_type` has a `stop_price`, a trailing stop an `offset`; `in_points`: in basis points.
+        A dormant `order_type` has a `stop_price`, a trailing stop an `offset`; `in_points`: in basis points. An OCO has
+        both: `offset` is how far beyond `stop_price` it may trade then (0: at market). `held`: an exit, which does
+        nothing until the `entry` has ended that must be this session's next command.
         """
         terms = _NO_EXTENSIONS
         if min_qty or expire_ns or tag or display_qty or stop_price or offset:
@@ -492,13 +506,14 @@ class Session(Generic[AnyOrder]):
             terms = row.view(EXTENSION)
         fields = {"symbol": symbol, "side": side, "order_type": order_type, "tif": tif, "price": price, "qty": qty}
         flags = FUNDS * funds | POST_ONLY * post_only | HIDDEN * hidden | STP_BY_FIRM * stp_by_firm
-        flags |= BASIS_POINTS * in_points
+        flags |= BASIS_POINTS * in_points | EXIT * held | ENTRY * entry
         fields |= {"account": account or self.account, "flags": flags, "stp": stp}
         answer = self._command(CommandKind.NEW_ORDER, fields, terms)
         order = self._orders[answer.ref] = self._make_order(answer.ref)
         order.entry, answer.order = answer, order
         order.symbol, order.side, order.price, order.qty = symbol, side, price, qty
         order.account = account or self.account
+        order.held = held
         if funds:
             self._by_funds.add(order.ref)
         return order

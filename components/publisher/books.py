@@ -254,9 +254,12 @@ class Books:
                 traded = False
                 if kind in (ACCEPTED, TRIGGERED):
                     self._entering = (order_id, price)
-                    if bits & (RESTS | UNSEEN) != RESTS:
+                    if bits & FROM_BOOK:  # an oco's limit gives way to its stop: all that stood there is gone
+                        book.change(seq, side, word2, -leaves, -1)
+                    elif bits & (RESTS | UNSEEN) != RESTS:
                         continue
-                    book.change(seq, side, price, leaves, 1)
+                    if bits & RESTS:
+                        book.change(seq, side, price, leaves, 1)
                 elif kind == EXECUTED:
                     if book.auctioned:
                         if not bits & UNSEEN:
@@ -324,7 +327,8 @@ class Books:
         return [self.by_symbol[symbol] for symbol in sorted(touched)]
 
 
-# What the loop reads of an event. `fee` and `match` of a replaced order say where it stood and how much of it.
+# What the loop reads of an event. `fee` and `match` of a replaced order say where it stood and how much of it, `match`
+# of one that was triggered where it stood.
 _COLUMNS: Final = (
     "seq", "time_ns", "kind", "symbol", "order_id", "price", "qty", "leaves_qty", "fee", "match", "side", "flags",
 )  # fmt: skip

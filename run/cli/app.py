@@ -96,6 +96,22 @@ def order(
     min_qty: Annotated[str | None, typer.Option(help="IOC: at least so much, or nothing.", metavar="QTY")] = None,
     funds: Annotated[bool, typer.Option("--funds", help="A market order: QTY is money to spend or to get.")] = False,
     worst: Annotated[str | None, typer.Option(help="A market order: no further than this.", metavar="PRICE")] = None,
+    oco: Annotated[
+        str | None,
+        typer.Option(
+            help="One cancels the other: rest at PRICE, and sell or buy once a trade is there.", metavar="PRICE"
+        ),
+    ] = None,
+    take_profit: Annotated[
+        str | None, typer.Option(help="A bracket: once the order has ended, undo it at this limit.", metavar="PRICE")
+    ] = None,
+    stop_loss: Annotated[
+        str | None,
+        typer.Option(help="A bracket: undo it once a trade is there; with both, by either.", metavar="PRICE"),
+    ] = None,
+    beyond: Annotated[
+        str | None, typer.Option(help="With --oco, or both of a bracket: trade no further than that.", metavar="OFFSET")
+    ] = None,
     session: Session = 1,
     account: Annotated[int | None, typer.Option(help="Whose order.", show_default="the session's number")] = None,
     config: ConfigFile = None,
@@ -116,8 +132,31 @@ def order(
         raise typer.BadParameter("--display, --hidden and --post-only need a PRICE: a market order never rests")
     if price is not None and trail:
         raise typer.BadParameter("--trail goes with a market order: leave the PRICE out")
+    if oco and price is None:
+        raise typer.BadParameter("--oco needs a PRICE: what it cancels is a limit order")
+    if oco and (display or hidden or post_only or stop or touched):
+        raise typer.BadParameter("--oco goes without --display, --hidden, --post-only, --stop and --touched")
+    if beyond and not (oco or (take_profit and stop_loss)):
+        raise typer.BadParameter("--beyond goes with --oco, or with --take-profit and --stop-loss")
+    if (take_profit or stop_loss) and (oco or display or hidden or post_only or stp or stop or touched or trail):
+        raise typer.BadParameter("--take-profit and --stop-loss go with an order of QTY, PRICE and --tif alone")
     special = trade.Special(
-        display, hidden, post_only, stp, stp_by_firm, stop, touched, trail, until, min_qty, funds, worst
+        display,
+        hidden,
+        post_only,
+        stp,
+        stp_by_firm,
+        stop,
+        touched,
+        trail,
+        until,
+        min_qty,
+        funds,
+        worst,
+        oco,
+        beyond,
+        take_profit,
+        stop_loss,
     )
     trade.order(load(config), session, account or session, symbol, side, qty, price, tif, special, as_json)
 

@@ -37,10 +37,20 @@ class Special(NamedTuple):
     min_qty: str | None
     funds: bool
     worst: str | None
+    oco: str | None
+    beyond: str | None
+    take_profit: str | None
+    stop_loss: str | None
+
+    @property
+    def brackets(self) -> bool:
+        """Whether another order is to end this one."""
+        return bool(self.take_profit or self.stop_loss)
 
     def terms(self) -> dict[str, Any]:
         """The broker's words for what was said. A trail in percent is told in basis points."""
-        terms = {name: value for name, value in self._asdict().items() if value}
+        apart = ("oco", "beyond", "take_profit", "stop_loss")
+        terms = {name: value for name, value in self._asdict().items() if value and name not in apart}
         if self.stp:
             terms["stp"] = self.stp.name
         if self.until:
@@ -76,20 +86,44 @@ def order(
     """Enter an order and wait until it rests, waits for a trade, or has ended."""
     doors = orders(config)
     instruments = instruments_of(config)
+    entered: Order
+    exit_order: Order | None = None
     with answered(), BrokerSync(doors, session=session, account=account, instruments=instruments) as broker:
         try:
-            if price is None:
-                entered: Order = broker.market(symbol, side.value, qty, tif.name if tif else "", **special.terms())
+            if special.brackets:
+                entered, exit_order = broker.bracket(
+                    symbol,
+                    side.value,
+                    qty,
+                    price or 0,
+                    take_profit=special.take_profit or 0,
+                    stop=special.stop_loss or 0,
+                    beyond=special.beyond or 0,
+                    tif=tif.name if tif else "",
+                )
+            elif special.oco:
+                assert price is not None, "checked at the door"
+                oco_tif = (tif or choices.Tif.GTC).name
+                entered = broker.oco(
+                    symbol, side.value, price, qty, special.oco, oco_tif, beyond=special.beyond or 0, **special.terms()
+                )
+            elif price is None:
+                entered = broker.market(symbol, side.value, qty, tif.name if tif else "", **special.terms())
             else:
                 entered = broker.limit(symbol, side.value, price, qty, (tif or choices.Tif.GTC).name, **special.terms())
         except (ValueError, LookupError) as error:  # not decimal text, or no such instrument
             raise Failure(str(error)) from error
         _settle(broker, entered)
     instrument = instruments[symbol]
+    told = _order_as_json(instrument, entered)
+    if exit_order is not None:
+        told["exit"] = _order_as_json(instrument, exit_order)
     if as_json:
-        print_json(_order_as_json(instrument, entered))
+        print_json(told)
     else:
         _show(instrument, entered)
+        if exit_order is not None:
+            _show(instrument, exit_order)
     if entered.state in (OrderState.REJECTED, OrderState.PENDING):
         sys.exit(FAILED)
 
@@ -119,7 +153,8 @@ def _show(instrument: Instrument, entered: Order) -> None:
     elif entered.reason:
         console.print(f"    {entered.sentence}", soft_wrap=True)
     if entered.dormant:
-        console.print(f"    waits for a trade; zmx cancel {entered.order_id}")
+        waits = "is held until the entry has ended" if entered.held else "waits for a trade"
+        console.print(f"    {waits}; zmx cancel {entered.order_id}")
     elif entered.leaves_qty and not entered.state.final:
         console.print(f"    {instrument.qty_text(entered.leaves_qty)} in the book; zmx cancel {entered.order_id}")
 

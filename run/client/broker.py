@@ -41,7 +41,11 @@ Number = int | str | Decimal
 
 # What a word makes of an order that without it would be a limit or market order.
 _TRIGGERS: Final[dict[str, dict[OrderType, OrderType]]] = {
-    "stop": {OrderType.LIMIT: OrderType.STOP_LIMIT, OrderType.MARKET: OrderType.STOP},
+    "stop": {
+        OrderType.LIMIT: OrderType.STOP_LIMIT,
+        OrderType.MARKET: OrderType.STOP,
+        OrderType.OCO: OrderType.OCO,
+    },
     "touched": {OrderType.LIMIT: OrderType.LIMIT_IF_TOUCHED, OrderType.MARKET: OrderType.MARKET_IF_TOUCHED},
     "trail": {OrderType.MARKET: OrderType.TRAILING_STOP},
     "trail_points": {OrderType.MARKET: OrderType.TRAILING_STOP},
@@ -145,7 +149,7 @@ class _Wire:
             del self._waiting[0]
 
 
-class AnyTerms(TypedDict, total=False):
+class PlainTerms(TypedDict, total=False):
     """What any order may say of itself, besides the usual."""
 
     account: int  # 0: the session's
@@ -153,6 +157,11 @@ class AnyTerms(TypedDict, total=False):
     expire_ns: int  # of a GTD order
     stp: StpMode | str  # "cancel_newest", ...: what happens where it meets an order of its own account
     stp_by_firm: bool  # or of its own firm
+
+
+class AnyTerms(PlainTerms, total=False):
+    """What a limit or market order may say besides."""
+
     stop: Number  # dormant until a trade reaches this price against it
     touched: Number  # or in its favour
 
@@ -245,6 +254,7 @@ class _Desk(Generic[AnyOrder]):
         touched: Number = 0,
         trail: Number = 0,
         trail_points: int = 0,
+        beyond: Number = 0,
         **more: Any,
     ) -> AnyOrder:
         price_scale, qty_scale, quote_scale = self._scales(symbol)
@@ -254,7 +264,7 @@ class _Desk(Generic[AnyOrder]):
         if given:
             order_type = _TRIGGERS[given[0]][order_type]
             more |= {"stop_price": _units(stop or touched, price_scale), "in_points": bool(trail_points)}
-            more["offset"] = trail_points or _units(trail, price_scale)
+            more["offset"] = trail_points or _units(trail or beyond, price_scale)
         if tif == "":
             tif = TimeInForce.IOC if order_type == OrderType.MARKET else TimeInForce.GTC
         return self.core.new_order(
@@ -269,6 +279,48 @@ class _Desk(Generic[AnyOrder]):
             stp=StpMode[stp.upper()] if isinstance(stp, str) else stp,
             **more,
         )
+
+    def _bracket(
+        self,
+        symbol: int | str,
+        side: Side | str,
+        qty: Number,
+        price: Number,
+        take_profit: Number,
+        stop: Number,
+        beyond: Number,
+        trail: Number,
+        tif: TimeInForce | str,
+        exit_tif: TimeInForce | str,
+        account: int,
+    ) -> tuple[AnyOrder, AnyOrder]:
+        """The entry and its exit. The exit is sent first, the entry right behind it: in one frame."""
+        if (
+            not (take_profit or stop or trail)
+            or (trail and (take_profit or stop))
+            or (beyond and not (take_profit and stop))
+        ):
+            raise ValueError(
+                "a bracket ends by take_profit, by stop, by both (then beyond may say how far), or by trail"
+            )
+        side = Side[side.upper()] if isinstance(side, str) else side
+        limit = OrderType.OCO if stop else OrderType.LIMIT
+        _units(price, self._scales(symbol)[0])  # what is wrong with the entry must not be found out behind the exit
+        exit_order = self._enter(
+            symbol,
+            Side.SELL if side == Side.BUY else Side.BUY,
+            qty,
+            take_profit,
+            limit if take_profit else OrderType.MARKET,
+            exit_tif,
+            stop=stop,
+            beyond=beyond,
+            trail=trail,
+            account=account,
+            held=True,
+        )
+        kind = OrderType.LIMIT if price else OrderType.MARKET
+        return self._enter(symbol, side, qty, price, kind, tif, account=account, entry=True), exit_order
 
     def _replace(self, target: Order | int, price: Number, qty: Number, order_id: int, symbol: int | str) -> Answer:
         price_scale, qty_scale, _ = self._scales(target.symbol if isinstance(target, Order) else symbol)
@@ -477,6 +529,55 @@ class Broker(_Desk[LiveOrder]):
     ) -> LiveOrder:
         """Enter a market order: IOC unless told else, or if it is to wait for a trade, GTC."""
         return await self._entered(self._enter(symbol, side, qty, worst_price, OrderType.MARKET, tif, **terms), wait)
+
+    async def oco(
+        self,
+        symbol: int | str,
+        side: Side | str,
+        price: Number,
+        qty: Number,
+        stop: Number,
+        tif: TimeInForce | str = TimeInForce.GTC,
+        *,
+        beyond: Number = 0,
+        wait: bool = True,
+        **terms: Unpack[PlainTerms],
+    ) -> LiveOrder:
+        """Enter a limit order at `price` that is a stop at `stop` as well: whichever comes first takes the other away.
+
+        A sell order's stop is below its price, a buy order's above. `beyond`: how far beyond `stop` it may trade then;
+        left out, it is a market order.
+        """
+        order = self._enter(symbol, side, qty, price, OrderType.OCO, tif, stop=stop, beyond=beyond, **terms)
+        return await self._entered(order, wait)
+
+    async def bracket(
+        self,
+        symbol: int | str,
+        side: Side | str,
+        qty: Number,
+        price: Number = 0,
+        *,
+        take_profit: Number = 0,
+        stop: Number = 0,
+        beyond: Number = 0,
+        trail: Number = 0,
+        tif: TimeInForce | str = "",
+        exit_tif: TimeInForce | str = TimeInForce.GTC,
+        account: int = 0,
+        wait: bool = True,
+    ) -> tuple[LiveOrder, LiveOrder]:
+        """Enter a bracket: an order, and a held one that ends it. Returns both, the entry first.
+
+        The entry is a limit order, or without `price` a market order. When it has ended, for what it executed the exit
+        begins: a limit order at `take_profit`, a stop at `stop`, both in one (`beyond` as in `oco`), or a stop that
+        trails by `trail`. Where the entry executes nothing, or is refused, the exit is cancelled.
+        """
+        entry, exit_order = self._bracket(
+            symbol, side, qty, price, take_profit, stop, beyond, trail, tif, exit_tif, account
+        )
+        await self._entered(exit_order, wait)
+        return await self._entered(entry, wait), exit_order
 
     async def cancel(self, target: Order | int = 0, *, order_id: int = 0) -> Answer:
         """Cancel an order: by itself, by its ref, or by the exchange's id."""
@@ -768,6 +869,55 @@ class BrokerSync(_Desk[LiveOrderSync]):
     ) -> LiveOrderSync:
         """Enter a market order: IOC unless told else, or if it is to wait for a trade, GTC."""
         return self._entered(self._enter(symbol, side, qty, worst_price, OrderType.MARKET, tif, **terms), wait)
+
+    def oco(
+        self,
+        symbol: int | str,
+        side: Side | str,
+        price: Number,
+        qty: Number,
+        stop: Number,
+        tif: TimeInForce | str = TimeInForce.GTC,
+        *,
+        beyond: Number = 0,
+        wait: bool = True,
+        **terms: Unpack[PlainTerms],
+    ) -> LiveOrderSync:
+        """Enter a limit order at `price` that is a stop at `stop` as well: whichever comes first takes the other away.
+
+        A sell order's stop is below its price, a buy order's above. `beyond`: how far beyond `stop` it may trade then;
+        left out, it is a market order.
+        """
+        order = self._enter(symbol, side, qty, price, OrderType.OCO, tif, stop=stop, beyond=beyond, **terms)
+        return self._entered(order, wait)
+
+    def bracket(
+        self,
+        symbol: int | str,
+        side: Side | str,
+        qty: Number,
+        price: Number = 0,
+        *,
+        take_profit: Number = 0,
+        stop: Number = 0,
+        beyond: Number = 0,
+        trail: Number = 0,
+        tif: TimeInForce | str = "",
+        exit_tif: TimeInForce | str = TimeInForce.GTC,
+        account: int = 0,
+        wait: bool = True,
+    ) -> tuple[LiveOrderSync, LiveOrderSync]:
+        """Enter a bracket: an order, and a held one that ends it. Returns both, the entry first.
+
+        The entry is a limit order, or without `price` a market order. When it has ended, for what it executed the exit
+        begins: a limit order at `take_profit`, a stop at `stop`, both in one (`beyond` as in `oco`), or a stop that
+        trails by `trail`. Where the entry executes nothing, or is refused, the exit is cancelled.
+        """
+        entry, exit_order = self._bracket(
+            symbol, side, qty, price, take_profit, stop, beyond, trail, tif, exit_tif, account
+        )
+        self._entered(exit_order, wait)
+        return self._entered(entry, wait), exit_order
 
     def cancel(self, target: Order | int = 0, *, order_id: int = 0) -> Answer:
         """Cancel an order: by itself, by its ref, or by the exchange's id."""

@@ -69,6 +69,26 @@ def test_orders_that_wait_for_a_trade(stage: Stage) -> None:
             broker.market("AAPL", "sell", 10, stop="1.05", trail="0.05")
 
 
+def test_ocos_and_brackets(stage: Stage) -> None:
+    with plain(stage) as broker, plain(stage, 2) as other:
+        oco = broker.oco("AAPL", "sell", "1.10", 10, "0.90", beyond="0.05")
+        assert (oco.state, oco.price, oco.dormant) == (OrderState.LIVE, 110, False)
+        assert broker.cancel(oco).ok
+        entry, exit_order = broker.bracket("AAPL", "buy", 10, "1.00", take_profit="1.10", stop="0.90")
+        assert (entry.state, exit_order.state, exit_order.held) == (OrderState.LIVE, OrderState.LIVE, True)
+        assert entry.ref == exit_order.ref + 1
+        other.limit("AAPL", "sell", "1.00", 10)
+        while exit_order.held:
+            broker.receive(0.1)
+        assert (entry.state, exit_order.state, exit_order.dormant) == (OrderState.FILLED, OrderState.LIVE, False)
+        other.limit("AAPL", "buy", "1.10", 10)
+        assert exit_order.done().state is OrderState.FILLED
+        entry, exit_order = broker.bracket("AAPL", "buy", 10, trail="0.05")  # at market, where nobody sells
+        assert (entry.done().reason, exit_order.done().reason) == (Reason.NO_LIQUIDITY, Reason.ENTRY_ENDED)
+        with pytest.raises(ValueError, match="a bracket ends by take_profit, by stop"):
+            broker.bracket("AAPL", "buy", 10, "1.00")
+
+
 def test_an_orders_life(stage: Stage) -> None:
     with plain(stage) as broker, plain(stage, 2) as other:
         order = broker.limit("AAPL", "buy", "1.00", 100).raise_for_reject()

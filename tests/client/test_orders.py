@@ -196,6 +196,41 @@ def test_a_stop_waits_and_is_reported_when_a_trade_wakes_it(trader: Trader) -> N
     assert (answer.ok, trailing.state) == (True, OrderState.CANCELLED)
 
 
+def test_an_oco_stands_in_the_book_until_its_stop_is_reached(trader: Trader) -> None:
+    session = trader.session
+    oco = session.new_order(
+        SYMBOL, Side.BUY, 3, price=90, order_type=OrderType.OCO, stop_price=105, offset=5, tif=TimeInForce.DAY
+    )
+    session.new_order(SYMBOL, Side.SELL, 1, price=90)
+    trader.run()
+    assert (oco.state, oco.dormant, oco.price, oco.leaves_qty) == (OrderState.PARTIALLY_FILLED, False, 90, 2)
+    session.new_order(SYMBOL, Side.SELL, 1, price=105)
+    session.new_order(SYMBOL, Side.BUY, 1, price=105)
+    trader.run()
+    assert (oco.state, oco.price, oco.leaves_qty) == (OrderState.PARTIALLY_FILLED, 110, 2)
+    session.new_order(SYMBOL, Side.SELL, 2, price=110)
+    trader.run()
+    assert (oco.state, oco.cum_qty) == (OrderState.FILLED, 3)
+
+
+def test_a_bracket_holds_its_exit_until_the_entry_has_ended(trader: Trader) -> None:
+    session = trader.session
+    exit_order = session.new_order(SYMBOL, Side.SELL, 5, price=110, held=True)
+    entry = session.new_order(SYMBOL, Side.BUY, 5, price=100, entry=True)
+    trader.run()
+    assert (exit_order.state, exit_order.held, exit_order.dormant) == (OrderState.LIVE, True, True)
+    session.new_order(SYMBOL, Side.SELL, 2, price=100)
+    session.cancel(entry)
+    trader.run()
+    assert (entry.state, entry.cum_qty) == (OrderState.CANCELLED, 2)
+    assert (exit_order.state, exit_order.held, exit_order.dormant) == (OrderState.LIVE, False, False)
+    assert (exit_order.qty, exit_order.leaves_qty) == (2, 2)
+    lonely = session.new_order(SYMBOL, Side.SELL, 5, order_type=OrderType.STOP, stop_price=90, held=True)
+    session.new_order(SYMBOL, Side.BUY, 5, price=80)
+    trader.run()
+    assert (lonely.state, lonely.reason) == (OrderState.CANCELLED, Reason.ENTRY_MISSING)
+
+
 def test_a_rejected_order(trader: Trader) -> None:
     order = trader.session.new_order(SYMBOL, Side.BUY, 10, price=101)
     trader.run()

@@ -20,6 +20,8 @@ from tests.engine.groups import COMMAND_FIELDS, Draft, Group, apply, draft, exte
 from tests.engine.outcomes import POSSIBLE, Outcomes
 from wire.constants import (
     BASIS_POINTS,
+    ENTRY,
+    EXIT,
     FUNDS,
     HIDDEN,
     MAX_ACCOUNT,
@@ -188,6 +190,7 @@ class Crowd:
         self.seq = 0
         self.names = 0
         self.matches: list[dict[str, int]] = []  # of late, as the terms of their busts
+        self.exits: list[dict[str, int]] = []  # that were sent, and whose entry is not: fields and terms
         # A venue of one mood per seed: how deep the books get, how often everything is swept away.
         self.patience = self.chance.choice((0.5, 2.0, 6.0))
         self.biggest = self.chance.choice((8, 60, 400))
@@ -201,6 +204,8 @@ class Crowd:
             (11, self.replace),
             (0.9 / self.patience, self.mass_cancel),
             (7, self.sleeper),
+            (4, self.oco),
+            (4, self.bracket),
             (0.6, self.repeat),
             (0.5, self.tick),
             (0.12 / self.patience, self.end_of_day),
@@ -306,6 +311,8 @@ class Crowd:
         seeks = bool(self.sought) and self.chance.random() < 0.5
         if seeks:
             action = self.chance.choice(self.by_kind[self.chance.choice(self.sought)])
+        if self.exits and self.chance.random() < 0.85:
+            action = self.entry
         draw = self.close_session() if self.chance.random() < leaving else action()
         if not draw.fields.get("session") and self.chance.random() < 0.15:
             draw.extensions.append(extension(OPERATOR_TERMS, who0=self.seq, why4=self.chance.randint(-1, 1)))
@@ -485,7 +492,8 @@ class Crowd:
             if self.chance.random() < 0.2:
                 fields["qty"] = part * self.chance.choice((99, 100, 101, 130))
         if self.chance.random() < 0.02:
-            fields["flags"] = fields.get("flags", 0) | self.chance.choice((POST_ONLY, HIDDEN, STP_BY_FIRM, 16, 32))
+            stray = self.chance.choice((POST_ONLY, HIDDEN, STP_BY_FIRM, 16, 32, 64, 128))
+            fields["flags"] = fields.get("flags", 0) | stray
 
     def packed(self, draw: Draw, terms: dict[str, int]) -> Draw:
         """With the extension that the terms need, if they need one."""
@@ -620,6 +628,67 @@ class Crowd:
             terms[word] = self.chance.choice((0, 1, -1, instrument.max_price + 1, 10_000, INT64_MAX))
         return self.packed(draw, terms)
 
+    def oco(self) -> Draw:
+        """A limit order with a stop on the other side of the market, mostly."""
+        draw, instrument, terms = self.order(aggressive=self.chance.random() < 0.3)
+        draw.fields["tif"] = self.resting_tif(terms)
+        self.as_oco(draw, instrument, terms)
+        return self.packed(draw, terms)
+
+    def as_oco(self, draw: Draw, instrument: Instrument, terms: dict[str, int]) -> None:
+        """Give a limit order a stop some ticks away, and sometimes a limit beyond that."""
+        fields = draw.fields
+        fields["order_type"] = OrderType.OCO
+        away = 1 if fields["side"] == Side.BUY else -1
+        tick = instrument.band_at(max(fields["price"], 0)).tick
+        stop_price = fields["price"] + away * tick * self.chance.choice((1, 2, 3, 4, 6, 9))
+        stop_price = min(max(stop_price, 1), instrument.max_price)
+        terms["stop_price"] = max(stop_price - stop_price % instrument.band_at(stop_price).tick, 1)
+        if self.chance.random() < 0.3:
+            terms["offset"] = instrument.band_at(stop_price).tick * self.chance.choice((1, 1, 2, 5))
+        if self.chance.random() < 0.04:
+            word = self.chance.choice(("stop_price", "offset", "min_qty", "display_qty"))
+            terms[word] = self.chance.choice((0, 1, -1, instrument.max_price, instrument.max_price + 1, INT64_MAX))
+        if self.chance.random() < 0.02:
+            fields["flags"] = fields.get("flags", 0) | self.chance.choice((POST_ONLY, HIDDEN, BASIS_POINTS))
+
+    def bracket(self) -> Draw:
+        """The exit of one. Its entry mostly comes next, or after commands of others."""
+        what = self.chance.random()
+        if what < 0.4:
+            draw = self.sleeper()
+        elif what < 0.75:
+            draw = self.oco()
+        else:
+            draw = self.quote()
+            draw.fields["flags"] = draw.fields.get("flags", 0) & STP_BY_FIRM
+        draw.fields["flags"] = draw.fields.get("flags", 0) | EXIT
+        self.exits.append(dict(draw.fields))
+        return draw
+
+    def entry(self) -> Draw:
+        """The entry of the exit that was sent last: of its kind, mostly."""
+        held = self.exits.pop()
+        make = self.chance.choice((self.quote, self.take, self.take, self.fill_or_kill, self.at_market))
+        self.refs[held["session"]] = max(self.refs.get(held["session"], 0), held["client_ref"])
+        draw = make()
+        session = self.engine._sessions.get(held["session"]) or self.any_session()
+        instrument = self.engine._instruments.get(held["symbol"])
+        fields = draw.fields
+        was = fields["symbol"]
+        fields |= self.from_session(CommandKind.NEW_ORDER, session)
+        fields |= {"account": held["account"], "symbol": held["symbol"], "side": 3 - held["side"]}
+        if instrument is not None and was != held["symbol"]:
+            away = self.chance.randint(-3, 3)
+            fields["price"] = self.a_price(instrument, away) if fields["price"] else 0
+            fields["qty"] = self.chance.choice((held["qty"], held["qty"], self.a_qty(instrument, fields["price"])))
+            draw.extensions = draw.extensions if fields["tif"] == TimeInForce.GTD else []
+        fields["flags"] = fields.get("flags", 0) | ENTRY
+        if self.chance.random() < 0.06:
+            word = self.chance.choice(("account", "symbol", "side"))
+            fields[word] = 3 - fields[word] if word == "side" else fields[word] % 7 + 1
+        return draw
+
     def cancel(self) -> Draw:
         """Whole, or down to a total around what is executed and ordered."""
         order, words = self.a_target()
@@ -644,6 +713,8 @@ class Crowd:
         price = order.price
         if self.chance.random() < 0.5:
             price = self.a_price(instrument, self.chance.randint(-6, 6)) + (self.chance.random() < 0.03)
+        if order.order_type == OrderType.OCO and self.chance.random() < 0.1:
+            price = order.stop_price
         lot = instrument.band_at(max(price, 0)).lot
         qty = total
         if self.chance.random() < 0.6:

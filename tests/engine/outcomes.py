@@ -2,7 +2,7 @@
 
 An outcome is an event's kind with what tells apart its cases: the reason, the side of the match, whether what is left
 rests. What the passing of time does is counted under `time`, not under the command that happened to come first; what
-becomes of dormant orders that wake up, under `woken`.
+becomes of dormant orders that wake up and of exits, under `woken`.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ POSSIBLE: dict[str, set[str]] = {
         R.INVALID_STP,
         R.INVALID_DISPLAY_QTY,
         R.WOULD_TAKE,
+        R.EXIT_MISSING,
     )
     | {"accepted", "accepted, rests", "cancelled SELF_TRADE, rests", "displayed"}
     | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.MIN_QTY_NOT_MET, R.FOK_NOT_FILLED, R.FUNDS_EXHAUSTED)
@@ -79,7 +80,7 @@ POSSIBLE: dict[str, set[str]] = {
     | TRADES
     | PRICE_AND_QTY
     | rejected(R.NOT_PERMITTED, R.RESERVED_NOT_ZERO, R.UNKNOWN_ORDER, R.INVALID_DISPLAY_QTY, R.WOULD_TAKE)
-    | rejected(R.WRONG_PHASE)
+    | rejected(R.WRONG_PHASE, R.INVALID_TRIGGER)
     | {"replaced", "replaced, rests", "cancelled SELF_TRADE, rests", "displayed"}
     | cancelled(R.REPLACED_BELOW_EXECUTED, R.SELF_TRADE),
     "mass_cancel": FENCE
@@ -141,12 +142,25 @@ POSSIBLE: dict[str, set[str]] = {
     "woken": TRADES  # whatever woke them
     | {"triggered", "triggered, rests"}
     | {"cancelled SELF_TRADE, rests", "displayed"}
-    | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.SELF_TRADE),
+    | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.SELF_TRADE)
+    | cancelled(R.ENTRY_MISSING, R.ENTRY_ENDED),  # whatever ended the entry, or came in its place
     "unknown": rejected(R.UNKNOWN_COMMAND),
     "time": cancelled(R.EXPIRED, R.DISCONNECTED) | {"displayed"},
 }
 PAIRS: set[Pair] = {(kind, outcome) for kind, outcomes in POSSIBLE.items() for outcome in outcomes}
 _KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.BUST_TRADE + 1)} - {CommandKind.ORDER_STATUS}
+
+
+ASKED_FOR = (
+    Reason.REQUESTED,
+    Reason.REDUCED,
+    Reason.MASS_CANCELLED,
+    Reason.KILLED,
+    Reason.END_OF_DAY,
+    Reason.REPLACED_BELOW_EXECUTED,
+    Reason.AUCTION_MISSED,
+)
+ANSWERS = sorted({*EventKind} - {EventKind.EXECUTED, EventKind.CANCELLED, EventKind.TRIGGERED, EventKind.DISPLAYED})
 
 
 class Outcomes:
@@ -162,9 +176,12 @@ class Outcomes:
         rests = (events["flags"] & RESTS) * of_orders
         by_time = np.isin(events["reason"], (Reason.EXPIRED, Reason.DISCONNECTED))
         by_time[1:] |= (events["kind"][1:] == EventKind.DISPLAYED) & by_time[:-1]  # of the order just cancelled
-        triggers = np.cumsum(events["kind"] == EventKind.TRIGGERED)
+        of_exits = np.isin(events["reason"], (Reason.ENTRY_MISSING, Reason.ENTRY_ENDED))
+        triggers = np.cumsum((events["kind"] == EventKind.TRIGGERED) | of_exits)
         before = np.concatenate([[0], triggers])[np.searchsorted(events["command_seq"], events["command_seq"])]
-        woken = triggers > before  # from the command's first `triggered` on
+        by_command = np.isin(events["kind"], ANSWERS) | np.isin(events["reason"], ASKED_FOR)
+        before = np.maximum.accumulate(np.maximum(before, triggers * by_command))
+        woken = triggers > before  # from the first `triggered` on: the command's, or time's until the command's answer
         keys = np.stack([kinds, events["kind"], events["reason"], by_time, woken, events["liquidity"], rests], 1)
         special = events["kind"] == EventKind.INSTRUMENT_ADDED  # its bytes mean something else there
         keys[special, 5:] = 0

@@ -11,7 +11,7 @@ from components.engine import readable
 from components.engine.readable import ReadableEngine
 
 SOURCES = Path(readable.__file__).parent
-MODULES = ("model", "events", "checks", "auctions", "engine")  # each imports only those before it
+MODULES = ("model", "events", "checks", "auctions", "brackets", "engine")  # each imports only those before it
 
 MISTAKES: dict[str, tuple[str, str, str]] = {
     "the newest at a price trades first": (
@@ -37,8 +37,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "a refused order leaves its ref free": (
         "engine",
-        "self._elect()\n        except Refused as refused:",
-        "self._elect()\n        except Refused as refused:\n            step.session.client_ref -= 1",
+        "handler(self, step)\n        except Refused as refused:",
+        "handler(self, step)\n        except Refused as refused:\n            step.session.client_ref -= 1",
     ),
     "an order lives through its expiry": (
         "engine",
@@ -194,10 +194,10 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "the largest notional excludes itself": ("checks", "notional <= largest", "notional < largest"),
     "a halt takes orders": (
         "engine",
-        "COLLECTING if may_rest else ()",
-        "(*COLLECTING, Phase.HALT) if may_rest else ()",
+        "COLLECTING if may_rest or",
+        "(*COLLECTING, Phase.HALT) if may_rest or",
     ),
-    "an auction takes what may not rest": ("engine", "COLLECTING if may_rest else ()", "COLLECTING"),
+    "an auction takes what may not rest": ("engine", "COLLECTING if may_rest or", "COLLECTING if True or"),
     "a call trades": (
         "engine",
         "if taker.instrument.phase != Phase.CONTINUOUS:",
@@ -229,8 +229,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "the indicative price is told each time": ("engine", "and told != instrument.told", "and told != 0"),
     "only the expiry is forgotten": (
         "engine",
-        '"cum_qty": order.cum,\n    }',
-        '"cum_qty": order.cum,\n        "expire_ns": 0,\n    }',
+        '"entry_id": order.partner',
+        '"expire_ns": 0,\n        "entry_id": order.partner',
     ),
     "a trade at its trigger does not wake an order": (
         "model",
@@ -251,8 +251,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "whose trigger was reached before it entered sleeps on": (
         "engine",
-        "if order.instrument.last_price:",
-        "if order.instrument.last_price < 0:",
+        "if order.instrument.last_price and order.instrument.phase",
+        "if order.instrument.last_price < 0 and order.instrument.phase",
     ),
     "a dormant order stood in the book": (
         "engine",
@@ -300,6 +300,26 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "engine",
         "if order.shown_qty > order.leaves:",
         "if order.shown_qty >= order.leaves > 0 and order.is_iceberg:",
+    ),
+    "an oco that comes too late rests all the same": ("engine", "not order.is_held and not is_stopped(order)", "True"),
+    "an oco's stop is a limit on the wrong side of it": (
+        "model",
+        "stop_price + offset if side == Side.BUY else stop_price - offset",
+        "stop_price - offset if side == Side.BUY else stop_price + offset",
+    ),
+    "an oco is replaced to beyond its stop": (
+        "checks",
+        "require(is_on_its_side(order.side, price, order.stop_price), Reason.INVALID_TRIGGER)",
+        "pass",
+    ),
+    "an exit sells more than its entry bought": ("brackets", "if executed < order.leaves:", "if executed < 0:"),
+    "an exit outlives an entry that bought nothing": ("brackets", "if executed <= 0:", "if executed < 0:"),
+    "an exit waits for an entry that comes later": ("brackets", "elect(engine, exit_order, NEVER_CAME)", "pass"),
+    "an entry need not be of its exit's kind": ("brackets", "require(fits and exit_order.side !=", "require(0 !="),
+    "an exit that time lets loose acts behind the command": (
+        "engine",
+        "self._disconnect(self._sessions[number])\n        self._elect()",
+        "self._disconnect(self._sessions[number])",
     ),
     "the hash stops at 32 bits": ("events", "return running ^ (running >> 29)", "return running & 0xFFFFFFFF"),
 }

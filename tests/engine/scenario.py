@@ -50,7 +50,7 @@ from tests.engine.groups import (
     spell,
 )
 from tests.engine.story import GTC, GTD, IOC, Broker, Lines, Venue
-from wire.constants import BASIS_POINTS, FUNDS, HIDDEN, POST_ONLY, STP_BY_FIRM
+from wire.constants import BASIS_POINTS, ENTRY, EXIT, FUNDS, HIDDEN, POST_ONLY, STP_BY_FIRM
 from wire.dtypes import EXTENSION, ORDER_TERMS
 from wire.enums import CommandKind, ExtensionKind, OrderType, Phase, Scope, Side, StpMode, TimeInForce
 
@@ -159,7 +159,7 @@ class Drawing:
     notes: list[str] = field(default_factory=list)  # "phase halt", "asleep alice 1: sell 5, stop 98"
 
 
-_ORDER = r"\w+ \d+: \d+(?: of \d+)?"
+_ORDER = r"\w+ \d+: \d+(?: of \d+| oco \d+)?"
 _ORDERS = rf"{_ORDER}(?:, {_ORDER})*"
 _BIDS = re.compile(rf"(?P<orders>{_ORDERS}) (?P<price>\d+|market)")
 _ASKS = re.compile(rf"(?P<price>\d+|market) (?P<orders>{_ORDERS})")
@@ -220,24 +220,35 @@ def seen(stage: Stage, symbol: int) -> Drawing:
 def asleep(stage: Stage, row: np.void) -> str:
     """A dormant order, in the words with which it entered."""
     order_type, price = int(row["order_type"]), int(row["price"])
-    limit = order_type in (OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED)
+    limit = order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED, OrderType.OCO)
     words = [
         f"{stage.who(row)}: {VERBS[int(row['side'])]} {row['leaves_qty']} {f'@ {price}' if limit else 'at market'}"
     ]
     if price and not limit:
         words.append(f"worst {price}")
+    if order_type == OrderType.OCO:
+        return ", ".join([*words, both(row), "exit"])
     if row["offset"]:
         words.append(f"trail {row['offset']}{' bp' if row['flags'] & BASIS_POINTS else ''}")
     if row["stop_price"]:
         touched = order_type in (OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED)
         words.append(f"{'touch' if touched else 'stop'} {row['stop_price']}")
+    if row["flags"] & EXIT:
+        words.append("exit")
     return ", ".join(words)
+
+
+def both(row: np.void) -> str:
+    """The stop of an oco, and what it has beyond that."""
+    return f"oco {row['stop_price']}" + (f", beyond {row['offset']}" if row["offset"] else "")
 
 
 def quantity(row: np.void) -> str:
     """What is left of an order; of one that is not shown in full, how much of that is shown."""
     if row["display_qty"] or row["flags"] & HIDDEN or not row["price"]:
         return f"{row['shown_qty']} of {row['leaves_qty']}"
+    if row["order_type"] == OrderType.OCO:
+        return f"{row['leaves_qty']} oco {row['stop_price']}"
     return f"{row['leaves_qty']}"
 
 
@@ -316,6 +327,10 @@ CLAUSES: list[tuple[str, Callable[[Stage, list[str]], Fields]]] = [
     (r"shows (-?\d+)", lambda stage, words: {"display_qty": int(words[0])}),
     (r"stop (-?\d+)", lambda stage, words: {"stop_price": int(words[0])}),
     (r"touch (-?\d+)", lambda stage, words: {"stop_price": int(words[0])}),
+    (r"oco (-?\d+)", lambda stage, words: {"stop_price": int(words[0])}),
+    (r"beyond (-?\d+)", lambda stage, words: {"offset": int(words[0])}),
+    (r"exit", lambda stage, words: {"flags": EXIT}),
+    (r"entry", lambda stage, words: {"flags": ENTRY}),
     (r"trail (-?\d+)", lambda stage, words: {"offset": int(words[0])}),
     (r"trail (-?\d+) bp", lambda stage, words: {"offset": int(words[0]), "flags": BASIS_POINTS}),
     (r"cancel newest", lambda stage, words: {"stp": StpMode.CANCEL_NEWEST}),
@@ -360,8 +375,8 @@ def fields_of(stage: Stage, clauses: Clauses, allowed: str) -> Fields:
 
 
 OF_AN_ORDER = (
-    "gtc|day|ioc|fok|at open|at close|gtd|min|worst|post-only|hidden|shows|stop|touch|trail|cancel|decrement|by firm"
-    "|account|symbol|ref|at gateway"
+    "gtc|day|ioc|fok|at open|at close|gtd|min|worst|post-only|hidden|shows|stop|touch|trail|oco|beyond|exit|entry"
+    "|cancel|decrement|by firm|account|symbol|ref|at gateway"
 )
 
 
@@ -388,6 +403,7 @@ DORMANT = {  # by the clause's first word: of a market order, of a limit order
     "stop": (OrderType.STOP, OrderType.STOP_LIMIT),
     "touch": (OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED),
     "trail": (OrderType.TRAILING_STOP, OrderType.TRAILING_STOP),
+    "oco": (OrderType.OCO, OrderType.OCO),
 }
 
 
@@ -727,13 +743,22 @@ def candidates(stage: Stage, fields: Fields, extensions: tuple[bytes, ...]) -> I
 VERBS: dict[int, str] = {Side.BUY: "buys", Side.SELL: "sells"}
 
 
+FLAGS = (
+    (POST_ONLY, "post-only"),
+    (HIDDEN, "hidden"),
+    (STP_BY_FIRM, "by firm"),
+    (EXIT, "exit"),
+    (ENTRY, "entry"),
+)
+
+
 def order_sentence(broker: Broker, fields: Fields, extensions: tuple[bytes, ...]) -> str:
     """A new order; what it cannot say it leaves out."""
     terms = dict.fromkeys(ORDER_TERMS.names or (), 0)
     if extensions:
         terms = dict(zip(terms, np.frombuffer(extensions[0], ORDER_TERMS)[0].item(), strict=True))
     order_type, flags, price = fields["order_type"], fields["flags"], fields["price"]
-    limit = order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED)
+    limit = order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED, OrderType.OCO)
     verb = VERBS.get(fields["side"], "?")
     words = [f"{broker.name} {verb} {fields['qty']} " + (f"@ {price}" if limit else "at market")]
     if flags & FUNDS:
@@ -743,17 +768,16 @@ def order_sentence(broker: Broker, fields: Fields, extensions: tuple[bytes, ...]
     tif = named(TimeInForce, fields["tif"]).replace("_", " ")
     words.append(f"gtd {terms['expire_ns']}" if fields["tif"] == GTD else tif)
     touched = order_type in (OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED)
+    oco = order_type == OrderType.OCO
     for name, word in (
         ("min_qty", "min"),
         ("display_qty", "shows"),
-        ("stop_price", "touch" if touched else "stop"),
-        ("offset", "trail"),
+        ("stop_price", "oco" if oco else "touch" if touched else "stop"),
+        ("offset", "beyond" if oco else "trail"),
     ):
         if terms[name]:
             words.append(f"{word} {terms[name]}" + (" bp" if word == "trail" and flags & BASIS_POINTS else ""))
-    words += [
-        word for flag, word in ((POST_ONLY, "post-only"), (HIDDEN, "hidden"), (STP_BY_FIRM, "by firm")) if flags & flag
-    ]
+    words += [word for flag, word in FLAGS if flags & flag]
     if fields["stp"]:
         words.append(named(StpMode, fields["stp"]).replace("_", " ").replace("decrement and cancel", "decrement"))
     if fields["account"] != broker.number:

@@ -28,6 +28,7 @@ GTC, DAY, GTD, IOC, FOK = TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD, Tim
 LIMIT, MARKET = OrderType.LIMIT, OrderType.MARKET
 
 STOP, STOP_LIMIT, TRAILING_STOP = OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP
+OCO = OrderType.OCO
 MARKET_IF_TOUCHED, LIMIT_IF_TOUCHED = OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED
 
 ABOUT_ORDERS = (
@@ -231,6 +232,10 @@ class Broker:
     def trail(self, side: Side, qty: int, offset: int, **fields: int) -> Lines:
         """A trailing stop, GTC."""
         return self.new(side, qty, 0, **{"order_type": TRAILING_STOP, "offset": offset, **fields})
+
+    def oco(self, side: Side, qty: int, at: int, stop: int, **fields: int) -> Lines:
+        """A limit order with a stop, GTC; `offset`: how far beyond the stop it may trade then."""
+        return self.new(side, qty, at, **{"order_type": OCO, "stop_price": stop, **fields})
 
     def cancel(self, ref: int, down_to: int = 0, **fields: int) -> Lines:
         """Cancel the order that entered with `ref`."""

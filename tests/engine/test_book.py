@@ -70,7 +70,7 @@ def test_post_only_comes_last_of_the_checks(alice: Broker, bob: Broker) -> None:
         {"flags": HIDDEN, "order_type": MARKET, "tif": IOC},
         {"flags": FUNDS | POST_ONLY, "order_type": MARKET, "tif": IOC},
         {"flags": STP_BY_FIRM},
-        {"flags": 32},
+        {"flags": 128},
         {"flags": -1},
         {"flags": -32_768},
     ],

@@ -429,7 +429,7 @@ def test_an_expiry_outlives_the_waking(venue: Venue, alice: Broker, bob: Broker,
         ({"order_type": LIMIT_IF_TOUCHED, "stop_price": 50}, "PRICE_OUT_OF_RANGE"),
         ({"order_type": STOP, "stop_price": 50, "min_qty": 1}, "INVALID_MIN_QTY"),
         ({"order_type": STOP, "stop_price": 50, "tif": GTD}, "INVALID_EXPIRY"),
-        ({"order_type": 8, "stop_price": 50}, "INVALID_ORDER_TYPE"),
+        ({"order_type": 12, "stop_price": 50}, "INVALID_ORDER_TYPE"),
     ],
 )
 def test_what_does_not_go_together_is_refused(carol: Broker, fields: dict[str, int], reason: str) -> None:

@@ -19,7 +19,19 @@ from components.engine.readable import ReadableEngine
 from tests.engine.commands import INT64_MAX, Crowd
 from tests.engine.groups import COMMAND_FIELDS, Draft, Group, apply, drafts_of, event_fields, resplit
 from tests.engine.sabotage import broken
-from wire.constants import BASIS_POINTS, FROM_BOOK, FUNDS, HIDDEN, MAX_UNITS, POST_ONLY, RESTS, STP_BY_FIRM, UNSEEN
+from wire.constants import (
+    BASIS_POINTS,
+    ENTRY,
+    EXIT,
+    FROM_BOOK,
+    FUNDS,
+    HIDDEN,
+    MAX_UNITS,
+    POST_ONLY,
+    RESTS,
+    STP_BY_FIRM,
+    UNSEEN,
+)
 from wire.dtypes import EVENT, ORDER_TERMS, SESSION_TERMS
 from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Phase, Reason, Scope, Side, TimeInForce
 
@@ -45,8 +57,11 @@ BECOMES = {  # what each dormant type is once it woke up
     OrderType.LIMIT_IF_TOUCHED: OrderType.LIMIT,
     OrderType.TRAILING_STOP: OrderType.MARKET,
 }
+STAND = {OrderType.LIMIT, OrderType.OCO}
 FENCED_OFF = {Reason.SESSION_CLOSED, Reason.SESSION_MOVED}
 CALLS = {TimeInForce.AT_OPEN, TimeInForce.AT_CLOSE}
+UNHEARD = FENCED_OFF | {Reason.UNKNOWN_SESSION, Reason.INVALID_REF}
+NUMBERED = {*range(CommandKind.NEW_ORDER, CommandKind.TICK), CommandKind.BLOCK_ENTRY}
 RESTING_TIFS = {TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD, *CALLS}
 
 
@@ -74,6 +89,9 @@ class Known:
     stop_price: int = 0
     offset: int = 0
     in_points: bool = False
+    held: bool = False  # an exit whose entry has not ended
+    partner: Known | None = None  # of such an exit its entry, of that its exit
+    entry_cum: int = -1  # of an exit whose entry has ended
 
     @property
     def hidden(self) -> bool:
@@ -134,6 +152,10 @@ class Auditor:
         self.dormant: dict[int, dict[int, Known]] = defaultdict(dict)  # by symbol: by order_id
         self.woken: dict[int, int] = {}  # order_id: the price that woke it, by the taker in hand
         self.elected: list[tuple[int, int]] = []  # (order_id, price), in the order in which they have to act
+        self.ocos: dict[int, dict[int, Known]] = defaultdict(dict)  # those that wait for their stop
+        self.held: dict[int, Known] = {}
+        self.exits: dict[int, int] = {}  # by session: its last order, an exit whose entry has to come next
+        self.doubted = 0  # such an exit, of the session whose command is in hand
 
     def read(self, group: Group, events: np.ndarray) -> None:
         """One group and its events."""
@@ -152,6 +174,7 @@ class Auditor:
     def command(self, draft: Draft, told: list[Event]) -> None:
         """One command and all that came of it."""
         fields = dict(zip(COMMAND_FIELDS, draft.fields, strict=True))
+        self.doubted = 0
         answers = [event for event in told if event["reason"] not in (Reason.EXPIRED, Reason.DISCONNECTED)]
         if fields["kind"] not in (CommandKind.TICK, CommandKind.SET_PHASE):
             assert answers, "every command is answered, but for a tick and a phase that there is already"
@@ -161,6 +184,7 @@ class Auditor:
             assert event["time_ns"] >= self.time_ns, "time never goes back"
             self.time_ns = event["time_ns"]
             self.number_of_report(event, fields)
+            self.doubt(event, fields)
             self.event(event, draft, fields)
         assert self.maker is None, "a maker without a taker"
         assert self.owed is None, "the book was not told what it shows"
@@ -173,12 +197,13 @@ class Auditor:
         for symbol in sorted({event["symbol"] for event in told}):
             self.never_crossed(symbol)
         self.auction_is_over()
-        if answers and answers[0]["kind"] == EventKind.ACCEPTED:
+        if draft.number in self.orders:
             self.outcome(self.orders[draft.number], answers)
         for event in answers:
             if event["kind"] == EventKind.TRIGGERED:
                 woken = self.orders[event["order_id"]]
-                assert woken.ended or (woken.rests and woken.order_type == OrderType.LIMIT), "who wakes up acts"
+                waits = event["order_type"] in BECOMES  # an exit, from here on
+                assert waits or woken.ended or (woken.rests and woken.order_type in STAND), "who wakes up acts"
 
     def number_of_report(self, event: Event, fields: Event) -> None:
         """Reports of a session are numbered without gaps; other events of it repeat the last number.
@@ -194,6 +219,15 @@ class Auditor:
             self.report_seq[session] += 1
         if event["kind"] in REPORTS | {EventKind.SESSION_OPENED, EventKind.SESSION_CLOSED, EventKind.REPEATED}:
             assert event["report_seq"] == self.report_seq[session], "report numbers are contiguous"
+
+    def doubt(self, event: Event, fields: Event) -> None:
+        """The first answer to a session's command: an exit that was its last order goes, unless this is its entry."""
+        session, ref = fields["session"], fields["client_ref"]
+        if session not in self.exits or fields["kind"] not in NUMBERED or event["kind"] == EventKind.REPEATED:
+            return
+        if (event["session"], event["request_ref"]) == (session, ref) and event["reason"] not in UNHEARD:
+            self.doubted = self.exits.pop(session)
+            self.woken[self.doubted] = 0
 
     def event(self, event: Event, draft: Draft, fields: Event) -> None:
         """One event, by its kind."""
@@ -296,34 +330,90 @@ class Auditor:
             assert event["qty"] == event["leaves_qty"] == fields["qty"]
         self.orders[event["order_id"]] = order
         self.place(event, order)
-        if order.order_type in BECOMES:
-            last_price = self.last_price[event["symbol"]]
-            if last_price and order.wakes(last_price):
-                self.woken[event["order_id"]] = last_price
-            else:
-                self.dormant[event["symbol"]][event["order_id"]] = order
+        if order.flags & EXIT:
+            order.held = True
+            self.held[event["order_id"]] = order
+            self.exits[event["session"]] = event["order_id"]
+        elif order.flags & ENTRY:
+            assert self.doubted, "an entry comes behind its exit"
+            assert self.woken.pop(self.doubted) == 0
+            order.partner = exit_order = self.orders[self.doubted]
+            exit_order.partner, self.doubted = order, 0
+            for word in ("session", "account", "symbol"):
+                assert event[word] == exit_order.accepted[word], f"entry and exit have one {word}"
+            assert event["side"] != exit_order.accepted["side"], "an exit undoes its entry"
+        else:
+            self.wait(event, order)
+
+    def wait(self, event: Event, order: Known) -> None:
+        """An order that waits for a trade, if it does; the last one may have been it."""
+        symbol, order_id = event["symbol"], event["order_id"]
+        last_price = self.last_price[symbol] if self.phases[symbol] == Phase.CONTINUOUS else 0
+        if order.ended or not (order.order_type in BECOMES or order.order_type == OrderType.OCO):
+            return
+        if last_price and order.wakes(last_price):
+            assert not order.rests, "whose stop was reached does not rest"
+            self.woken[order_id] = last_price
+        else:
+            (self.dormant if order.order_type in BECOMES else self.ocos)[symbol][order_id] = order
 
     def triggered(self, event: Event) -> None:
         """Who acts next: round by round, each by order_id."""
-        self.elected += sorted(self.woken.items())
-        self.woken.clear()
-        assert self.elected, "nobody wakes up without a trade"
-        order_id, price = self.elected.pop(0)
-        assert event["order_id"] == order_id, "orders wake up in the order of their entry"
+        order_id, price = self.turn(event)
+        del self.elected[0]
         assert event["trade_price"] == price, "an order tells the trade that woke it"
         order = self.orders[order_id]
-        order.order_type = BECOMES[OrderType(order.order_type)]
+        if order.held:
+            assert order.leaves <= order.entry_cum, "an exit protects what its entry executed"
+            order.held = False
+            del self.held[order_id]
+        else:
+            order.order_type = BECOMES.get(OrderType(order.order_type), OrderType(event["order_type"]))
+        stop_limit = order.stop_price + (order.offset if event["side"] == Side.BUY else -order.offset)
+        expected = stop_limit if order.offset else 0
         self.known(event)
+        if order.accepted["order_type"] == OrderType.OCO and event["order_type"] != OrderType.OCO:
+            assert event["order_type"] == (OrderType.LIMIT if order.offset else OrderType.MARKET)
+            assert event["previous_price"] == (order.price if order.rests else 0)
+            if order.rests:
+                self.unplace(order_id, order)
+            order.price = expected
         assert (event["qty"], event["price"], event["request_ref"]) == (order.leaves, order.price, 0)
         self.place(event, order)
+        self.wait(event, order)
+
+    def turn(self, event: Event) -> tuple[int, int]:
+        """Whose turn it is, and what woke that: it has to be the event's order."""
+        self.elected += sorted(self.woken.items())
+        self.woken.clear()
+        assert self.elected, "nobody wakes up without a trade, or an entry that ended"
+        assert event["order_id"] == self.elected[0][0], "orders wake up in the order of their entry"
+        return self.elected[0]
+
+    def over(self, order_id: int, order: Known) -> None:
+        """Nothing waits for an order that has ended; if it was an entry, its exit's turn comes."""
+        symbol = order.accepted["symbol"]
+        for waiting in (self.dormant[symbol], self.ocos[symbol], self.held):
+            waiting.pop(order_id, None)
+        self.woken.pop(order_id, None)
+        self.elected = [each for each in self.elected if each[0] != order_id]
+        if self.exits.get(order.accepted["session"]) == order_id:
+            del self.exits[order.accepted["session"]]
+        partner, order.partner = order.partner, None
+        if partner is not None:
+            partner.partner = None
+            if partner.held:
+                partner.entry_cum = order.cum
+                self.woken[partner.accepted["order_id"]] = 0
 
     def traded(self, symbol: int, price: int) -> None:
         """What a trade does to those who wait."""
         self.last_price[symbol] = price
-        for order_id, order in list(self.dormant[symbol].items()):
-            if order.wakes(price):
-                self.woken[order_id] = price
-                del self.dormant[symbol][order_id]
+        for waiting in (self.dormant[symbol], self.ocos[symbol]):
+            for order_id, order in list(waiting.items()):
+                if order.wakes(price):
+                    self.woken[order_id] = price
+                    del waiting[order_id]
 
     def executed(self, event: Event) -> None:
         order = self.known(event)
@@ -420,22 +510,26 @@ class Auditor:
             assert (event["request_ref"], event["leaves_qty"], event["gateway"]) == (0, 0, 0)
             self.gone[session] = event["order_id"]
         assert event["qty"] > 0 or order.funds
-        if event["reason"] != Reason.SELF_TRADE:
+        if event["reason"] in (Reason.ENTRY_MISSING, Reason.ENTRY_ENDED):
+            self.turn(event)
+            assert order.held, "only an exit goes with its entry"
+            assert event["leaves_qty"] == max(order.entry_cum, 0), "an exit is as large as what its entry executed"
+            missing = event["reason"] == Reason.ENTRY_MISSING
+            assert missing == (event["order_id"] == self.doubted) == (order.entry_cum < 0)
+        elif event["reason"] != Reason.SELF_TRADE:
             assert (event["reason"] == Reason.REDUCED) == (event["leaves_qty"] > 0)
         elif event["leaves_qty"] and event["flags"] & FROM_BOOK:
             self.was_next(event, order)
         order.leaves -= event["qty"]
         order.cancelled += event["qty"]
         order.ended = "" if event["leaves_qty"] else "cancelled"
-        if order.ended:
-            self.dormant[event["symbol"]].pop(event["order_id"], None)
         self.place(event, order)
 
     def replaced(self, event: Event, fields: Event) -> None:
         order = self.known(event)
         assert (event["previous_price"], event["previous_leaves"]) == (order.price, order.leaves)
         assert (event["price"], event["qty"]) == (fields["price"], fields["qty"])
-        asleep = event["order_id"] in self.dormant[event["symbol"]]
+        asleep = order.held or event["order_id"] in self.dormant[event["symbol"]]
         keeps_place = asleep or (event["price"] == order.price and event["leaves_qty"] <= order.leaves)
         order.total, order.cancelled = event["qty"], 0
         order.leaves = event["qty"] - order.cum
@@ -488,7 +582,7 @@ class Auditor:
         if rests:
             assert order.leaves > 0
             assert order.accepted["tif"] in RESTING_TIFS
-            assert order.order_type == OrderType.LIMIT or order.at_any_price
+            assert order.order_type in STAND or order.at_any_price
         if rests and not order.rests:
             self.stand(event["order_id"], order)
         elif order.rests and not rests:
@@ -497,6 +591,8 @@ class Auditor:
             self.part(event, order)
         if order.leaves == 0 and not order.funds and not order.ended:
             order.ended = "filled"
+        if order.ended:
+            self.over(event["order_id"], order)
 
     def stand(self, order_id: int, order: Known) -> None:
         """The order joins the tail of its price: of what is displayed there, or of what is hidden."""
@@ -566,7 +662,7 @@ class Auditor:
         if words["tif"] not in RESTING_TIFS:
             assert order.leaves == 0, "what may not rest does not"
         elif not order.ended:
-            assert order.rests or order.order_type in BECOMES, "what may rest does"
+            assert order.rests or order.held or order.order_type in BECOMES, "what may rest does"
         if order.prices and words["order_type"] == OrderType.MARKET:
             first = order.prices[0][0]
             reach = self.instruments[words["symbol"]]["protection_points"]
@@ -578,12 +674,13 @@ class Auditor:
             assert sum(costs) <= order.funds, "no more than the funds"
             assert own[-1]["kind"] == EventKind.CANCELLED or sum(costs) == order.funds
         improving = [price if words["side"] == Side.BUY else -price for price, _ in order.prices]
-        assert improving == sorted(improving), "best price first"
+        stopped = words["order_type"] == OrderType.OCO and order.order_type != OrderType.OCO
+        assert stopped or improving == sorted(improving), "best price first"
 
     def in_date(self, time_ns: int) -> None:
         """Nobody trades with an order that is over, or with one whose session has been away for too long."""
         live = [order_id for levels in self.books.values() for ids in levels.values() for order_id in ids]
-        live += [order_id for waiting in self.dormant.values() for order_id in waiting]
+        live += [order_id for waiting in (*self.dormant.values(), self.held) for order_id in waiting]
         for order_id in live:
             expire_ns = self.orders[order_id].expire_ns
             assert expire_ns == 0 or expire_ns > time_ns, "an order lives on past its expiry"
@@ -603,7 +700,9 @@ class Auditor:
         kept = [tuple(int(row[name]) for name in names) for row in rows]
         told.sort(key=lambda row: row[:2])  # stable: priority stays
         assert told == kept
-        asleep = {order_id: order for waiting in self.dormant.values() for order_id, order in waiting.items()}
+        asleep = dict(self.held)
+        for waiting in self.dormant.values():
+            asleep |= waiting
         told_asleep = [(order_id, order.stop_price, order.leaves) for order_id, order in sorted(asleep.items())]
         waits = ("order_id", "stop_price", "leaves_qty")
         assert told_asleep == [tuple(int(row[name]) for name in waits) for row in engine.canonical().dormant]

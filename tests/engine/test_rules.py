@@ -801,7 +801,7 @@ def test_tags_come_back(venue: Venue, alice: Broker) -> None:
         ("UNKNOWN_ACCOUNT", {"account": 9, "side": 9}),
         ("ACCOUNT_NOT_OF_FIRM", {"account": 3, "side": 9}),
         ("INVALID_SIDE", {"side": 0, "order_type": 0}),
-        ("INVALID_ORDER_TYPE", {"order_type": 8, "tif": 9}),
+        ("INVALID_ORDER_TYPE", {"order_type": 12, "tif": 9}),
         ("INVALID_TIME_IN_FORCE", {"tif": 8, "flags": 9}),
         ("INVALID_TIME_IN_FORCE", {"order_type": MARKET, "tif": DAY}),
         ("INVALID_FLAGS", {"flags": 1, "stp": 1}),

@@ -20,7 +20,7 @@ from tests.engine.scenario import Wrong, read, verdict
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 
-SEEDS = (100, 101, 103, 18, 22)
+SEEDS = (100, 101, 103, 18, 22, 32)
 
 
 class Played(NamedTuple):
@@ -131,6 +131,14 @@ RED = {
     "an iceberg trades whole": "iceberg/two_take_turns",
     "an iceberg that is gone is still displayed": "iceberg/cancelled_whole",
     "less of an iceberg is told where nothing changed": "pairs/iceberg_x_cancel_down",
+    "an oco that comes too late rests all the same": "oco/too_late",
+    "an oco's stop is a limit on the wrong side of it": "oco/a_limit_beyond_the_stop",
+    "an oco is replaced to beyond its stop": "pairs/oco_x_replace",
+    "an exit sells more than its entry bought": "bracket/the_entry_is_cancelled_partly_filled",
+    "an exit outlives an entry that bought nothing": "bracket/the_entry_is_cancelled_unfilled",
+    "an exit waits for an entry that comes later": "bracket/the_entry_is_missing",
+    "an entry need not be of its exit's kind": "bracket/the_entry_is_refused",
+    "an exit that time lets loose acts behind the command": "pairs/bracket_x_expiry",
     "a halt takes orders": "phases/a_halt",
     "an auction takes what may not rest": "phases/what_a_call_takes",
     "a call trades": "pairs/auction_x_end_of_day",

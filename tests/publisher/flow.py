@@ -115,6 +115,11 @@ class Market:
             dormant = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED)
             new |= {"order_type": chance.choice(dormant), "tif": TimeInForce.GTC, "price": self._price()}
             return new | {"extensions": 1}, [_order_terms(stop_price=self._price())]
+        if chance.random() < 0.06:
+            price, away = self._price(), chance.randint(1, 9)
+            new |= {"order_type": OrderType.OCO, "tif": TimeInForce.GTC, "price": price, "extensions": 1}
+            stop_price = price + away if side == Side.BUY else price - away
+            return new, [_order_terms(stop_price=stop_price, offset=chance.choice((0, 1, 5)))]
         if chance.random() < 0.1:
             flags = chance.choice((0, FUNDS))
             new |= {"order_type": OrderType.MARKET, "tif": TimeInForce.IOC, "flags": flags}

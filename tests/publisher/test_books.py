@@ -66,6 +66,8 @@ def test_the_flow_has_every_way_into_the_book_and_out_of_it() -> None:
         (EventKind.EXECUTED, Reason.NONE, both),
         (EventKind.TRIGGERED, Reason.NONE, 0),
         (EventKind.TRIGGERED, Reason.NONE, RESTS),
+        (EventKind.TRIGGERED, Reason.NONE, FROM_BOOK),
+        (EventKind.TRIGGERED, Reason.NONE, both),
         (EventKind.REPLACED, Reason.NONE, 0),
         (EventKind.CANCELLED, Reason.REQUESTED, 0),
         (EventKind.REPLACED, Reason.NONE, FROM_BOOK),

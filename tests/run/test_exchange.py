@@ -76,6 +76,14 @@ def test_an_order_is_entered_seen_executed_and_seen_again(running: Exchange) -> 
     assert (waiting["state"], waiting["dormant"]) == ("LIVE", True)
     assert answer(running, "book", "AMZN", "--once")["bids"] == []
     assert answer(running, "cancel", str(waiting["order_id"]), "--session", "2")["qty"] == "10"
+    both = ("--take-profit", "160", "--stop-loss", "140", "--session", "2")
+    entry = answer(running, "order", "AMZN", "buy", "10", "150", *both)
+    assert (entry["state"], entry["exit"]["side"], entry["exit"]["dormant"]) == ("LIVE", "sell", True)
+    assert answer(running, "cancel", str(entry["order_id"]), "--session", "2")["qty"] == "10"
+    oco = answer(running, "order", "AMZN", "sell", "10", "160", "--oco", "140", "--session", "2")
+    assert (oco["state"], oco["dormant"]) == ("LIVE", False)
+    assert answer(running, "book", "AMZN", "--once")["asks"] == [{"price": "160.0000", "qty": "10", "orders": 1}]
+    assert answer(running, "cancel", str(oco["order_id"]), "--session", "2")["qty"] == "10"
     again = answer(running, "cancel", str(sold["order_id"]), "--session", "2", status=1)
     assert again == {"cancelled": 0, "reason": "UNKNOWN_ORDER", "qty": None}
 

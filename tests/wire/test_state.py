@@ -14,7 +14,7 @@ STRUCTS = [
     *("StateBlock", "StateBust"),
 ]
 COUNTS = [1, 2, 3, 2, 2, 4, 3, 2, 3]
-KEPT = "5c53a4a7933220c60f30b6d05fd466edab80223e7b9c6d7bdbe5fad971287cb5"
+KEPT = "30ab73286651d04af054ff5805605f0882c7da58fbced970b8abb5d077fe24ad"
 
 
 def sample() -> CanonicalState:

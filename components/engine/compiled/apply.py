@@ -23,6 +23,7 @@ from components.engine.compiled.phases import (
     tell_indicatives,
 )
 from components.engine.compiled.plain import apply_plain
+from components.engine.compiled.special import doubt_exit
 from components.engine.compiled.state import (
     BROKEN,
     DONE,
@@ -101,11 +102,12 @@ def apply_group(s: int) -> Word:
     head = head_of(s)
     head["written"] = 0
     head["noted"] = 0
-    if head["index"] == 0 and head["stage"] == FRESH:
+    if head["index"] == 0 and (head["stage"] == FRESH or head["timely"] != 0):
         if not extensions_add_up(s):
             return BROKEN
-        if let_time_pass(s) != DONE:
-            return EVENTS_FULL
+        status = pass_time(s)
+        if status != DONE:
+            return status
     commands = commands_of(s)
     while True:
         apply_plain(s)
@@ -136,6 +138,31 @@ def apply_group(s: int) -> Word:
             return status
         head["extension"] += command["extensions"]
         head["index"] += 1
+
+
+@kernel
+def pass_time(s: int) -> Word:
+    """What is due happens, and whoever it elects acts, before the first command."""
+    head = head_of(s)
+    if head["timely"] == 0:
+        if let_time_pass(s) != DONE:
+            return EVENTS_FULL
+        if head["elected"] == 0:
+            return DONE
+    return run_timely(s)
+
+
+@cold_kernel
+def run_timely(s: int) -> Word:
+    """Let those act whom time has elected."""
+    head = head_of(s)
+    head["timely"] = 1
+    if head["stage"] == MATCHING and match_taker(s) != DONE:
+        return EVENTS_FULL
+    status = run_elected(s)
+    if status == DONE:
+        head["timely"] = 0
+    return status
 
 
 @cold_kernel
@@ -187,6 +214,8 @@ def use_ref(s: int, command: np.void) -> bool:
     if command["client_ref"] <= session["client_ref"]:
         return False
     session["client_ref"] = command["client_ref"]
+    if session["holds_exit"] != 0:
+        doubt_exit(s, command["session"])
     return True
 
 

@@ -18,7 +18,7 @@ from components.engine.compiled.state import (
 )
 from components.engine.compiled.triggers import mark_stops
 from components.kernels.kernel import Word, cold_kernel
-from wire.constants import MAX_BANDS
+from wire.constants import EXIT, MAX_BANDS
 from wire.dtypes import STATE_ACCOUNT, STATE_BAND, STATE_BLOCK, STATE_ENGINE, STATE_INSTRUMENT, STATE_SESSION
 from wire.enums import Scope
 from wire.state import CanonicalState
@@ -48,7 +48,9 @@ def canonical_row(s: int, slot: Word, at: Word) -> None:
         row["display_qty"] = special["display_qty"]
         row["shown_qty"] = special["shown_qty"]
         row["stop_price"] = special["stop_price"]
-        row["offset"] = special["offset"]
+        row["offset"] = special["offset"] + special["beyond"]  # of one type either
+        if order["flags"] & EXIT != 0 and special["partner"] != NONE:
+            row["entry_id"] = order_at(s, special["partner"])["order_id"]
 
 
 @cold_kernel

@@ -6,7 +6,7 @@ import numpy as np
 
 from components.engine.compiled.ladder import BITS_AT
 from components.engine.compiled.state import EXPIRY, FIRM_BLOCKED, FRESH, GRACE, NO_KEY, NONE, RECENT, SLOT, TAKEN
-from components.engine.compiled.triggercheck import check_dormant, demand
+from components.engine.compiled.triggercheck import check_brackets, check_dormant, demand
 from wire.constants import HIDDEN, MAX_GRACE_NS, UNSEEN
 from wire.enums import OrderType, Phase, TimeInForce
 
@@ -29,15 +29,16 @@ def _follow(records: np.ndarray, first: int, last: int, following: str, before: 
 def check_state(arrays: dict[str, np.ndarray]) -> None:
     """Raise BrokenInvariant unless books, threads, timers, maps and pools agree with one another."""
     head = arrays["head"][0]
-    demand(head["stage"] == FRESH and head["index"] == 0, "a group is under way")
+    demand(head["stage"] == FRESH and head["index"] == head["timely"] == 0, "a group is under way")
     resting = _check_books(arrays)
-    dormant = check_dormant(arrays)
+    dormant = check_dormant(arrays, sorted(resting))
     demand(not resting & dormant, "an order rests and is dormant")
     live = resting | dormant
     demand(len(live) == head["orders_live"], f"{len(live)} orders live, {head['orders_live']} are counted")
     _check_threads(arrays, "accounts", "account", live)
     _check_threads(arrays, "sessions", "session", live)
     _check_timers(arrays, live)
+    check_brackets(arrays, live)
     _check_special(arrays, live)
     calls = np.isin(arrays["books"]["phase"], AUCTIONS)
     demand(calls.sum() == head["calls"], "the symbols in an auction are not counted as they are")

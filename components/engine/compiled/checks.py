@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from components.engine.compiled.events import session_exists
+from components.engine.compiled.special import doubted_exit
 from components.engine.compiled.state import (
     FIRM_BLOCKED,
     NONE,
@@ -21,6 +22,7 @@ from components.engine.compiled.state import (
     command_words_at,
     extension_at,
     head_of,
+    order_at,
     order_terms_at,
     session_at,
 )
@@ -28,6 +30,8 @@ from components.kernels.kernel import Word, cold_kernel, kernel
 from components.kernels.wide import wide_less, wide_product
 from wire.constants import (
     BASIS_POINTS,
+    ENTRY,
+    EXIT,
     FUNDS,
     HIDDEN,
     MAX_BANDS,
@@ -167,7 +171,7 @@ def check_instructions(command: np.void) -> Word:
     tif = command["tif"]
     if command["side"] != Side.BUY and command["side"] != Side.SELL:
         return Reason.INVALID_SIDE
-    if not OrderType.LIMIT <= command["order_type"] <= OrderType.TRAILING_STOP:
+    if not OrderType.LIMIT <= command["order_type"] <= OrderType.OCO:
         return Reason.INVALID_ORDER_TYPE
     if not TimeInForce.GTC <= tif <= TimeInForce.AT_CLOSE:
         return Reason.INVALID_TIME_IN_FORCE
@@ -182,7 +186,7 @@ def check_instructions(command: np.void) -> Word:
 
 @cold_kernel
 def tif_fits(order_type: Word, tif: Word) -> bool:
-    """Row 11, of all but limit orders: a market order waits for an auction at most, a dormant one for what wakes it."""
+    """Row 11, of all but limit orders: a market order waits for an auction at most, all others for what wakes them."""
     if order_type == OrderType.MARKET:
         return tif >= TimeInForce.IOC
     return tif < TimeInForce.IOC
@@ -193,7 +197,9 @@ def flags_fit(command: np.void) -> bool:
     """Whether all flags are known and go with the order's type and time in force (row 12)."""
     flags = command["flags"]
     tif = command["tif"]
-    if flags & ~(FUNDS | POST_ONLY | HIDDEN | STP_BY_FIRM | BASIS_POINTS) != 0:
+    if flags & ~(FUNDS | POST_ONLY | HIDDEN | STP_BY_FIRM | BASIS_POINTS | EXIT | ENTRY) != 0:
+        return False
+    if flags & (EXIT | ENTRY) != 0 and not brackets_fit(command):
         return False
     if flags & BASIS_POINTS != 0 and command["order_type"] != OrderType.TRAILING_STOP:
         return False
@@ -203,6 +209,16 @@ def flags_fit(command: np.void) -> bool:
     if flags & (POST_ONLY | HIDDEN) != 0 and not may_rest:
         return False
     return flags & STP_BY_FIRM == 0 or command["stp"] != 0
+
+
+@cold_kernel
+def brackets_fit(command: np.void) -> bool:
+    """Whether EXIT and ENTRY go with one another, with the other flags, and with what the order is."""
+    flags = command["flags"]
+    if flags & EXIT != 0:
+        waits = command["order_type"] != OrderType.MARKET and command["tif"] < TimeInForce.IOC
+        return waits and flags & (POST_ONLY | HIDDEN | ENTRY) == 0
+    return command["order_type"] <= OrderType.MARKET and flags & FUNDS == 0
 
 
 @cold_kernel
@@ -247,16 +263,46 @@ def check_trigger(s: int, command: np.void) -> Word:
     if command["order_type"] == OrderType.TRAILING_STOP:
         most = 9_999 if command["flags"] & BASIS_POINTS != 0 else book_at(s, symbol)["max_price"]
         return Reason.NONE if stop_price == 0 and 0 < offset <= most else Reason.INVALID_TRIGGER
+    if command["order_type"] == OrderType.OCO:
+        return check_oco(s, command, stop_price, offset)
     if offset != 0 or check_price(s, symbol, stop_price) != Reason.NONE:
         return Reason.INVALID_TRIGGER
     return Reason.NONE
+
+
+@cold_kernel
+def check_oco(s: int, command: np.void, stop_price: Word, offset: Word) -> Word:
+    """The same of an oco, whose stop may have a limit of its own."""
+    symbol = command["symbol"]
+    if check_price(s, symbol, stop_price) != Reason.NONE or not 0 <= offset <= book_at(s, symbol)["max_price"]:
+        return Reason.INVALID_TRIGGER
+    if offset != 0 and check_price(s, symbol, stop_limit(command["side"], stop_price, offset)) != Reason.NONE:
+        return Reason.INVALID_TRIGGER
+    return Reason.NONE if on_its_side(command["side"], command["price"], stop_price) else Reason.INVALID_TRIGGER
+
+
+@cold_kernel
+def stop_limit(side: Word, stop_price: Word, offset: Word) -> Word:
+    """With which price an oco's stop acts; 0: none, as a market order."""
+    if offset == 0:
+        return np.int64(0)
+    return stop_price + offset if side == Side.BUY else stop_price - offset
+
+
+@cold_kernel
+def on_its_side(side: Word, price: Word, stop_price: Word) -> bool:
+    """Whether an oco's limit is where its stop is not."""
+    return price < stop_price if side == Side.BUY else price > stop_price
 
 
 @kernel
 def needs_price(order_type: Word) -> bool:
     """Whether an order of that type is a limit order, or will be."""
     return (
-        order_type == OrderType.LIMIT or order_type == OrderType.STOP_LIMIT or order_type == OrderType.LIMIT_IF_TOUCHED
+        order_type == OrderType.LIMIT
+        or order_type == OrderType.STOP_LIMIT
+        or order_type == OrderType.LIMIT_IF_TOUCHED
+        or order_type == OrderType.OCO
     )
 
 
@@ -273,7 +319,12 @@ def check_amounts(s: int, command: np.void) -> Word:
             return reason
     if command["flags"] & FUNDS != 0:
         return Reason.NONE if 0 < command["qty"] <= MAX_UNITS else Reason.QTY_OUT_OF_RANGE
-    return check_qty(s, symbol, price, command["qty"])
+    reason = np.int64(check_qty(s, symbol, price, command["qty"]))
+    if reason == Reason.NONE and command["order_type"] == OrderType.OCO:
+        terms = order_terms_at(s, head_of(s)["extension"])
+        acts_at = stop_limit(command["side"], terms["stop_price"], terms["offset"])
+        reason = np.int64(check_qty(s, symbol, acts_at, command["qty"])) if acts_at != 0 else reason
+    return reason
 
 
 @kernel
@@ -324,7 +375,7 @@ def check_display_qty(s: int, command: np.void) -> Word:
     if display_qty == 0:
         return Reason.NONE
     may_rest = command["order_type"] == OrderType.LIMIT and command["tif"] < TimeInForce.IOC
-    if not may_rest or command["flags"] & HIDDEN != 0:
+    if not may_rest or command["flags"] & (HIDDEN | EXIT) != 0:
         return Reason.INVALID_DISPLAY_QTY
     symbol = command["symbol"]
     if not book_at(s, symbol)["min_qty"] <= display_qty < command["qty"]:
@@ -397,8 +448,24 @@ def check_rows(s: int, command: np.void) -> Word:
     if reason == Reason.NONE:
         phase = book_at(s, command["symbol"])["phase"]
         if phase != Phase.CONTINUOUS or command["tif"] > TimeInForce.FOK:
-            reason = check_phase(phase, command["order_type"], command["tif"])
+            order_type = np.int64(command["order_type"])
+            if command["flags"] & EXIT != 0:
+                order_type = np.int64(OrderType.LIMIT)
+            reason = check_phase(phase, order_type, command["tif"])
+    if reason == Reason.NONE and command["flags"] & ENTRY != 0:
+        reason = check_entry(s, command)
     return reason
+
+
+@cold_kernel
+def check_entry(s: int, command: np.void) -> Word:
+    """Row 24b: the exit that the session's command has put in doubt is one for this entry."""
+    slot = doubted_exit(s, command["session"])
+    if slot == NONE:
+        return Reason.EXIT_MISSING
+    order = order_at(s, slot)
+    fits = order["account"] == command["account"] and order["symbol"] == command["symbol"]
+    return Reason.NONE if fits and order["side"] != command["side"] else Reason.EXIT_MISSING
 
 
 @kernel

@@ -1,17 +1,17 @@
-"""How a dormant order enters, and what it does when it wakes up: elections go round by round, each order whole before
-the next.
+"""How an order enters that waits for a trade, or for its entry's end; and what it does when its turn comes.
 
-A taker's trades put whom they wake on a list (triggers.py). When it is done, that list, by order id, joins the end of
-the queue of the elected; then the first of the queue acts. Both lists are links of the orders themselves, so a cascade
-needs no room of its own, and may stop for room between any two events.
+A taker's trades elect whom they wake (triggers.py), an entry's end elects its exit (special.py). When the taker is
+done, each of them acts, whole, before the next (elected.py says who is): it rests, or is the taker in hand, so that a
+cascade may stop for room between any two events.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from components.engine.compiled.checks import needs_price
-from components.engine.compiled.events import order_event
+from components.engine.compiled.checks import needs_price, stop_limit
+from components.engine.compiled.elected import next_elected
+from components.engine.compiled.events import cancelled_event, order_event
 from components.engine.compiled.matching import (
     bound_price,
     crosses,
@@ -19,129 +19,179 @@ from components.engine.compiled.matching import (
     rests_by_nature,
     start_matching,
 )
-from components.engine.compiled.orders import free_special, index_order, side_index
+from components.engine.compiled.orders import free_order, index_order, leave_level, side_index, unindex_order
+from components.engine.compiled.special import NEVER_CAME, free_special
 from components.engine.compiled.state import (
     NONE,
     book_at,
     event_at,
-    head_of,
     order_at,
     price_key,
+    session_at,
     special_at,
 )
-from components.engine.compiled.triggers import join_triggers, wake_by_trade
+from components.engine.compiled.triggers import (
+    is_dormant,
+    join_dormant,
+    join_heap,
+    leave_dormant,
+    wake_by_trade,
+    wakes,
+)
 from components.kernels.kernel import Word, cold_kernel
-from wire.constants import BASIS_POINTS, RESTS
-from wire.enums import EventKind, Liquidity, OrderType
+from wire.constants import BASIS_POINTS, EXIT, FROM_BOOK, RESTS
+from wire.enums import EventKind, Liquidity, OrderType, Phase, Reason
+
+# ---------------------------------------------------------------------------------------- entering
 
 
 @cold_kernel
 def fall_asleep(s: int, slot: Word) -> None:
     """A new dormant order waits, unless the last trade wakes it at once: then it acts when its command is done."""
     index_order(s, slot)
-    join_triggers(s, slot)
-    symbol = order_at(s, slot)["symbol"]
-    last_price = book_at(s, symbol)["last_price"]
-    if last_price != 0:
-        wake_by_trade(s, symbol, last_price)
+    join_dormant(s, slot)
+    begin_waiting(s, slot)
+
+
+@cold_kernel
+def begin_waiting(s: int, slot: Word) -> None:
+    """Trades wake it from here on. Where trading goes on the last one may do it at once."""
+    join_heap(s, slot)
+    book = book_at(s, order_at(s, slot)["symbol"])
+    if book["last_price"] != 0 and book["phase"] == Phase.CONTINUOUS:
+        wake_by_trade(s, order_at(s, slot)["symbol"], book["last_price"])
+
+
+@cold_kernel
+def hold(s: int, slot: Word) -> None:
+    """A new exit, with special terms, does nothing until its entry has ended."""
+    index_order(s, slot)
+    join_dormant(s, slot)
+    session_at(s, order_at(s, slot)["session"])["holds_exit"] = 1
+
+
+@cold_kernel
+def is_stopped(s: int, slot: Word) -> bool:
+    """Whether an entering oco has come too late to take its profit: the last trade has reached its stop."""
+    book = book_at(s, order_at(s, slot)["symbol"])
+    return book["phase"] == Phase.CONTINUOUS and book["last_price"] != 0 and wakes(s, slot, book["last_price"])
+
+
+@cold_kernel
+def rests_at_once(s: int, slot: Word, bound: Word) -> bool:
+    """Whether the whole order goes into the book: it may, and meets nothing there, or nothing trades."""
+    order = order_at(s, slot)
+    if not rests_by_nature(order):
+        return False
+    side = side_index(order["side"])
+    trades = book_at(s, order["symbol"])["phase"] == Phase.CONTINUOUS
+    return not trades or not crosses(s, order["symbol"], side, price_key(1 - side, bound))
+
+
+@cold_kernel
+def enter_known(s: int, slot: Word, rests: bool, request_ref: Word, bound: Word) -> None:
+    """What follows behind the event that lets an order enter which is known by its id already: it rests or takes.
+
+    An oco is among the triggers before it trades; what it trades itself cannot reach its stop.
+    """
+    if order_at(s, slot)["order_type"] == OrderType.OCO:
+        stopped = is_stopped(s, slot)
+        begin_waiting(s, slot)
+        if stopped:
+            return
+    if rests:
+        rest(s, slot)
+    else:
+        start_matching(s, slot, request_ref, bound, 0)
+
+
+# ---------------------------------------------------------------------------------------- acting
+
+
+@cold_kernel
+def elect_next(s: int) -> None:
+    """Let the next elected order act: it rests, or is the taker in hand. There is room for its events and a level."""
+    slot = special_at(s, next_elected(s))["slot"]
+    if order_at(s, slot)["flags"] & EXIT != 0:
+        release(s, slot)
+    else:
+        act(s, slot)
 
 
 @cold_kernel
 def act(s: int, slot: Word) -> None:
     """The order is a limit or market order from here on, and enters as one."""
     order = order_at(s, slot)
-    order["order_type"] = OrderType.LIMIT if needs_price(order["order_type"]) else OrderType.MARKET
-    order["flags"] &= ~BASIS_POINTS
     special = special_at(s, order["special"])
-    woken_at = special["stop_price"]
+    previous_price = np.int64(0)
+    if order["order_type"] == OrderType.OCO:
+        if order["level"] != NONE:
+            previous_price = order["price"]
+            leave_level(s, slot, order["leaves"])
+        order["price"] = stop_limit(order["side"], special["stop_price"], special["beyond"])
+        order["order_type"] = OrderType.LIMIT if order["price"] != 0 else OrderType.MARKET
+    else:
+        order["order_type"] = OrderType.LIMIT if needs_price(order["order_type"]) else OrderType.MARKET
+    order["flags"] &= ~BASIS_POINTS
+    woken_at = special["cause"]
+    shed_terms(s, slot)
+    side = side_index(order["side"])
+    bound = bound_price(s, order["symbol"], side, order["order_type"], order["price"])
+    rests = rests_at_once(s, slot, bound)
+    row = triggered_event(s, slot, (RESTS if rests else 0) | (FROM_BOOK if previous_price != 0 else 0))
+    event_at(s, row)["fee"] = woken_at  # trade_price, of this kind
+    event_at(s, row)["match"] = previous_price
+    enter_known(s, slot, rests, 0, bound)
+
+
+@cold_kernel
+def triggered_event(s: int, slot: Word, flags: Word) -> Word:
+    """The order as it is from here on."""
+    order = order_at(s, slot)
+    left = order["leaves"]
+    return order_event(s, EventKind.TRIGGERED, 0, slot, 0, order["price"], left, Liquidity.NONE, flags)
+
+
+@cold_kernel
+def shed_terms(s: int, slot: Word) -> None:
+    """What woke the order is gone; it keeps its expiry, if it has one."""
+    order = order_at(s, slot)
+    special = special_at(s, order["special"])
     special["stop_price"] = 0
     special["offset"] = 0
+    special["beyond"] = 0
     if special["expire_ns"] == 0:
         free_special(s, order["special"])
         order["special"] = NONE
-    side = side_index(order["side"])
-    bound = bound_price(s, order["symbol"], side, order["order_type"], order["price"])
-    rests = rests_by_nature(order) and not crosses(s, order["symbol"], side, price_key(1 - side, bound))
-    flags = RESTS if rests else 0
+
+
+@cold_kernel
+def release(s: int, slot: Word) -> None:
+    """An exit whose entry has ended, or never came: for what that executed it is an order like any other."""
+    order = order_at(s, slot)
+    executed = special_at(s, order["special"])["cause"]
     left = order["leaves"]
-    row = order_event(s, EventKind.TRIGGERED, 0, slot, 0, order["price"], left, Liquidity.NONE, flags)
-    event_at(s, row)["fee"] = woken_at  # trade_price, of this kind
-    if rests:
-        rest(s, slot)
+    if executed <= 0:
+        order["leaves"] = 0
+        cancelled_event(s, slot, Reason.ENTRY_MISSING if executed == NEVER_CAME else Reason.ENTRY_ENDED, 0, left, 0)
+        order["flags"] &= ~EXIT
+        leave_dormant(s, slot)
+        unindex_order(s, slot)
+        free_order(s, slot)
+        return
+    if executed < left:
+        order["leaves"] = executed
+        cancelled_event(s, slot, Reason.ENTRY_ENDED, 0, left - executed, 0)
+    order["flags"] &= ~EXIT
+    if is_dormant(order["order_type"]):  # in its place among those who wait
+        triggered_event(s, slot, 0)
+        begin_waiting(s, slot)
+        return
+    leave_dormant(s, slot)
+    rests = rests_at_once(s, slot, order["price"])
+    if order["order_type"] == OrderType.OCO:
+        rests = rests and not is_stopped(s, slot)
     else:
-        start_matching(s, slot, 0, bound, 0)
-
-
-# ---------------------------------------------------------------------------------------- the queue
-
-
-@cold_kernel
-def queue_woken(s: int) -> None:
-    """Put those whom the last taker woke, by order id, behind those elected earlier."""
-    head = head_of(s)
-    first = sorted_by_id(s, head["woken"])
-    head["woken"] = NONE
-    if head["first_elected"] == NONE:
-        head["first_elected"] = first
-    else:
-        order_at(s, head["last_elected"])["next"] = first
-    last = first
-    while order_at(s, last)["next"] != NONE:
-        last = order_at(s, last)["next"]
-    head["last_elected"] = last
-
-
-@cold_kernel
-def sorted_by_id(s: int, first: Word) -> Word:
-    """Sort a list of orders, in place: runs of 1, 2, 4, ... orders are merged pair by pair (Knuth, volume 3, 5.2.4)."""
-    run = 1
-    while True:
-        rest_of = first
-        first = np.int64(NONE)
-        last = np.int64(NONE)
-        merges = 0
-        while rest_of != NONE:
-            merges += 1
-            left = rest_of
-            right = left
-            left_count = 0
-            while left_count < run and right != NONE:
-                left_count += 1
-                right = np.int64(order_at(s, right)["next"])
-            right_count = run
-            while left_count > 0 or (right_count > 0 and right != NONE):
-                from_left = left_count > 0
-                if from_left and right_count > 0 and right != NONE:
-                    from_left = order_at(s, left)["order_id"] < order_at(s, right)["order_id"]
-                if from_left:
-                    taken = left
-                    left = np.int64(order_at(s, left)["next"])
-                    left_count -= 1
-                else:
-                    taken = right
-                    right = np.int64(order_at(s, right)["next"])
-                    right_count -= 1
-                if last == NONE:
-                    first = taken
-                else:
-                    order_at(s, last)["next"] = taken
-                last = taken
-            rest_of = right
-        order_at(s, last)["next"] = NONE
-        if merges <= 1:
-            return first
-        run *= 2
-
-
-@cold_kernel
-def elect_next(s: int) -> None:
-    """Let the next elected order act: it rests, or is the taker in hand. There is room for an event and a level."""
-    head = head_of(s)
-    if head["woken"] != NONE:
-        queue_woken(s)
-    slot = head["first_elected"]
-    head["first_elected"] = order_at(s, slot)["next"]
-    if head["first_elected"] == NONE:
-        head["last_elected"] = NONE
-    head["elected"] -= 1
-    act(s, slot)
+        shed_terms(s, slot)
+    triggered_event(s, slot, RESTS if rests else 0)
+    enter_known(s, slot, rests, 0, order["price"])

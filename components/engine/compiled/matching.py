@@ -65,13 +65,13 @@ def opposite_row(symbol: Word, side: Word) -> Word:
 @kernel
 def rests_by_nature(order: Any) -> bool:
     """Whether what is left of the order goes into the book."""
-    return order["order_type"] == OrderType.LIMIT and order["tif"] < TimeInForce.IOC
+    return order["order_type"] != OrderType.MARKET and order["tif"] < TimeInForce.IOC
 
 
 @kernel
 def bound_price(s: int, symbol: Word, side: Word, order_type: Word, price: Word) -> Word:
     """The worst price at which the order may trade; 0 where the other side is empty and none is needed."""
-    if order_type == OrderType.LIMIT:
+    if order_type != OrderType.MARKET:
         return price
     key = side_at(s, opposite_row(symbol, side))["best_key"]
     if key == NO_KEY:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from components.engine.compiled.ladder import level_for, remove_level
+from components.engine.compiled.special import end_special
 from components.engine.compiled.state import (
     EXPIRY,
     MOVED,
@@ -50,7 +51,7 @@ def take_order(s: int) -> Word:
 def free_order(s: int, slot: Word) -> None:
     """Give a slot back; a timer that still names it will find another order id there."""
     if order_at(s, slot)["special"] != NONE:
-        free_special(s, order_at(s, slot)["special"])
+        end_special(s, slot)
     put_back(s, slot)
 
 
@@ -62,35 +63,6 @@ def put_back(s: int, slot: Word) -> None:
     order["order_id"] = 0
     order["next"] = head["free_order"]
     head["free_order"] = slot
-
-
-@cold_kernel
-def take_special(s: int) -> Word:
-    """Special terms, all zero. There is room for those of one order: it was checked before the step."""
-    head = head_of(s)
-    index = head["free_special"]
-    if index == NONE:
-        index = head["special_used"]
-        head["special_used"] = index + 1
-    else:
-        head["free_special"] = special_at(s, index)["next"]
-    head["special_live"] += 1
-    special = special_at(s, index)
-    special["expire_ns"] = 0
-    special["display_qty"] = 0
-    special["shown_qty"] = 0
-    special["stop_price"] = 0
-    special["offset"] = 0
-    return index
-
-
-@cold_kernel
-def free_special(s: int, index: Word) -> None:
-    """Give special terms back."""
-    head = head_of(s)
-    special_at(s, index)["next"] = head["free_special"]
-    head["free_special"] = index
-    head["special_live"] -= 1
 
 
 # ---------------------------------------------------------------------------------------- found by id and by ref

@@ -198,6 +198,7 @@ def note_touched(s: int) -> None:
             or kind == EventKind.EXECUTED
             or kind == EventKind.CANCELLED
             or kind == EventKind.REPLACED
+            or kind == EventKind.TRIGGERED
             or kind == EventKind.PHASE_CHANGED
         ):
             symbol = np.int64(event["symbol"])

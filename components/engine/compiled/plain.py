@@ -195,7 +195,8 @@ def plain_order(s: int, words: Any, row: Word, seq: Word, command_seq: Word, tim
     rests = tif != TimeInForce.IOC
     if rests and tif != TimeInForce.GTC and tif != TimeInForce.DAY:
         return 0
-    if account["firm"] != session["firm"] or session["blocked"] | account["blocked"] | book["blocked"] != 0:
+    closed = session["blocked"] | session["holds_exit"] | account["blocked"] | book["blocked"]
+    if account["firm"] != session["firm"] or closed != 0:
         return 0
     price, qty = words["price"], words["qty"]
     if words["order_id"] | words["target_ref"] != 0 or not plain_amounts(book, price, qty):
@@ -261,6 +262,8 @@ def plain_target(s: int, words: Any) -> Word:
     session = session_at(s, session_id)
     gateway = np.int64(session["gateway"])
     if how != gateway << 48 or gateway == 0 or words["client_ref"] <= session["client_ref"]:
+        return np.int64(NONE)
+    if session["holds_exit"] != 0:  # the command is not what that waits for
         return np.int64(NONE)
     order_id, target_ref = words["order_id"], words["target_ref"]
     by_ref = np.int64(order_id == 0)

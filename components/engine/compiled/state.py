@@ -92,10 +92,11 @@ HEAD = np.dtype(
         ("sessions", "<i8"),
         ("safe_orders", "<i8"),  # so many more orders fit for certain
         # the step in hand
-        ("woken", "<i8"),  # first order that the taker in hand woke
-        ("first_elected", "<i8"),  # those that takers before it woke, in the order in which they act
+        ("woken", "<i8"),  # terms of the last order that the taker in hand woke; see elected.py
+        ("first_elected", "<i8"),  # of those that takers before it woke, in the order in which they act
         ("last_elected", "<i8"),
         ("elected", "<i8"),  # how many both are
+        ("timely", "<i8"),  # 1: whom time has elected act, before the group's first command
         ("stage", "<i8"),
         ("index", "<i8"),  # next command of the group
         ("extension", "<i8"),  # its first extension record
@@ -135,7 +136,7 @@ ORDER = np.dtype(
         ("cum", "<i8"),
         ("order_id", "<i8"),  # 0: the slot is free
         ("client_ref", "<i8"),
-        ("next", "<i4"),  # in its level's queue, the dormant orders, the elected ones; of a free slot: in the free list
+        ("next", "<i4"),  # in its level's queue, the dormant orders; of a free slot: in the free list
         ("prev", "<i4"),
         ("level", "<i4"),  # -1: does not rest
         ("symbol", "<i4"),
@@ -163,17 +164,24 @@ SPECIAL = np.dtype(
         ("expire_ns", "<i8"),  # of a GTD order
         ("display_qty", "<i8"),  # of an iceberg, as entered
         ("shown_qty", "<i8"),  # what is left of what the book shows of it
-        ("stop_price", "<i8"),  # of a dormant order, as it stands
-        ("offset", "<i8"),
-        ("next", "<i4"),  # of a free one: in the free list
-        # of a dormant order
+        ("stop_price", "<i8"),  # of a dormant order, as it stands; of an oco
+        ("offset", "<i8"),  # of a trailing stop
+        # 40 bytes
+        ("next", "<i4"),  # of a free one: in the free list; of an elected one: in its list
+        # of who waits for a trade, or is held
         ("slot", "<i4"),
         ("left", "<i4"),  # in its heap, of special terms
         ("right", "<i4"),
         ("up", "<i4"),
-        ("rank", "<i4"),
+        ("rank", "<i4"),  # IN_NO_HEAP, ELECTED
+        # 64 bytes
+        ("beyond", "<i8"),  # of an oco: how far beyond its trigger its stop may trade; 0: a market order
+        ("cause", "<i8"),  # of an elected one: the price of the trade that woke it; of an exit: what its entry executed
+        ("before", "<i4"),  # of an elected one, in its list
+        ("partner", "<i4"),  # slot: of an exit that is held: its entry; of an entry: its exit
     ]
 )
+IN_NO_HEAP, ELECTED = 0, -1  # as rank
 TRIGGERS = np.dtype([("root", "<i4"), ("newest", "<i4")])  # of the heap of triggers that stay; of the trails
 TRAIL = np.dtype(
     [
@@ -297,7 +305,8 @@ SESSION = np.dtype(
     [
         ("firm", "<i4"),  # 0: does not exist
         ("gateway", "<i2"),  # 0: not open
-        ("blocked", "<i2"),  # as of an account
+        ("blocked", "i1"),  # as of an account
+        ("holds_exit", "i1"),  # 1: its last order is an exit, and its next command has to be the entry
         ("first", "<i4"),
         ("last", "<i4"),
         ("client_ref", "<i8"),

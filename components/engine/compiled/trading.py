@@ -11,10 +11,12 @@ from components.engine.compiled.checks import (
     check_qty,
     collects,
     needs_price,
+    on_its_side,
     only_target,
     parts_fit,
+    stop_limit,
 )
-from components.engine.compiled.electing import fall_asleep
+from components.engine.compiled.electing import enter_known, fall_asleep, hold, is_stopped
 from components.engine.compiled.events import cancelled_event, order_event, rejected_event
 from components.engine.compiled.matching import (
     available_to,
@@ -31,13 +33,16 @@ from components.engine.compiled.orders import (
     find_by_id,
     find_by_ref,
     free_order,
+    index_order,
     leave_level,
     side_index,
     take_order,
-    take_special,
+    unindex_order,
 )
+from components.engine.compiled.special import join_exit, take_special
 from components.engine.compiled.state import (
     DONE,
+    MATCHING,
     NONE,
     book_at,
     command_words_at,
@@ -50,10 +55,10 @@ from components.engine.compiled.state import (
     price_key,
     special_at,
 )
-from components.engine.compiled.triggers import drop_dormant, is_dormant
+from components.engine.compiled.triggers import is_dormant, leave_dormant
 from components.engine.compiled.unseen import is_iceberg, show_no_more_than_leaves, show_nothing
 from components.kernels.kernel import Word, cold_kernel, kernel
-from wire.constants import FROM_BOOK, FUNDS, HIDDEN, POST_ONLY, RESTS, UNSEEN
+from wire.constants import ENTRY, EXIT, FROM_BOOK, FUNDS, HIDDEN, POST_ONLY, RESTS, UNSEEN
 from wire.enums import EventKind, Liquidity, OrderType, Phase, Reason, TimeInForce
 
 
@@ -86,19 +91,19 @@ def new_order(s: int, command: np.void) -> Word:
     words = command_words_at(s, head["index"])
     order_words_at(s, slot)["party"] = words["party"]
     order_words_at(s, slot)["traits"] = traits(words["what"], words["how"])
-    if command["flags"] & HIDDEN != 0:
-        order["unseen"] = UNSEEN
     order["special"] = NONE
+    if command["flags"] & (HIDDEN | EXIT | ENTRY) != 0:
+        if command["flags"] & EXIT != 0:
+            return enter_exit(s, command, slot)
+        enter_flagged(s, command, slot)
     min_qty = 0
     if command["extensions"] == 1:
         min_qty = order_terms_at(s, head["extension"])["min_qty"]
-        order["special"] = special_terms(s)
+        order["special"] = special_terms(s, command, order["special"])
         if order_terms_at(s, head["extension"])["display_qty"] > 0:
             order["unseen"] = UNSEEN
-        if is_dormant(command["order_type"]):
-            accept(s, command, slot, 0)
-            fall_asleep(s, slot)
-            return DONE
+        if command["order_type"] > OrderType.MARKET:
+            return enter_waiting(s, command, slot, crossing, bound)
     if command["tif"] == TimeInForce.FOK:
         min_qty = command["qty"]
 
@@ -133,17 +138,58 @@ def traits(what: Word, how: Word) -> Word:
 
 
 @cold_kernel
-def special_terms(s: int) -> Word:
-    """Keep what the extension in hand says of an order that outlives its command; -1 where it says nothing."""
+def enter_flagged(s: int, command: np.void, slot: Word) -> None:
+    """An order that is hidden, an entry, or both."""
+    order = order_at(s, slot)
+    if command["flags"] & HIDDEN != 0:
+        order["unseen"] = UNSEEN
+    if command["flags"] & ENTRY != 0:
+        order["special"] = take_special(s)
+        join_exit(s, slot)
+
+
+@cold_kernel
+def enter_exit(s: int, command: np.void, slot: Word) -> Word:
+    """An exit is accepted, and held."""
+    order_at(s, slot)["special"] = take_special(s)
+    if command["extensions"] == 1:
+        special_terms(s, command, order_at(s, slot)["special"])
+    accept(s, command, slot, 0)
+    hold(s, slot)
+    return DONE
+
+
+@cold_kernel
+def enter_waiting(s: int, command: np.void, slot: Word, crossing: bool, bound: Word) -> Word:
+    """A dormant order, or an oco, which is in the book as well."""
+    if is_dormant(command["order_type"]):
+        accept(s, command, slot, 0)
+        fall_asleep(s, slot)
+        return DONE
+    rests = not crossing and not is_stopped(s, slot)
+    accept(s, command, slot, RESTS if rests else 0)
+    index_order(s, slot)
+    enter_known(s, slot, rests, command["client_ref"], bound)
+    return match_taker(s) if head_of(s)["stage"] == MATCHING else DONE
+
+
+@cold_kernel
+def special_terms(s: int, command: np.void, index: Word) -> Word:
+    """Keep what the extension in hand says of an order that outlives its command, at `index` or, where that is -1, at
+    new terms; -1 where it says nothing."""
     terms = order_terms_at(s, head_of(s)["extension"])
-    if terms["expire_ns"] == 0 and terms["display_qty"] == 0 and terms["stop_price"] == 0 and terms["offset"] == 0:
-        return NONE
-    index = take_special(s)
+    if index == NONE:
+        if terms["expire_ns"] == 0 and terms["display_qty"] == 0 and terms["stop_price"] == 0 and terms["offset"] == 0:
+            return NONE
+        index = take_special(s)
     special = special_at(s, index)
     special["expire_ns"] = terms["expire_ns"]
     special["display_qty"] = terms["display_qty"]
     special["stop_price"] = terms["stop_price"]
-    special["offset"] = terms["offset"]
+    if command["order_type"] == OrderType.OCO:
+        special["beyond"] = terms["offset"]
+    else:
+        special["offset"] = terms["offset"]
     return index
 
 
@@ -245,7 +291,9 @@ def cancel_whole(s: int, slot: Word, reason: Word, request_ref: Word) -> None:
     order["leaves"] = 0
     if order["level"] == NONE:
         cancelled_event(s, slot, reason, request_ref, left, 0)
-        drop_dormant(s, slot)
+        leave_dormant(s, slot)
+        unindex_order(s, slot)
+        free_order(s, slot)
         return
     cancelled_event(s, slot, reason, request_ref, left, FROM_BOOK)
     if order["unseen"] != 0:
@@ -273,10 +321,8 @@ def replace(s: int, command: np.void) -> Word:
     reason = check_price(s, order["symbol"], price)
     if reason == Reason.NONE:
         reason = check_qty(s, order["symbol"], price, total)
-    if reason == Reason.NONE and order["unseen"] != 0 and is_iceberg(s, slot):
-        display_qty = special_at(s, order["special"])["display_qty"]
-        if not parts_fit(s, order["symbol"], price, total, display_qty):
-            reason = Reason.INVALID_DISPLAY_QTY
+    if reason == Reason.NONE and order["special"] != NONE:
+        reason = check_terms_kept(s, slot, price, total)
     if reason == Reason.NONE and not trades_now(s, order["symbol"]):
         reason = check_phase(book_at(s, order["symbol"])["phase"], OrderType.LIMIT, TimeInForce.GTC)
     if reason != Reason.NONE:
@@ -314,6 +360,23 @@ def replace(s: int, command: np.void) -> Word:
 
 
 @cold_kernel
+def check_terms_kept(s: int, slot: Word, price: Word, total: Word) -> Word:
+    """Whether what stays of an iceberg or an oco goes with its new price and total."""
+    order = order_at(s, slot)
+    symbol = order["symbol"]
+    special = special_at(s, order["special"])
+    if is_iceberg(s, slot):
+        fits = parts_fit(s, symbol, price, total, special["display_qty"])
+        return Reason.NONE if fits else Reason.INVALID_DISPLAY_QTY
+    if order["order_type"] != OrderType.OCO:
+        return Reason.NONE
+    if not on_its_side(order["side"], price, special["stop_price"]):
+        return Reason.INVALID_TRIGGER
+    acts_at = stop_limit(order["side"], special["stop_price"], special["beyond"])
+    return check_qty(s, symbol, acts_at, total) if acts_at != 0 else Reason.NONE
+
+
+@cold_kernel
 def replace_dormant(s: int, command: np.void, slot: Word) -> Word:
     """Another price and total for when it wakes up. Nothing was executed of it, so the total is what it has left."""
     order = order_at(s, slot)
@@ -323,6 +386,8 @@ def replace_dormant(s: int, command: np.void, slot: Word) -> Word:
         reason = np.int64(check_price(s, order["symbol"], price))
     if reason == Reason.NONE:
         reason = np.int64(check_qty(s, order["symbol"], price, command["qty"]))
+    if reason == Reason.NONE:
+        reason = np.int64(check_terms_kept(s, slot, price, command["qty"]))
     if reason == Reason.NONE and not trades_now(s, order["symbol"]):
         reason = np.int64(check_phase(book_at(s, order["symbol"])["phase"], OrderType.LIMIT, TimeInForce.GTC))
     if reason != Reason.NONE:

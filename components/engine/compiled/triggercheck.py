@@ -9,7 +9,7 @@ import numpy as np
 
 from components.engine.compiled.state import FAR, NONE
 from components.engine.contract import BrokenInvariant
-from wire.constants import BASIS_POINTS
+from wire.constants import BASIS_POINTS, EXIT
 from wire.enums import OrderType, Phase, Side
 
 Arrays = dict[str, np.ndarray]
@@ -22,8 +22,8 @@ def demand(holds: bool, what: str) -> None:
         raise BrokenInvariant(what)
 
 
-def check_dormant(arrays: Arrays) -> set[int]:
-    """Raise BrokenInvariant unless dormant orders wait where they should. Returns their slots."""
+def check_dormant(arrays: Arrays, resting: list[int]) -> set[int]:
+    """Raise BrokenInvariant unless dormant orders, and ocos that rest, wait where they should. Returns the former."""
     head, orders = arrays["head"][0], arrays["orders"]
     demand(head["woken"] == head["first_elected"] == head["last_elected"] == NONE, "an elected order has not acted")
     demand(head["elected"] == 0, "elected orders are counted")
@@ -32,7 +32,9 @@ def check_dormant(arrays: Arrays) -> set[int]:
     while slot != NONE:
         demand(len(listed) < len(orders), "the list of dormant orders runs in a circle")
         demand(orders[slot]["prev"] == previous, f"dormant order slot {slot} does not point back")
-        demand(orders[slot]["order_type"] > OrderType.MARKET, f"order slot {slot} is of a type that does not wait")
+        held = orders[slot]["flags"] & EXIT != 0
+        waits = OrderType.MARKET < orders[slot]["order_type"] < OrderType.OCO
+        demand(waits or held, f"order slot {slot} is of a type that does not wait")
         demand(
             orders[slot]["level"] == NONE and orders[slot]["indexed"] == 1, f"order slot {slot} is not beside the book"
         )
@@ -42,6 +44,8 @@ def check_dormant(arrays: Arrays) -> set[int]:
     demand(previous == head["last_dormant"], "the last dormant order is not the last")
     demand(len(listed) == head["dormant_live"], "dormant orders are not counted as they are")
     demand(bool((np.diff(orders[listed]["order_id"]) > 0).all()), "dormant orders are not in the order of their ids")
+    held_ones = {slot for slot in listed if orders[slot]["flags"] & EXIT}
+    demand(not _ranks(arrays, held_ones).any(), "an exit that is held waits for a trade")
     waiting: list[int] = []
     trails = 0
     for symbol in np.flatnonzero(arrays["books"]["phase"]):
@@ -57,7 +61,11 @@ def check_dormant(arrays: Arrays) -> set[int]:
         demand(book["fall_alarm"] == fall, f"symbol {symbol}: its alarm rings at {book['fall_alarm']}, not {fall}")
         sleeping = book["phase"] != Phase.CONTINUOUS or not book["last_price"] or fall < book["last_price"] < rise
         demand(bool(sleeping), f"symbol {symbol}: the last trade woke someone who sleeps")
-    demand(sorted(waiting) == sorted(listed), "the heaps do not hold exactly the dormant orders")
+    standing = {slot for slot in waiting if orders[slot]["order_type"] == OrderType.OCO}
+    ocos = orders["order_type"][resting] == OrderType.OCO
+    demand(standing == set(np.array(resting, np.int64)[ocos]), "the heaps do not hold exactly the ocos that rest")
+    expected = sorted({*listed} - held_ones | standing)
+    demand(sorted(waiting) == expected, "the heaps do not hold exactly who waits for a trade")
     demand(trails == head["trails_live"], "trails are not counted as they are")
     free, trail = 0, int(head["free_trail"])
     while trail != NONE:
@@ -67,6 +75,33 @@ def check_dormant(arrays: Arrays) -> set[int]:
     demand(free + trails == head["trails_used"] <= len(arrays["trails"]), f"{trails} trails live and {free} are free")
     demand(len(arrays["trails"]) == len(arrays["special"]), "there may be more trails than room for them")
     return set(listed)
+
+
+def _ranks(arrays: Arrays, slots: set[int]) -> np.ndarray:
+    """Of the special terms of these orders."""
+    ranks: np.ndarray = arrays["special"]["rank"][arrays["orders"]["special"][sorted(slots)]]
+    return ranks
+
+
+def check_brackets(arrays: Arrays, live: set[int]) -> None:
+    """Raise BrokenInvariant unless exits and entries know one another, and sessions the exit whose entry must come."""
+    orders, special, sessions = arrays["orders"], arrays["special"], arrays["sessions"]
+    pending = set()
+    for slot in sorted(live):
+        order = orders[slot]
+        partner = int(special[order["special"]]["partner"]) if order["special"] != NONE else NONE
+        held = order["flags"] & EXIT != 0
+        if held and partner == NONE:
+            demand(sessions[order["session"]]["last"] == slot, f"exit slot {slot} waits, and is not the last order")
+            pending.add(int(order["session"]))
+        elif partner != NONE:
+            demand(partner in live and orders[partner]["special"] != NONE, f"order slot {slot}: its partner is no more")
+            other = orders[partner]
+            demand(int(special[other["special"]]["partner"]) == slot, f"order slot {slot}: its partner has another")
+            demand(held != (other["flags"] & EXIT != 0), f"order slot {slot} and its partner are alike")
+            same = all(order[name] == other[name] for name in ("session", "account", "symbol"))
+            demand(same and order["side"] != other["side"], f"order slot {slot} and its partner do not fit")
+    demand(pending == set(np.flatnonzero(sessions["holds_exit"])), "sessions hold other exits than they say")
 
 
 def _check_row(arrays: Arrays, symbol: int, way: int) -> tuple[list[int], list[int], list[int]]:

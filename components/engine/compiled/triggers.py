@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.engine.compiled.orders import free_order, unindex_order
+from components.engine.compiled.elected import elect
 from components.engine.compiled.state import (
     FAR,
+    IN_NO_HEAP,
     NONE,
     book_at,
     head_of,
@@ -40,8 +41,8 @@ _OF_TRAIL = -2  # the root of a trail's heap points up to `_OF_TRAIL - trail`; a
 
 @kernel
 def is_dormant(order_type: Word) -> bool:
-    """Whether an order of that type waits for a trade. Once awake it is a limit or market order."""
-    return order_type > OrderType.MARKET
+    """Whether an order of that type waits beside the book. Once awake it is a limit or market order."""
+    return OrderType.MARKET < order_type < OrderType.OCO
 
 
 @cold_kernel
@@ -338,12 +339,10 @@ def set_alarms(s: int, symbol: Word) -> None:
 
 
 @cold_kernel
-def join_triggers(s: int, slot: Word) -> None:
-    """Let the order in `slot` wait, behind all dormant orders that there are. It has special terms."""
+def join_dormant(s: int, slot: Word) -> None:
+    """List the order in `slot` behind all dormant orders that there are. It has special terms."""
     order = order_at(s, slot)
-    node = order["special"]
-    special = special_at(s, node)
-    special["slot"] = slot
+    special_at(s, order["special"])["slot"] = slot
     head = head_of(s)
     order["prev"] = head["last_dormant"]
     order["next"] = NONE
@@ -353,10 +352,20 @@ def join_triggers(s: int, slot: Word) -> None:
         order_at(s, head["last_dormant"])["next"] = slot
     head["last_dormant"] = slot
     head["dormant_live"] += 1
+
+
+@cold_kernel
+def join_heap(s: int, slot: Word) -> None:
+    """Let trades wake the order in `slot`: a dormant one, or an oco. It has special terms."""
+    order = order_at(s, slot)
+    node = order["special"]
+    special = special_at(s, node)
+    special["slot"] = slot
     _as_heap(s, node)
     row = trigger_row(s, slot)
     if special["offset"] != 0:
-        last_price = book_at(s, order["symbol"])["last_price"]
+        book = book_at(s, order["symbol"])
+        last_price = book["last_price"] if book["phase"] == Phase.CONTINUOUS else 0
         extreme = last_price if last_price != 0 else _out_of_reach(row & 1)
         _join_trail(s, node, row, extreme, (order["flags"] & BASIS_POINTS) != 0)
     else:
@@ -368,8 +377,8 @@ def join_triggers(s: int, slot: Word) -> None:
 
 
 @cold_kernel
-def leave_triggers(s: int, slot: Word) -> None:
-    """The order in `slot` waits no longer."""
+def leave_heap(s: int, slot: Word) -> None:
+    """No trade wakes the order in `slot` any more."""
     order = order_at(s, slot)
     node = order["special"]
     special = special_at(s, node)
@@ -383,8 +392,8 @@ def leave_triggers(s: int, slot: Word) -> None:
             trigger_at(s, row)["root"] = root
             if root != NONE:
                 special_at(s, root)["up"] = NONE
+    special["rank"] = IN_NO_HEAP
     set_alarms(s, order["symbol"])
-    leave_dormant(s, slot)
 
 
 @cold_kernel
@@ -450,15 +459,18 @@ def _wake_trails(s: int, row: Word, price: Word) -> None:
 
 @cold_kernel
 def _wake(s: int, node: Word, price: Word) -> None:
-    """The order is elected: it is in no heap any more. The price that woke it stands where its trigger stood."""
-    special = special_at(s, node)
-    slot = special["slot"]
-    leave_dormant(s, slot)
-    special["stop_price"] = price
-    head = head_of(s)
-    order_at(s, slot)["next"] = head["woken"]
-    head["woken"] = slot
-    head["elected"] += 1
+    """The order is elected: it is in no heap any more. An oco stays in the book until its turn comes."""
+    slot = special_at(s, node)["slot"]
+    if is_dormant(order_at(s, slot)["order_type"]):
+        leave_dormant(s, slot)
+    elect(s, node, price)
+
+
+@cold_kernel
+def wakes(s: int, slot: Word, price: Word) -> bool:
+    """Whether a trade at `price` reaches the stop of the oco in `slot`."""
+    stop_price = special_at(s, order_at(s, slot)["special"])["stop_price"]
+    return _reaches(price, stop_price, trigger_row(s, slot) & 1)
 
 
 @cold_kernel
@@ -496,14 +508,6 @@ def _mark_heap(s: int, root: Word, extreme: Word, in_points: bool, way: Word) ->
 
 
 # ---------------------------------------------------------------------------------------- doors
-
-
-@cold_kernel
-def drop_dormant(s: int, slot: Word) -> None:
-    """A dormant order is no more."""
-    leave_triggers(s, slot)
-    unindex_order(s, slot)
-    free_order(s, slot)
 
 
 @cold_kernel

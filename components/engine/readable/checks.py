@@ -13,20 +13,23 @@ import numpy as np
 
 from components.engine.readable.model import (
     BECOMES,
+    STAND,
     WAITS_IN,
     Band,
     BustTerms,
     Command,
     Instrument,
     InstrumentTerms,
+    Order,
     OrderTerms,
     PartyTerms,
     PriceBands,
     SessionTerms,
+    stop_limit,
 )
 from wire.constants import BASIS_POINTS, MAX_BANDS, MAX_GRACE_NS, MAX_ICEBERG_PARTS, MAX_SCALE, MAX_UNITS
 from wire.dtypes import BUST_TERMS, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
-from wire.enums import ExtensionKind, OrderType, Reason
+from wire.enums import ExtensionKind, OrderType, Reason, Side
 
 Thing = TypeVar("Thing")
 
@@ -59,7 +62,7 @@ def require_zero(*words: int) -> None:
 
 def lowest_price(order_type: int) -> int:
     """The lowest price of an order of that type: 0, none, where it is a market order or becomes one."""
-    return 1 if BECOMES.get(OrderType(order_type), order_type) == OrderType.LIMIT else 0
+    return 1 if BECOMES.get(OrderType(order_type), order_type) in STAND else 0
 
 
 def check_price(instrument: Instrument, price: int, order_type: int, tif: int) -> None:
@@ -78,9 +81,35 @@ def check_trigger(instrument: Instrument, command: Command, terms: OrderTerms) -
     elif command.order_type in BECOMES:
         sound = 0 < stop_price <= instrument.max_price and offset == 0
         sound = sound and stop_price % instrument.band_at(stop_price).tick == 0
+    elif command.order_type == OrderType.OCO:
+        sound = is_a_price(instrument, stop_price) and offset >= 0
+        sound = sound and (offset == 0 or is_a_price(instrument, stop_limit(command.side, stop_price, offset)))
+        sound = sound and is_on_its_side(command.side, command.price, stop_price)
     else:
         sound = stop_price == 0 and offset == 0
     require(sound, Reason.INVALID_TRIGGER)
+
+
+def is_a_price(instrument: Instrument, price: int) -> bool:
+    """Whether a limit order could have it."""
+    return 0 < price <= instrument.max_price and price % instrument.band_at(price).tick == 0
+
+
+def is_on_its_side(side: int, price: int, stop_price: int) -> bool:
+    """Whether an oco with that limit takes its profit where it does not stop its loss."""
+    return stop_price > price if side == Side.BUY else stop_price < price
+
+
+def check_stop_limit(instrument: Instrument, price: int, qty: int) -> None:
+    """Checks 20 and 21 once more, for the price with which an oco's stop acts; 0: it names none."""
+    if price:
+        check_qty(instrument, price, qty)
+
+
+def check_oco(order: Order, price: int, qty: int) -> None:
+    """What a replace of an oco may not break."""
+    require(is_on_its_side(order.side, price, order.stop_price), Reason.INVALID_TRIGGER)
+    check_stop_limit(order.instrument, order.stop_limit, qty)
 
 
 def check_qty(instrument: Instrument, price: int, qty: int) -> None:

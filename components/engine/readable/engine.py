@@ -16,15 +16,17 @@ import numpy as np
 from sortedcontainers import SortedDict, SortedList
 
 from components.engine.contract import MIN_EVENT_CAPACITY, BrokenInvariant
-from components.engine.readable import events
+from components.engine.readable import brackets, events
 from components.engine.readable.auctions import AUCTIONS, auction, is_crossed, takes
 from components.engine.readable.checks import (
     Refused,
     bust_terms,
     check_display_qty,
+    check_oco,
     check_party,
     check_price,
     check_qty,
+    check_stop_limit,
     check_terms,
     check_trigger,
     found,
@@ -41,6 +43,7 @@ from components.engine.readable.events import EventLog, Layout
 from components.engine.readable.model import (
     BECOMES,
     RESTING_TIFS,
+    STAND,
     WAITS_IN,
     Account,
     Band,
@@ -50,9 +53,12 @@ from components.engine.readable.model import (
     OrderTerms,
     PartyTerms,
     Session,
+    stop_limit,
 )
 from wire.constants import (
     BASIS_POINTS,
+    ENTRY,
+    EXIT,
     FROM_BOOK,
     FUNDS,
     HIDDEN,
@@ -103,6 +109,7 @@ TIFS: Mapping[int, tuple[TimeInForce, ...]] = {
     OrderType.LIMIT: LIMIT_TIFS,
     OrderType.MARKET: MARKET_TIFS,
     **dict.fromkeys(BECOMES, RESTING_TIFS),
+    OrderType.OCO: RESTING_TIFS,
 }
 
 OF_A_SESSION = (
@@ -154,6 +161,7 @@ class Step:
     extensions: np.ndarray  # EXTENSION: its own
     session: Session  # the sender; a stranger's is one that nothing remembers
     target: Order | None = None  # the resting or dormant order that it means, once found
+    held: Order | None = None  # the exit whose entry it has to be, or that goes
 
 
 class ReadableEngine:
@@ -245,6 +253,7 @@ class ReadableEngine:
                 self._pull(self._resting[number], Reason.EXPIRED)
             else:
                 self._disconnect(self._sessions[number])
+        self._elect()
 
     def _step(self, seq: int, command: Command, extensions: np.ndarray) -> None:
         """One command, whole."""
@@ -261,9 +270,10 @@ class ReadableEngine:
             if command.kind in NUMBERED_BY_REF and command.session != 0 and not self._is_new(step):
                 return
             handler(self, step)
-            self._elect()
         except Refused as refused:
             self._reject(step, refused.reason)
+        brackets.missed(self, step.held)
+        self._elect()
 
     def _is_new(self, step: Step) -> bool:
         """Whether the request comes from where the session is open, with a ref never used; if so, uses it up."""
@@ -282,6 +292,7 @@ class ReadableEngine:
             )
             return False
         session.client_ref = command.client_ref
+        step.held, session.exit = session.exit, None
         return True
 
     # -------------------------------------------------------------------------------------- new orders
@@ -299,19 +310,22 @@ class ReadableEngine:
             require(0 < command.qty <= MAX_UNITS, Reason.QTY_OUT_OF_RANGE)  # 19
         else:
             check_qty(instrument, command.price, command.qty)
+        if command.order_type == OrderType.OCO:
+            check_stop_limit(instrument, stop_limit(command.side, terms.stop_price, terms.offset), command.qty)
         takes_min_qty = command.tif == TimeInForce.IOC and not command.by_funds  # 22
         most = command.qty if takes_min_qty else 0
         require(0 <= terms.min_qty <= most, Reason.INVALID_MIN_QTY)
         may_rest = command.order_type == OrderType.LIMIT and command.tif in RESTING_TIFS
         if terms.display_qty:  # 23
-            sound = may_rest and not command.flags & HIDDEN
+            sound = may_rest and not command.flags & (HIDDEN | EXIT)
             sound &= instrument.min_qty <= terms.display_qty < command.qty
             require(sound, Reason.INVALID_DISPLAY_QTY)
             check_display_qty(instrument, command.price, command.qty, terms.display_qty)
         if command.tif in WAITS_IN:  # 24
             require(instrument.phase in WAITS_IN[TimeInForce(command.tif)][:2], Reason.WRONG_PHASE)
         else:
-            require_phase(instrument, COLLECTING if may_rest else ())
+            require_phase(instrument, COLLECTING if may_rest or command.flags & EXIT else ())
+        exit_order = brackets.exit_for(command, step.held) if command.flags & ENTRY else None  # 24b
 
         order = Order(
             order_id=step.seq,
@@ -333,6 +347,7 @@ class ReadableEngine:
         )
         bound = worst_price(order)
         rests_untouched = order.rests_in_the_end and next_maker(order, bound) is None
+        rests_untouched = rests_untouched and not order.is_held and not is_stopped(order)
         require(rests_untouched or not command.flags & POST_ONLY, Reason.WOULD_TAKE)  # 25
         self._report(
             EventKind.ACCEPTED,
@@ -344,7 +359,12 @@ class ReadableEngine:
             tag0=terms.tag0,
             tag1=terms.tag1,
         )
-        if order.is_dormant:
+        if exit_order is not None:
+            brackets.join(order, exit_order)
+            step.held = None
+        if order.is_held:
+            brackets.hold(self, order)
+        elif order.is_dormant or is_stopped(order):
             self._wait(order)
         elif command.by_funds:
             self._spend(order, bound, command.qty)
@@ -368,9 +388,15 @@ class ReadableEngine:
             allowed |= POST_ONLY | HIDDEN
         if command.order_type == OrderType.TRAILING_STOP:
             allowed |= BASIS_POINTS
+        if command.order_type != OrderType.MARKET and command.tif in RESTING_TIFS:
+            allowed |= EXIT
+        if command.order_type in (OrderType.LIMIT, OrderType.MARKET):
+            allowed |= ENTRY
         if command.stp:
             allowed |= STP_BY_FIRM
         require(command.flags & allowed == command.flags, Reason.INVALID_FLAGS)
+        not_both = ((EXIT, POST_ONLY), (EXIT, HIDDEN), (ENTRY, EXIT), (ENTRY, FUNDS))
+        require(not any(command.flags & a and command.flags & b for a, b in not_both), Reason.INVALID_FLAGS)
         require_zero(command.scope, command.order_id, command.target_ref)  # 13
         modes = BUDGET_MODES if command.by_funds else tuple(StpMode)
         require(command.stp in modes, Reason.INVALID_STP)
@@ -522,13 +548,15 @@ class ReadableEngine:
         self._last_arrival += 1
         order.arrival = self._last_arrival
         order.instrument.own_side(order.side).add(order)
+        if order.order_type == OrderType.OCO:
+            order.instrument.dormant.add(order)
         self._know(order)
 
     def _unrest(self, order: Order) -> None:
         """Leave the book, or the dormant orders beside it."""
-        if order.is_dormant:
+        if order.is_dormant or order.order_type == OrderType.OCO:
             order.instrument.dormant.remove(order)
-        else:
+        if not order.is_dormant:
             order.instrument.own_side(order.side).remove(order)
         self._forget(order)
 
@@ -565,7 +593,7 @@ class ReadableEngine:
         """Wait for a trade; the last one may have been it."""
         self._know(order)
         order.instrument.dormant.add(order)
-        if order.instrument.last_price:
+        if order.instrument.last_price and order.instrument.phase == Phase.CONTINUOUS:
             self._wake_by_trade(order.instrument, order.instrument.last_price)
 
     def _wake_by_trade(self, instrument: Instrument, price: int) -> None:
@@ -581,9 +609,18 @@ class ReadableEngine:
             self._act(*self._elected.popleft())
 
     def _act(self, price: int, order: Order) -> None:
-        """What an order does that was woken by a trade at `price`."""
-        self._forget(order)
-        order.order_type = BECOMES[OrderType(order.order_type)]
+        """What an order does that was woken by a trade at `price`; nothing, if it has ended since."""
+        if not order.leaves:
+            return
+        if order.is_held:
+            brackets.release(self, order)
+            return
+        previous_price = 0
+        if order.order_type == OrderType.OCO:
+            previous_price = self._leave_for_stop(order)
+        else:
+            self._forget(order)
+            order.order_type = BECOMES[OrderType(order.order_type)]
         order.stop_price = order.offset = 0
         order.flags &= ~BASIS_POINTS
         bound = worst_price(order)
@@ -593,10 +630,22 @@ class ReadableEngine:
             order,
             events.TRIGGERED,
             qty=order.leaves,
-            flags=RESTS if rests else 0,
+            flags=(FROM_BOOK if previous_price else 0) | (RESTS if rests else 0),
             trade_price=price,
+            previous_price=previous_price,
         )
         self._trade_then_rest(order, bound, 0)
+
+    def _leave_for_stop(self, order: Order) -> int:
+        """An oco is what its stop makes of it, and rests no more; gives the price at which it did, or 0."""
+        previous_price = order.price if order.arrival else 0
+        if previous_price:
+            self._unrest(order)
+        else:
+            self._forget(order)
+        order.price = order.stop_limit
+        order.order_type = OrderType.LIMIT if order.price else OrderType.MARKET
+        return previous_price
 
     # -------------------------------------------------------------------------------------- cancel and replace
 
@@ -649,6 +698,8 @@ class ReadableEngine:
         order = self._find_target(step)
         check_price(order.instrument, command.price, order.order_type, order.tif)
         check_qty(order.instrument, command.price, command.qty)
+        if order.order_type == OrderType.OCO:
+            check_oco(order, command.price, command.qty)
         if order.is_iceberg:
             check_display_qty(order.instrument, command.price, command.qty, order.display_qty)
         require_phase(order.instrument, COLLECTING)
@@ -1146,6 +1197,8 @@ class ReadableEngine:
         }
         fields["flags"] = fields.get("flags", 0) | unseen(order)
         self._answer(kind, order.session, layout, **{**told, **fields})
+        if not order.leaves:
+            brackets.ended(self, order)
 
     def _reject(self, step: Step, reason: Reason) -> None:
         """Why nothing happened, with the command as it was sent."""
@@ -1234,12 +1287,17 @@ class ReadableEngine:
             row["session"] = self._sessions[row["session"]]
             row["leaves"] = row.pop("leaves_qty")
             row["cum"] = row.pop("cum_qty")
+            entry = self._resting.get(row.pop("entry_id"))  # it rests, so it came before
             order = Order(**row)
             if order.is_dormant:
                 self._know(order)
                 order.instrument.dormant.add(order)
             else:
                 self._rest(order)
+            if entry is not None:
+                brackets.join(entry, order)
+            elif order.is_held:
+                order.session.exit = order
         for instrument in self._instruments.values():
             if instrument.phase in AUCTIONS:
                 instrument.told = auction(instrument).told
@@ -1277,6 +1335,9 @@ class ReadableEngine:
 
     def _check_session(self, session: Session) -> None:
         name = f"session {session.session}"
+        held = session.exit
+        holds(held is None or (held.is_held and held.partner is None), f"{name} holds an exit without an entry")
+        holds(held is None or self._resting.get(held.order_id) is held, f"{name} holds an exit that lives")
         holds(0 <= session.grace_ns <= MAX_GRACE_NS, f"{name} has a grace that is allowed")
         if session.deadline_ns:
             holds(session.gateway == 0 and session.grace_ns > 0, f"{name} has a deadline only while it is in grace")
@@ -1286,14 +1347,21 @@ class ReadableEngine:
         name = f"order {order.order_id}"
         holds(order.leaves > 0 and order.cum >= 0, f"{name} has leaves")
         holds(order.leaves + order.cum <= order.instrument.max_qty, f"{name} is not larger than allowed")
-        if order.is_dormant:
+        is_oco = order.order_type == OrderType.OCO and not order.is_held
+        if is_oco or (order.is_dormant and not order.is_held):
             last_price = order.instrument.last_price
             awake = order.instrument.phase == Phase.CONTINUOUS and last_price and order.is_woken_by(last_price)
             holds(not awake, f"{name} has still to wait")
+        if order.is_dormant:
             holds(order.cum == 0 and order.tif in RESTING_TIFS, f"{name} is one that may wait")
+            if order.is_held:
+                own = [each.order_id for each in self._resting.values() if each.session is order.session]
+                wrong = brackets.held_wrongly(order, max(own), self._resting)
+                holds(wrong is None, f"{name}: {wrong}")
         else:
             holds(order.rests_in_the_end, f"{name} is one that may rest")
-            holds(order.stop_price == order.offset == 0, f"{name} waits for nothing")
+            holds(is_oco or order.stop_price == order.offset == 0, f"{name} waits for nothing")
+            holds(not is_oco or order.instrument.dormant.waits(order), f"{name} waits for its stop, too")
             shown = 0 < order.shown_qty <= min(order.display_qty, order.leaves)
             holds(shown if order.is_iceberg else not order.shown_qty, f"{name} shows what it may")
             holds(not (order.is_hidden and order.is_iceberg), f"{name} is hidden or shows a part")
@@ -1328,7 +1396,7 @@ def require_phase(instrument: Instrument, others: tuple[Phase, ...]) -> None:
 def worst_price(order: Order) -> int:
     """The bound: the worst price at which an entering order may trade."""
     best = order.instrument.other_side(order.side).best()
-    if order.order_type == OrderType.LIMIT or best is None:
+    if order.order_type in STAND or best is None:
         return order.price
     instrument = order.instrument
     if order.side == Side.BUY:
@@ -1344,6 +1412,12 @@ def next_maker(taker: Order, bound: int) -> Order | None:
         return None
     best = taker.instrument.other_side(taker.side).best()
     return best if best is not None and taker.reaches(best.price, bound) else None
+
+
+def is_stopped(order: Order) -> bool:
+    """Whether an entering oco has come too late to take its profit: the last trade has reached its stop."""
+    last_price = order.instrument.last_price
+    return order.order_type == OrderType.OCO and last_price != 0 and order.is_woken_by(last_price)
 
 
 def can_fill(taker: Order, bound: int, wanted: int) -> bool:
@@ -1403,6 +1477,7 @@ def order_row(order: Order) -> dict[str, Any]:
         "session": order.session.session,
         "leaves_qty": order.leaves,
         "cum_qty": order.cum,
+        "entry_id": order.partner.order_id if order.is_held and order.partner else 0,
     }
 
 

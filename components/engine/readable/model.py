@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sortedcontainers import SortedDict
 
-from wire.constants import BASIS_POINTS, FUNDS, HIDDEN, STP_BY_FIRM
+from wire.constants import BASIS_POINTS, EXIT, FUNDS, HIDDEN, STP_BY_FIRM
 from wire.dtypes import BUST_TERMS, COMMAND, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
 from wire.enums import OrderType, Phase, Side, TimeInForce
 
@@ -31,6 +31,7 @@ BECOMES = {  # of the dormant types: what such an order is from when it wakes up
     OrderType.TRAILING_STOP: OrderType.MARKET,
 }
 IF_TOUCHED = (OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED)
+STAND = (OrderType.LIMIT, OrderType.OCO)  # in the book, if their time in force allows
 
 
 # ------------------------------------------------------------------------------------------ what comes in
@@ -196,6 +197,7 @@ class Session:
     gateway: int = 0  # where it is open; 0: nowhere
     grace_ns: int = 0  # how long it may be not open before its orders are cancelled; 0: for ever
     deadline_ns: int = 0  # when that will be; 0: it is open, or they stay, or they are gone
+    exit: Order | None = None  # that was its last command, and whose entry has to be the next
 
 
 # ------------------------------------------------------------------------------------------ what is traded
@@ -278,6 +280,8 @@ class Order:
     stp: int = 0
     flags: int = 0
     arrival: int = 0  # its time priority: set whenever it takes its place at the tail
+    partner: Order | None = None  # of an exit that is held: its entry; of that: its exit
+    entry_executed: int = 0  # of an exit whose turn comes: what its entry executed
 
     @property
     def is_hidden(self) -> bool:
@@ -304,7 +308,7 @@ class Order:
     @property
     def rests_in_the_end(self) -> bool:
         """Whether what cannot be filled at once waits in the book."""
-        return self.tif in WAITS_IN or (self.order_type == OrderType.LIMIT and self.tif in RESTING_TIFS)
+        return self.tif in WAITS_IN or (self.order_type in STAND and self.tif in RESTING_TIFS)
 
     @property
     def takes_any_price(self) -> bool:
@@ -312,9 +316,19 @@ class Order:
         return self.order_type == OrderType.MARKET and self.tif in WAITS_IN
 
     @property
+    def is_held(self) -> bool:
+        """Whether it is an exit whose entry has not ended."""
+        return bool(self.flags & EXIT)
+
+    @property
     def is_dormant(self) -> bool:
-        """Whether it is of a type that waits for a trade: once that came, it is of another type."""
-        return self.order_type in BECOMES
+        """Whether it waits beside the book: it is held, or of a type that waits for a trade and is another then."""
+        return self.is_held or self.order_type in BECOMES
+
+    @property
+    def stop_limit(self) -> int:
+        """Of an oco: the price with which its stop acts; 0: none, as a market order."""
+        return stop_limit(self.side, self.stop_price, self.offset)
 
     @property
     def wakes_rising(self) -> bool:
@@ -338,6 +352,13 @@ class Order:
     def reaches(self, price: int, bound: int) -> bool:
         """Whether this order may trade at `price` when `bound` is the worst it may take."""
         return price <= bound if self.side == Side.BUY else price >= bound
+
+
+def stop_limit(side: int, stop_price: int, offset: int) -> int:
+    """How far an oco's stop may trade; 0: a market order, which the usual protection bounds."""
+    if not offset:
+        return 0
+    return stop_price + offset if side == Side.BUY else stop_price - offset
 
 
 class BookSide:
@@ -382,32 +403,40 @@ class BookSide:
 
 
 class Dormant:
-    """The orders of one symbol that wait for a trade.
+    """The orders of one symbol that wait for a trade, and the exits that are held.
 
-    Those with a trigger that stays are sorted by it; those that follow every trade are asked one by one.
+    Those with a trigger that stays are sorted by it, among them ocos that rest; those that follow every trade are asked
+    one by one. No trade wakes what is held.
     """
 
-    __slots__ = ("_falling", "_rising", "_trailing")
+    __slots__ = ("_falling", "_held", "_rising", "_trailing")
 
     def __init__(self) -> None:
+        self._held: dict[int, Order] = {}  # by order_id
         self._rising: SortedDict[tuple[int, int], Order] = SortedDict()  # by (stop_price, order_id)
         self._falling: SortedDict[tuple[int, int], Order] = SortedDict()
         self._trailing: dict[int, Order] = {}  # by order_id
 
     def add(self, order: Order) -> None:
         """Let `order` wait."""
-        if order.order_type == OrderType.TRAILING_STOP:
+        if order.is_held:
+            self._held[order.order_id] = order
+        elif order.order_type == OrderType.TRAILING_STOP:
             self._trailing[order.order_id] = order
         else:
             sorted_ones = self._rising if order.wakes_rising else self._falling
             sorted_ones[order.stop_price, order.order_id] = order
 
     def remove(self, order: Order) -> None:
-        """`order` waits no longer."""
-        if order.order_type == OrderType.TRAILING_STOP:
+        """`order` waits no longer. An oco that rests may have been woken already."""
+        sorted_ones = self._rising if order.wakes_rising else self._falling
+        if order.is_held:
+            del self._held[order.order_id]
+        elif order.order_type == OrderType.TRAILING_STOP:
             del self._trailing[order.order_id]
+        elif order.order_type == OrderType.OCO:
+            sorted_ones.pop((order.stop_price, order.order_id), None)
         else:
-            sorted_ones = self._rising if order.wakes_rising else self._falling
             del sorted_ones[order.stop_price, order.order_id]
 
     def woken_by(self, price: int) -> list[Order]:
@@ -424,12 +453,23 @@ class Dormant:
         return woken
 
     def __iter__(self) -> Iterator[Order]:
-        yield from self._rising.values()
-        yield from self._falling.values()
+        """All but ocos: those stand in the book."""
+        for order in (*self._rising.values(), *self._falling.values()):
+            if order.order_type != OrderType.OCO:
+                yield order
         yield from self._trailing.values()
+        yield from self._held.values()
+
+    def waits(self, order: Order) -> bool:
+        """Whether an order with a trigger that stays waits here."""
+        sorted_ones = self._rising if order.wakes_rising else self._falling
+        return sorted_ones.get((order.stop_price, order.order_id)) is order
 
     def check(self) -> str | None:
         """What is wrong with the places of these orders, or None."""
+        for order in (*self._rising.values(), *self._falling.values(), *self._trailing.values()):
+            if order.is_held:
+                return f"order {order.order_id} waits for a trade, and is held"
         for place, order in (*self._rising.items(), *self._falling.items()):
             if place != (order.stop_price, order.order_id):
                 return f"order {order.order_id} waits at {place}, which is not its place"
