@@ -2,7 +2,7 @@
 of the venue, the same on every machine, never local configuration."""
 
 VERSION = 1  # of every frame
-RULES_VERSION = 3  # of what the engine does with a command
+RULES_VERSION = 4  # of what the engine does with a command
 
 # Command.flags
 FUNDS = 1  # qty is a budget in the quote asset
@@ -34,6 +34,7 @@ MAX_SESSION = 65_535
 MAX_GATEWAY = 32_767
 MAX_BANDS = 12  # price bands of one instrument
 MAX_SCALE = 12  # decimal digits of a price, a quantity, an amount
+MAX_PEGS = 100  # pegged orders of one symbol: that many may move with one price
 MAX_ICEBERG_PARTS = 100  # in which an order is shown, one after another
 MAX_UNITS = (1 << 62) - 1  # of a price, a quantity, an amount: sums and differences of two never overflow
 

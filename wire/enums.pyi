@@ -50,6 +50,7 @@ class EventKind(IntEnum):
     ENTRY_BLOCKED = 22
     ENTRY_ALLOWED = 23
     TRADE_BUSTED = 24
+    REPEGGED = 25
 
 class ExtensionKind(IntEnum):
     NONE = 0
@@ -85,6 +86,10 @@ class OrderType(IntEnum):
     MARKET_IF_TOUCHED = 5
     LIMIT_IF_TOUCHED = 6
     TRAILING_STOP = 7
+    OCO = 8
+    PRIMARY_PEG = 9
+    MARKET_PEG = 10
+    MIDPOINT_PEG = 11
 
 class Phase(IntEnum):
     NONE = 0
@@ -167,6 +172,10 @@ class Reason(IntEnum):
     UNKNOWN_MATCH = 67
     ALREADY_BUSTED = 68
     UNKNOWN_FIRM = 69
+    EXIT_MISSING = 70
+    ENTRY_MISSING = 71
+    ENTRY_ENDED = 72
+    TOO_MANY_PEGS = 73
 
 class ReplayKind(IntEnum):
     NONE = 0

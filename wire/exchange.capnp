@@ -25,6 +25,11 @@ enum OrderType {
   marketIfTouched @5;   # then a market order: take profit
   limitIfTouched @6;    # then a limit order
   trailingStop @7;      # a stop that follows the best last trade since it entered, `offset` behind it
+  oco @8;               # not taken yet
+  # Pegged: never displayed, at `offset` from a best displayed price, whichever way that moves.
+  primaryPeg @9;        # of its own side
+  marketPeg @10;        # of the other side
+  midpointPeg @11;      # of the middle of both
 }
 
 enum TimeInForce { none @0; gtc @1; day @2; gtd @3; ioc @4; fok @5; atOpen @6; atClose @7; }
@@ -104,6 +109,7 @@ enum EventKind {
   entryBlocked @22;
   entryAllowed @23;
   tradeBusted @24;
+  repegged @25;         # a pegged order has another price (0: none, it is out of the book and waits for one)
 }
 
 enum Liquidity { none @0; maker @1; taker @2; }
@@ -190,6 +196,11 @@ enum Reason {
   unknownMatch @67 $sentence("There was no such match.");
   alreadyBusted @68 $sentence("That match was busted before.");
   unknownFirm @69 $sentence("No account and no session is of that firm.");
+  # rules version 4
+  exitMissing @70 $sentence("An entry order needs exit orders, and there is none for it.");
+  entryMissing @71 $sentence("An exit order needs an entry order, and there is none for it.");
+  entryEnded @72 $sentence("The entry order ended, and so did what was to follow it.");
+  tooManyPegs @73 $sentence("The symbol has as many pegged orders as it may.");
 }
 
 # ---------------------------------------------------------------------------------------------- commands
@@ -212,6 +223,7 @@ struct Command {
   orderId @13 :Int64;     # the order meant, by the exchange's id ...
   targetRef @14 :Int64;   # ... or by the clientRef that entered it
   price @15 :Int64;       # limit; of a market order the worst price it may take (0: the instrument's protection);
+                          # of a pegged order the worst price at which it may stand (0: any);
                           # of the operator's massCancel, blockEntry, allowEntry: the session or firm; of addSession: its id
   qty @16 :Int64;
 }
@@ -233,7 +245,8 @@ struct OrderTerms {       # of newOrder
   displayQty @4 :Int64;   # of an iceberg: how much of it the book shows
   expireNs @5 :Int64;
   stopPrice @6 :Int64;    # what wakes a dormant order
-  offset @7 :Int64;       # of a trailing stop: price units, or basis points of the last trade
+  offset @7 :Int64;       # of a trailing stop: price units, or basis points of the last trade; of a pegged order: price
+                          # units (signed) that are added to the price it follows
   tag0 @8 :Int64;         # 16 opaque bytes, echoed in the accepted event
   tag1 @9 :Int64;
 }
@@ -364,6 +377,15 @@ struct TriggeredEvent {
   session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; clientRef @9 :Int64; requestRef @10 :Int64;
   orderId @11 :Int64; price @12 :Int64; qty @13 :Int64; leavesQty @14 :Int64; cumQty @15 :Int64;
   tradePrice @16 :Int64;      # of the trade that woke the order
+  reserved0 @17 :Int64;
+  side @18 :Int8; orderType @19 :Int8; tif @20 :Int8; liquidity @21 :Int8; flags @22 :Int16; gateway @23 :Int16;
+}
+
+struct RepeggedEvent {
+  seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
+  session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; clientRef @9 :Int64; requestRef @10 :Int64;
+  orderId @11 :Int64; price @12 :Int64; qty @13 :Int64; leavesQty @14 :Int64; cumQty @15 :Int64;
+  previousPrice @16 :Int64;   # where the order stood; 0: it was out of the book
   reserved0 @17 :Int64;
   side @18 :Int8; orderType @19 :Int8; tif @20 :Int8; liquidity @21 :Int8; flags @22 :Int16; gateway @23 :Int16;
 }
@@ -777,7 +799,9 @@ struct StateOrder {       # by symbol, buy before sell, best price first, then p
   expireNs @11 :Int64;
   displayQty @12 :Int64;  # of an iceberg, as entered
   shownQty @13 :Int64;    # what is left of what the book shows of it
-  stopPrice @14 :Int64;   # of a dormant order, as it stands; those are in a table of their own, by orderId
+  stopPrice @14 :Int64;   # of a dormant order, as it stands; those are in a table of their own, by orderId, and behind
+                          # them pegged ones that are out of the book, by symbol, then orderId; of a pegged order the
+                          # worst price at which it may stand, while `price` is where it does
   offset @15 :Int64;
   orderType @16 :Int8;
   stp @17 :Int8;

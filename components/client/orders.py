@@ -69,7 +69,7 @@ class OrderState(enum.Enum):
     """Where an order is in its life."""
 
     PENDING = "pending"  # sent; the exchange has not answered yet
-    LIVE = "live"  # accepted, nothing executed; it may wait for a trade (`dormant`)
+    LIVE = "live"  # accepted, nothing executed; it may wait outside of the book (`dormant`)
     PARTIALLY_FILLED = "partially filled"
     FILLED = "filled"
     CANCELLED = "cancelled"  # what was not executed is gone; `reason` says why
@@ -92,6 +92,7 @@ class Step(enum.Enum):
     CANCELLED = "cancelled, nothing is left"
     REPLACED = "replaced"
     TRIGGERED = "woken up by a trade"
+    REPEGGED = "moved to another price"
 
 
 # Every step that there is; any other is a fault of the exchange. An order by funds counts money, not quantity, so its
@@ -103,6 +104,7 @@ LIFE_CYCLE: Final[dict[OrderState, dict[Step, OrderState]]] = {
     },
     OrderState.LIVE: {
         Step.TRIGGERED: OrderState.LIVE,
+        Step.REPEGGED: OrderState.LIVE,
         Step.EXECUTED: OrderState.PARTIALLY_FILLED,
         Step.FILLED: OrderState.FILLED,
         Step.REDUCED: OrderState.LIVE,
@@ -110,6 +112,7 @@ LIFE_CYCLE: Final[dict[OrderState, dict[Step, OrderState]]] = {
         Step.REPLACED: OrderState.LIVE,
     },
     OrderState.PARTIALLY_FILLED: {
+        Step.REPEGGED: OrderState.PARTIALLY_FILLED,
         Step.EXECUTED: OrderState.PARTIALLY_FILLED,
         Step.FILLED: OrderState.FILLED,
         Step.REDUCED: OrderState.PARTIALLY_FILLED,
@@ -261,8 +264,10 @@ class Order:
         self.reason = Reason.NONE  # why it was rejected or cancelled
         self.order_id = 0
         self.symbol = self.account = self.side = 0
-        self.price = 0  # its limit
-        self.dormant = False  # it waits for a trade, outside of the book
+        self.price = 0  # its limit; of a pegged order where it stands, 0: nowhere
+        self.worst_price = 0  # of a pegged order the worst at which it may stand, 0: any
+        self.pegged = False  # its price follows the best ones
+        self.dormant = False  # it waits outside of the book, for a trade or for a price to follow
         self.qty = 0  # the total: executed and open
         self.leaves_qty = 0
         self.cum_qty = 0
@@ -306,8 +311,15 @@ class Order:
             self.order_id, self.symbol, self.account = report.order_id, report.symbol, report.account
             self.side, self.price, self.qty = report.side, report.price, report.qty
             self.dormant = report.order_type > OrderType.MARKET
+            self.pegged = report.order_type >= OrderType.PRIMARY_PEG
+            if self.pegged:
+                self.price, self.worst_price = 0, report.price
         elif step is Step.TRIGGERED:
             self.dormant = False
+        elif step is Step.REPEGGED:
+            self.price, self.dormant = report.price, report.price == 0
+        elif step is Step.REPLACED and self.pegged:
+            self.worst_price, self.qty = report.price, report.qty
         elif step is Step.REPLACED:
             self.price, self.qty = report.price, report.qty
         elif step is Step.REDUCED:
@@ -334,6 +346,8 @@ def _step(report: Report) -> Step:
             return Step.REPLACED
         case EventKind.TRIGGERED:
             return Step.TRIGGERED
+        case EventKind.REPEGGED:
+            return Step.REPEGGED
         case _:
             return Step.REJECTED
 
@@ -481,7 +495,8 @@ class Session(Generic[AnyOrder]):
 
         `display_qty`: an iceberg, of which the book shows so much at a time; `hidden`: nothing. `post_only`: refused if
         it would trade at once. `stp`: what happens where it meets an order of its own account (`stp_by_firm`: firm).
-        A dormant `order_type` has a `stop_price`, a trailing stop an `offset`; `in_points`: in basis points.
+        A dormant `order_type` has a `stop_price`, a trailing stop an `offset`; `in_points`: in basis points. A
+        pegged one stands `offset` (which has a sign) above the price that it follows, no further than `price` (0: any).
         """
         terms = _NO_EXTENSIONS
         if min_qty or expire_ns or tag or display_qty or stop_price or offset:

@@ -37,6 +37,8 @@ class Special(NamedTuple):
     min_qty: str | None
     funds: bool
     worst: str | None
+    peg: choices.Peg | None
+    offset: str | None
 
     def terms(self) -> dict[str, Any]:
         """The broker's words for what was said. A trail in percent is told in basis points."""
@@ -49,6 +51,8 @@ class Special(NamedTuple):
             terms["worst_price"] = terms.pop("worst")
         if self.trail and self.trail.endswith("%"):
             terms["trail_points"] = to_units(terms.pop("trail").rstrip("%"), 2)
+        if self.peg:
+            terms["to"] = terms.pop("peg").value
         return terms
 
 
@@ -73,13 +77,19 @@ def order(
     special: Special,
     as_json: bool,
 ) -> None:
-    """Enter an order and wait until it rests, waits for a trade, or has ended."""
+    """Enter an order and wait until it rests, waits outside of the book, or has ended."""
     doors = orders(config)
     instruments = instruments_of(config)
     with answered(), BrokerSync(doors, session=session, account=account, instruments=instruments) as broker:
         try:
-            if price is None:
-                entered: Order = broker.market(symbol, side.value, qty, tif.name if tif else "", **special.terms())
+            terms = special.terms()
+            if special.peg:
+                worst = {"worst_price": price} if price else {}
+                entered: Order = broker.peg(
+                    symbol, side.value, qty, tif=(tif or choices.Tif.GTC).name, **worst, **terms
+                )
+            elif price is None:
+                entered = broker.market(symbol, side.value, qty, tif.name if tif else "", **terms)
             else:
                 entered = broker.limit(symbol, side.value, price, qty, (tif or choices.Tif.GTC).name, **special.terms())
         except (ValueError, LookupError) as error:  # not decimal text, or no such instrument
@@ -119,7 +129,8 @@ def _show(instrument: Instrument, entered: Order) -> None:
     elif entered.reason:
         console.print(f"    {entered.sentence}", soft_wrap=True)
     if entered.dormant:
-        console.print(f"    waits for a trade; zmx cancel {entered.order_id}")
+        what = "price to follow" if entered.pegged else "trade"
+        console.print(f"    waits for a {what}; zmx cancel {entered.order_id}")
     elif entered.leaves_qty and not entered.state.final:
         console.print(f"    {instrument.qty_text(entered.leaves_qty)} in the book; zmx cancel {entered.order_id}")
 

@@ -2,7 +2,7 @@
 
 An outcome is an event's kind with what tells apart its cases: the reason, the side of the match, whether what is left
 rests. What the passing of time does is counted under `time`, not under the command that happened to come first; what
-becomes of dormant orders that wake up, under `woken`.
+becomes of dormant orders that wake up, under `woken`, and of pegged ones that move, under `pegged`.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ POSSIBLE: dict[str, set[str]] = {
         R.INVALID_STP,
         R.INVALID_DISPLAY_QTY,
         R.WOULD_TAKE,
+        R.TOO_MANY_PEGS,
     )
     | {"accepted", "accepted, rests", "cancelled SELF_TRADE, rests", "displayed"}
     | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.MIN_QTY_NOT_MET, R.FOK_NOT_FILLED, R.FUNDS_EXHAUSTED)
@@ -142,10 +143,14 @@ POSSIBLE: dict[str, set[str]] = {
     | {"triggered", "triggered, rests"}
     | {"cancelled SELF_TRADE, rests", "displayed"}
     | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.SELF_TRADE),
+    "pegged": TRADES  # whatever moved them
+    | {"repegged", "repegged, rests", "cancelled SELF_TRADE, rests"}
+    | cancelled(R.SELF_TRADE),
     "unknown": rejected(R.UNKNOWN_COMMAND),
     "time": cancelled(R.EXPIRED, R.DISCONNECTED) | {"displayed"},
 }
 PAIRS: set[Pair] = {(kind, outcome) for kind, outcomes in POSSIBLE.items() for outcome in outcomes}
+ACTORS: dict[int, str] = {EventKind.TRIGGERED: "woken", EventKind.REPEGGED: "pegged"}  # what follows is theirs
 _KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.BUST_TRADE + 1)} - {CommandKind.ORDER_STATUS}
 
 
@@ -158,19 +163,24 @@ class Outcomes:
     def add(self, group: Group, events: np.ndarray) -> None:
         """Count what became of a group."""
         kinds = group.commands["kind"][events["command_seq"] - group.first_seq]
-        of_orders = (events["kind"] <= EventKind.REPLACED) | (events["kind"] == EventKind.TRIGGERED)
+        of_orders = (events["kind"] <= EventKind.REPLACED) | np.isin(events["kind"], list(ACTORS))
         rests = (events["flags"] & RESTS) * of_orders
         by_time = np.isin(events["reason"], (Reason.EXPIRED, Reason.DISCONNECTED))
         by_time[1:] |= (events["kind"][1:] == EventKind.DISPLAYED) & by_time[:-1]  # of the order just cancelled
-        triggers = np.cumsum(events["kind"] == EventKind.TRIGGERED)
-        before = np.concatenate([[0], triggers])[np.searchsorted(events["command_seq"], events["command_seq"])]
-        woken = triggers > before  # from the command's first `triggered` on
-        keys = np.stack([kinds, events["kind"], events["reason"], by_time, woken, events["liquidity"], rests], 1)
+        places = np.arange(len(events))
+        latest = (
+            np.maximum.accumulate(np.where(np.isin(events["kind"], list(ACTORS)), places, -1))
+            if len(events)
+            else places
+        )
+        same_command = latest >= np.searchsorted(events["command_seq"], events["command_seq"])
+        actor = np.where(same_command, events["kind"][latest], 0)  # the last `triggered` or `repegged` of the command
+        keys = np.stack([kinds, events["kind"], events["reason"], by_time, actor, events["liquidity"], rests], 1)
         special = events["kind"] == EventKind.INSTRUMENT_ADDED  # its bytes mean something else there
         keys[special, 5:] = 0
         distinct, counts = np.unique(keys, axis=0, return_counts=True)
         for key, count in zip(distinct.tolist(), counts.tolist(), strict=True):
-            command, kind, reason, of_time, woke, liquidity, resting = key
+            command, kind, reason, of_time, acting, liquidity, resting = key
             outcome = named(EventKind, kind)
             if kind == EventKind.EXECUTED:
                 outcome += f" {named(Liquidity, liquidity)}"
@@ -179,7 +189,7 @@ class Outcomes:
             if resting:
                 outcome += ", rests"
             label = "time" if of_time else named(CommandKind, command) if command in _KNOWN else "unknown"
-            label = "auction" if kind == EventKind.INDICATIVE else "woken" if woke else label
+            label = "auction" if kind == EventKind.INDICATIVE else ACTORS.get(acting, label)
             self.counts[label, outcome] += count
         silent = np.setdiff1d(np.arange(len(group.commands)), events["command_seq"] - group.first_seq)
         for command, count in Counter(group.commands["kind"][silent].tolist()).items():

@@ -29,6 +29,7 @@ LIMIT, MARKET = OrderType.LIMIT, OrderType.MARKET
 
 STOP, STOP_LIMIT, TRAILING_STOP = OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP
 MARKET_IF_TOUCHED, LIMIT_IF_TOUCHED = OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED
+PRIMARY_PEG, MARKET_PEG, MIDPOINT_PEG = OrderType.PRIMARY_PEG, OrderType.MARKET_PEG, OrderType.MIDPOINT_PEG
 
 ABOUT_ORDERS = (
     EventKind.ACCEPTED,
@@ -36,6 +37,7 @@ ABOUT_ORDERS = (
     EventKind.CANCELLED,
     EventKind.REPLACED,
     EventKind.TRIGGERED,
+    EventKind.REPEGGED,
 )
 
 
@@ -92,6 +94,8 @@ class Venue:
                 line += f", by {event['request_ref']}"
             if event["liquidity"]:
                 line += f", {named(Liquidity, event['liquidity'])}"
+            if kind == EventKind.REPEGGED and event["previous_price"]:
+                line += f", before {event['previous_price']}"
             line += ", from book" if event["flags"] & FROM_BOOK else ""
             line += ", rests" if event["flags"] & RESTS else ""
         elif kind == EventKind.PHASE_CHANGED:
@@ -231,6 +235,10 @@ class Broker:
     def trail(self, side: Side, qty: int, offset: int, **fields: int) -> Lines:
         """A trailing stop, GTC."""
         return self.new(side, qty, 0, **{"order_type": TRAILING_STOP, "offset": offset, **fields})
+
+    def peg(self, side: Side, qty: int, to: OrderType = PRIMARY_PEG, **fields: int) -> Lines:
+        """A pegged order, GTC, to any price unless `price` says how far."""
+        return self.new(side, qty, 0, **{"order_type": to, "price": 0, **fields})
 
     def cancel(self, ref: int, down_to: int = 0, **fields: int) -> Lines:
         """Cancel the order that entered with `ref`."""

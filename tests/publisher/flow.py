@@ -115,6 +115,9 @@ class Market:
             dormant = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED)
             new |= {"order_type": chance.choice(dormant), "tif": TimeInForce.GTC, "price": self._price()}
             return new | {"extensions": 1}, [_order_terms(stop_price=self._price())]
+        if chance.random() < 0.06:
+            pegs = (OrderType.PRIMARY_PEG, OrderType.MARKET_PEG, OrderType.MIDPOINT_PEG)
+            return new | {"order_type": chance.choice(pegs), "tif": TimeInForce.GTC}, []
         if chance.random() < 0.1:
             flags = chance.choice((0, FUNDS))
             new |= {"order_type": OrderType.MARKET, "tif": TimeInForce.IOC, "flags": flags}

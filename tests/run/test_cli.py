@@ -63,6 +63,8 @@ def test_help_is_quick_because_it_loads_nothing_heavy() -> None:
         (["order", "AAPL", "buy", "10", "1.00", "--until", "2100-01-01"], "goes with --tif gtd"),
         (["cancel", "5", "--to", "3"], "--to needs --symbol"),
         (["cancel", "--all", "--to", "3"], "--to is of one order"),
+        (["order", "AAPL", "buy", "10", "--peg", "mid", "--hidden"], "never displayed"),
+        (["order", "AAPL", "buy", "10", "--offset", "0.02"], "--offset goes with --peg"),
         (["order", "AAPL", "buy", "10", "1.00", "--stp", "none"], "'none' is not one of 'cancel-newest'"),
         (["cancel"], "name one order"),
         (["cancel", "1", "--all"], "name one order"),

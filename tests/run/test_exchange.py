@@ -76,6 +76,11 @@ def test_an_order_is_entered_seen_executed_and_seen_again(running: Exchange) -> 
     assert (waiting["state"], waiting["dormant"]) == ("LIVE", True)
     assert answer(running, "book", "AMZN", "--once")["bids"] == []
     assert answer(running, "cancel", str(waiting["order_id"]), "--session", "2")["qty"] == "10"
+    pegged = answer(
+        running, "order", "AMZN", "buy", "10", "140", "--peg", "primary", "--offset", "-0.25", "--session", "2"
+    )
+    assert (pegged["state"], pegged["dormant"]) == ("LIVE", True)  # there is no bid that it could follow
+    assert answer(running, "cancel", str(pegged["order_id"]), "--session", "2")["qty"] == "10"
     again = answer(running, "cancel", str(sold["order_id"]), "--session", "2", status=1)
     assert again == {"cancelled": 0, "reason": "UNKNOWN_ORDER", "qty": None}
 

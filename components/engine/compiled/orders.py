@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from components.engine.compiled.ladder import level_for, remove_level
+from components.engine.compiled.pegs import is_pegged, leave_pegs
 from components.engine.compiled.state import (
     EXPIRY,
     MOVED,
@@ -50,7 +51,7 @@ def take_order(s: int) -> Word:
 def free_order(s: int, slot: Word) -> None:
     """Give a slot back; a timer that still names it will find another order id there."""
     if order_at(s, slot)["special"] != NONE:
-        free_special(s, order_at(s, slot)["special"])
+        drop_special(s, slot)
     put_back(s, slot)
 
 
@@ -82,6 +83,15 @@ def take_special(s: int) -> Word:
     special["stop_price"] = 0
     special["offset"] = 0
     return index
+
+
+@cold_kernel
+def drop_special(s: int, slot: Word) -> None:
+    """An order that is no more gives back its special terms, and leaves the list that it is in by them."""
+    order = order_at(s, slot)
+    if is_pegged(order["order_type"]):
+        leave_pegs(s, slot)
+    free_special(s, order["special"])
 
 
 @cold_kernel

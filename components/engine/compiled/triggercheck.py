@@ -32,7 +32,10 @@ def check_dormant(arrays: Arrays) -> set[int]:
     while slot != NONE:
         demand(len(listed) < len(orders), "the list of dormant orders runs in a circle")
         demand(orders[slot]["prev"] == previous, f"dormant order slot {slot} does not point back")
-        demand(orders[slot]["order_type"] > OrderType.MARKET, f"order slot {slot} is of a type that does not wait")
+        demand(
+            OrderType.MARKET < orders[slot]["order_type"] < OrderType.PRIMARY_PEG,
+            f"order slot {slot} is of a type that does not wait",
+        )
         demand(
             orders[slot]["level"] == NONE and orders[slot]["indexed"] == 1, f"order slot {slot} is not beside the book"
         )

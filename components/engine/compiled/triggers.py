@@ -41,7 +41,7 @@ _OF_TRAIL = -2  # the root of a trail's heap points up to `_OF_TRAIL - trail`; a
 @kernel
 def is_dormant(order_type: Word) -> bool:
     """Whether an order of that type waits for a trade. Once awake it is a limit or market order."""
-    return order_type > OrderType.MARKET
+    return OrderType.MARKET < order_type < OrderType.PRIMARY_PEG
 
 
 @cold_kernel
@@ -499,9 +499,10 @@ def _mark_heap(s: int, root: Word, extreme: Word, in_points: bool, way: Word) ->
 
 
 @cold_kernel
-def drop_dormant(s: int, slot: Word) -> None:
-    """A dormant order is no more."""
-    leave_triggers(s, slot)
+def drop_waiting(s: int, slot: Word) -> None:
+    """An order outside of the book, dormant or pegged, is no more."""
+    if is_dormant(order_at(s, slot)["order_type"]):
+        leave_triggers(s, slot)
     unindex_order(s, slot)
     free_order(s, slot)
 
