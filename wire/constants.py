@@ -36,6 +36,7 @@ MAX_SESSION = 65_535
 MAX_GATEWAY = 32_767
 MAX_BANDS = 12  # price bands of one instrument
 MAX_SCALE = 12  # decimal digits of a price, a quantity, an amount
+MAX_PEGS = 100  # pegged orders of one symbol: that many may move with one price
 MAX_ICEBERG_PARTS = 100  # in which an order is shown, one after another
 MAX_UNITS = (1 << 62) - 1  # of a price, a quantity, an amount: sums and differences of two never overflow
 

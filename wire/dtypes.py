@@ -16,6 +16,7 @@ EVENT = flat_dtype("Event")
 ACCEPTED_EVENT = flat_dtype("AcceptedEvent")
 REPLACED_EVENT = flat_dtype("ReplacedEvent")
 TRIGGERED_EVENT = flat_dtype("TriggeredEvent")
+REPEGGED_EVENT = flat_dtype("RepeggedEvent")
 INSTRUMENT_EVENT = flat_dtype("InstrumentEvent")
 BAND_EVENT = flat_dtype("BandEvent")
 PARTY_EVENT = flat_dtype("PartyEvent")
@@ -44,7 +45,8 @@ STATE_BUST = flat_dtype("StateBust")
 
 EXTENSION_VIEWS = (ORDER_TERMS, INSTRUMENT_TERMS, PRICE_BANDS, PARTY_TERMS, SESSION_TERMS, OPERATOR_TERMS, BUST_TERMS)
 EVENT_VIEWS = (
-    ACCEPTED_EVENT, REPLACED_EVENT, TRIGGERED_EVENT, INSTRUMENT_EVENT, BAND_EVENT, PARTY_EVENT, BLOCK_EVENT,
+    ACCEPTED_EVENT, REPLACED_EVENT, TRIGGERED_EVENT, REPEGGED_EVENT, INSTRUMENT_EVENT, BAND_EVENT, PARTY_EVENT,
+    BLOCK_EVENT,
 )  # fmt: skip
 
 assert COMMAND.itemsize == EXTENSION.itemsize == 64, "a command is 64 bytes: the byte budget rests on it"

@@ -50,6 +50,7 @@ class EventKind(IntEnum):
     ENTRY_BLOCKED = 22
     ENTRY_ALLOWED = 23
     TRADE_BUSTED = 24
+    REPEGGED = 25
 
 class ExtensionKind(IntEnum):
     NONE = 0
@@ -86,6 +87,9 @@ class OrderType(IntEnum):
     LIMIT_IF_TOUCHED = 6
     TRAILING_STOP = 7
     OCO = 8
+    PRIMARY_PEG = 9
+    MARKET_PEG = 10
+    MIDPOINT_PEG = 11
 
 class Phase(IntEnum):
     NONE = 0
@@ -171,6 +175,7 @@ class Reason(IntEnum):
     EXIT_MISSING = 70
     ENTRY_MISSING = 71
     ENTRY_ENDED = 72
+    TOO_MANY_PEGS = 73
 
 class ReplayKind(IntEnum):
     NONE = 0

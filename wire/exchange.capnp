@@ -26,6 +26,10 @@ enum OrderType {
   limitIfTouched @6;    # then a limit order
   trailingStop @7;      # a stop that follows the best last trade since it entered, `offset` behind it
   oco @8;               # in the book at `price`, and a stop at stopPrice: whichever comes first takes the other away
+  # Pegged: never displayed, at `offset` from a best displayed price, whichever way that moves.
+  primaryPeg @9;        # of its own side
+  marketPeg @10;        # of the other side
+  midpointPeg @11;      # of the middle of both
 }
 
 enum TimeInForce { none @0; gtc @1; day @2; gtd @3; ioc @4; fok @5; atOpen @6; atClose @7; }
@@ -105,6 +109,7 @@ enum EventKind {
   entryBlocked @22;
   entryAllowed @23;
   tradeBusted @24;
+  repegged @25;         # a pegged order has another price (0: none, it is out of the book and waits for one)
 }
 
 enum Liquidity { none @0; maker @1; taker @2; }
@@ -195,6 +200,7 @@ enum Reason {
   exitMissing @70 $sentence("The command before an entry is its exit: same account and symbol, the other side. None is held.");
   entryMissing @71 $sentence("The exit was cancelled: the session's next command was not its entry, or was refused.");
   entryEnded @72 $sentence("The entry ended without executing this much, so this much needs no exit.");
+  tooManyPegs @73 $sentence("The symbol has as many pegged orders as it may.");
 }
 
 # ---------------------------------------------------------------------------------------------- commands
@@ -218,6 +224,7 @@ struct Command {
   orderId @13 :Int64;     # the order meant, by the exchange's id ...
   targetRef @14 :Int64;   # ... or by the clientRef that entered it
   price @15 :Int64;       # limit; of a market order the worst price it may take (0: the instrument's protection);
+                          # of a pegged order the worst price at which it may stand (0: any);
                           # of the operator's massCancel, blockEntry, allowEntry: the session or firm; of addSession: its id
   qty @16 :Int64;
 }
@@ -240,7 +247,8 @@ struct OrderTerms {       # of newOrder
   expireNs @5 :Int64;
   stopPrice @6 :Int64;    # what wakes a dormant order, or an oco's stop
   offset @7 :Int64;       # of a trailing stop: price units, or basis points of the last trade; of an oco: how far
-                          # beyond stopPrice its stop may trade (0: a market order)
+                          # beyond stopPrice its stop may trade (0: a market order); of a pegged order: price units
+                          # (signed) that are added to the price it follows
   tag0 @8 :Int64;         # 16 opaque bytes, echoed in the accepted event
   tag1 @9 :Int64;
 }
@@ -372,6 +380,15 @@ struct TriggeredEvent {
   orderId @11 :Int64; price @12 :Int64; qty @13 :Int64; leavesQty @14 :Int64; cumQty @15 :Int64;
   tradePrice @16 :Int64;      # of the trade that woke the order; 0: of an exit, whose entry ended
   previousPrice @17 :Int64;   # with fromBook, of an oco: where all that it has left stood
+  side @18 :Int8; orderType @19 :Int8; tif @20 :Int8; liquidity @21 :Int8; flags @22 :Int16; gateway @23 :Int16;
+}
+
+struct RepeggedEvent {
+  seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
+  session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; clientRef @9 :Int64; requestRef @10 :Int64;
+  orderId @11 :Int64; price @12 :Int64; qty @13 :Int64; leavesQty @14 :Int64; cumQty @15 :Int64;
+  previousPrice @16 :Int64;   # where the order stood; 0: it was out of the book
+  reserved0 @17 :Int64;
   side @18 :Int8; orderType @19 :Int8; tif @20 :Int8; liquidity @21 :Int8; flags @22 :Int16; gateway @23 :Int16;
 }
 
@@ -784,7 +801,9 @@ struct StateOrder {       # by symbol, buy before sell, best price first, then p
   expireNs @11 :Int64;
   displayQty @12 :Int64;  # of an iceberg, as entered
   shownQty @13 :Int64;    # what is left of what the book shows of it
-  stopPrice @14 :Int64;   # of a dormant order, as it stands; those are in a table of their own, by orderId; of an oco
+  stopPrice @14 :Int64;   # of a dormant order, as it stands; those are in a table of their own, by orderId, and behind
+                          # them pegged ones that are out of the book, by symbol, then orderId; of an oco; of a pegged
+                          # order the worst price at which it may stand, while `price` is where it does
   offset @15 :Int64;
   orderType @16 :Int8;
   stp @17 :Int8;

@@ -71,7 +71,7 @@ class OrderState(enum.Enum):
     """Where an order is in its life."""
 
     PENDING = "pending"  # sent; the exchange has not answered yet
-    LIVE = "live"  # accepted, nothing executed; it may wait for a trade (`dormant`)
+    LIVE = "live"  # accepted, nothing executed; it may wait outside of the book (`dormant`)
     PARTIALLY_FILLED = "partially filled"
     FILLED = "filled"
     CANCELLED = "cancelled"  # what was not executed is gone; `reason` says why
@@ -94,6 +94,7 @@ class Step(enum.Enum):
     CANCELLED = "cancelled, nothing is left"
     REPLACED = "replaced"
     TRIGGERED = "woken up by a trade, or by its entry's end"
+    REPEGGED = "moved to another price"
 
 
 # Every step that there is; any other is a fault of the exchange. An order by funds counts money, not quantity, so its
@@ -105,6 +106,7 @@ LIFE_CYCLE: Final[dict[OrderState, dict[Step, OrderState]]] = {
     },
     OrderState.LIVE: {
         Step.TRIGGERED: OrderState.LIVE,
+        Step.REPEGGED: OrderState.LIVE,
         Step.EXECUTED: OrderState.PARTIALLY_FILLED,
         Step.FILLED: OrderState.FILLED,
         Step.REDUCED: OrderState.LIVE,
@@ -113,6 +115,7 @@ LIFE_CYCLE: Final[dict[OrderState, dict[Step, OrderState]]] = {
     },
     OrderState.PARTIALLY_FILLED: {
         Step.TRIGGERED: OrderState.PARTIALLY_FILLED,  # an oco's stop
+        Step.REPEGGED: OrderState.PARTIALLY_FILLED,
         Step.EXECUTED: OrderState.PARTIALLY_FILLED,
         Step.FILLED: OrderState.FILLED,
         Step.REDUCED: OrderState.PARTIALLY_FILLED,
@@ -264,9 +267,11 @@ class Order:
         self.reason = Reason.NONE  # why it was rejected or cancelled
         self.order_id = 0
         self.symbol = self.account = self.side = 0
-        self.price = 0  # its limit
+        self.price = 0  # its limit; of a pegged order where it stands, 0: nowhere
+        self.worst_price = 0  # of a pegged order the worst at which it may stand, 0: any
+        self.pegged = False  # its price follows the best ones
         self.held = False  # an exit: until its entry has ended
-        self.dormant = False  # it waits for a trade, or is held, outside of the book
+        self.dormant = False  # it waits outside of the book, for a trade, for a price to follow, or it is held
         self.qty = 0  # the total: executed and open
         self.leaves_qty = 0
         self.cum_qty = 0
@@ -309,10 +314,17 @@ class Order:
         if step is Step.ACCEPTED:
             self.order_id, self.symbol, self.account = report.order_id, report.symbol, report.account
             self.side, self.price, self.qty = report.side, report.price, report.qty
-            self.dormant = self.held or _sleeps(report.order_type)
+            self.pegged = report.order_type >= OrderType.PRIMARY_PEG
+            self.dormant = self.held or self.pegged or _sleeps(report.order_type)
+            if self.pegged:
+                self.price, self.worst_price = 0, report.price
         elif step is Step.TRIGGERED:
             self.held, self.price = False, report.price
             self.dormant = _sleeps(report.order_type)
+        elif step is Step.REPEGGED:
+            self.price, self.dormant = report.price, report.price == 0
+        elif step is Step.REPLACED and self.pegged:
+            self.worst_price, self.qty = report.price, report.qty
         elif step is Step.REPLACED:
             self.price, self.qty = report.price, report.qty
         elif step is Step.REDUCED:
@@ -344,6 +356,8 @@ def _step(report: Report) -> Step:
             return Step.REPLACED
         case EventKind.TRIGGERED:
             return Step.TRIGGERED
+        case EventKind.REPEGGED:
+            return Step.REPEGGED
         case _:
             return Step.REJECTED
 
@@ -495,7 +509,8 @@ class Session(Generic[AnyOrder]):
         it would trade at once. `stp`: what happens where it meets an order of its own account (`stp_by_firm`: firm).
         A dormant `order_type` has a `stop_price`, a trailing stop an `offset`; `in_points`: in basis points. An OCO has
         both: `offset` is how far beyond `stop_price` it may trade then (0: at market). `held`: an exit, which does
-        nothing until the `entry` has ended that must be this session's next command.
+        nothing until the `entry` has ended that must be this session's next command. A pegged order stands `offset`
+        (which has a sign) above the price that it follows, no further than `price` (0: any).
         """
         terms = _NO_EXTENSIONS
         if min_qty or expire_ns or tag or display_qty or stop_price or offset:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from run.cli.choices import Blocked, Engine, Phase, Side, Stp, Tif
+from run.cli.choices import Blocked, Engine, Peg, Phase, Side, Stp, Tif
 
 app = typer.Typer(
     name="zmx",
@@ -73,7 +73,10 @@ def order(
     side: Annotated[Side, typer.Argument()],
     qty: Annotated[str, typer.Argument(help="How much, as decimal.", metavar="QTY")],
     price: Annotated[
-        str | None, typer.Argument(help="Limit; left out: a market order.", metavar="[PRICE]", show_default=False)
+        str | None,
+        typer.Argument(
+            help="Limit; left out: a market order. With --peg: the worst price.", metavar="[PRICE]", show_default=False
+        ),
     ] = None,
     tif: Annotated[Tif | None, typer.Option(help="How long.", show_default="gtc; ioc for a market order")] = None,
     display: Annotated[
@@ -112,6 +115,12 @@ def order(
     beyond: Annotated[
         str | None, typer.Option(help="With --oco, or both of a bracket: trade no further than that.", metavar="OFFSET")
     ] = None,
+    peg: Annotated[
+        Peg | None, typer.Option(help="Follow the best price of its side, of the other side, or their middle.")
+    ] = None,
+    offset: Annotated[
+        str | None, typer.Option(help="With --peg: this much above that price; below: -0.05.", metavar="OFFSET")
+    ] = None,
     session: Session = 1,
     account: Annotated[int | None, typer.Option(help="Whose order.", show_default="the session's number")] = None,
     config: ConfigFile = None,
@@ -128,6 +137,12 @@ def order(
         raise typer.BadParameter("--funds and --worst go with a market order: leave the PRICE out")
     if (until is not None) != (tif is Tif.GTD):
         raise typer.BadParameter("--until goes with --tif gtd, and that with --until")
+    if offset and not peg:
+        raise typer.BadParameter("--offset goes with --peg")
+    if peg and (display or hidden or post_only or stop or touched or trail or oco or take_profit or stop_loss):
+        raise typer.BadParameter(
+            "a pegged order is never displayed, and waits for nothing: no other option goes with it"
+        )
     if price is None and (display or hidden or post_only):
         raise typer.BadParameter("--display, --hidden and --post-only need a PRICE: a market order never rests")
     if price is not None and trail:
@@ -157,6 +172,8 @@ def order(
         beyond,
         take_profit,
         stop_loss,
+        peg,
+        offset,
     )
     trade.order(load(config), session, account or session, symbol, side, qty, price, tif, special, as_json)
 

@@ -42,6 +42,14 @@ class Stp(enum.StrEnum):
     DECREMENT_AND_CANCEL = "decrement-and-cancel"
 
 
+class Peg(enum.StrEnum):
+    """What the price of an order follows."""
+
+    PRIMARY = "primary"
+    MARKET = "market"
+    MID = "mid"
+
+
 class Engine(enum.StrEnum):
     """Which implementation replays."""
 

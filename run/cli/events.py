@@ -19,7 +19,9 @@ from wire.dtypes import (
     EVENT,
     INSTRUMENT_EVENT,
     PARTY_EVENT,
+    REPEGGED_EVENT,
     REPLACED_EVENT,
+    TRIGGERED_EVENT,
 )
 from wire.enums import EventKind, Reason, Scope, Side
 from wire.units import unpack_name
@@ -28,6 +30,8 @@ from wire.units import unpack_name
 _FORMS = {
     EventKind.ACCEPTED: ACCEPTED_EVENT,
     EventKind.REPLACED: REPLACED_EVENT,
+    EventKind.TRIGGERED: TRIGGERED_EVENT,
+    EventKind.REPEGGED: REPEGGED_EVENT,
     EventKind.INSTRUMENT_ADDED: INSTRUMENT_EVENT,
     EventKind.BAND_ADDED: BAND_EVENT,
     EventKind.ACCOUNT_ADDED: PARTY_EVENT,
@@ -35,7 +39,12 @@ _FORMS = {
     EventKind.ENTRY_BLOCKED: BLOCK_EVENT,
     EventKind.ENTRY_ALLOWED: BLOCK_EVENT,
 }
-_OF_REFERENCE_DATA = frozenset(_FORMS) - {EventKind.ACCEPTED, EventKind.REPLACED}
+_OF_REFERENCE_DATA = frozenset(_FORMS) - {
+    EventKind.ACCEPTED,
+    EventKind.REPLACED,
+    EventKind.TRIGGERED,
+    EventKind.REPEGGED,
+}
 _HEAD = frozenset({"seq", "command_seq", "time_ns", "kind", "reason", "symbol", "session", "account", "report_seq"})
 
 

@@ -41,6 +41,8 @@ class Special(NamedTuple):
     beyond: str | None
     take_profit: str | None
     stop_loss: str | None
+    peg: choices.Peg | None
+    offset: str | None
 
     @property
     def brackets(self) -> bool:
@@ -59,6 +61,8 @@ class Special(NamedTuple):
             terms["worst_price"] = terms.pop("worst")
         if self.trail and self.trail.endswith("%"):
             terms["trail_points"] = to_units(terms.pop("trail").rstrip("%"), 2)
+        if self.peg:
+            terms["to"] = terms.pop("peg").value
         return terms
 
 
@@ -83,7 +87,7 @@ def order(
     special: Special,
     as_json: bool,
 ) -> None:
-    """Enter an order and wait until it rests, waits for a trade, or has ended."""
+    """Enter an order and wait until it rests, waits outside of the book, or has ended."""
     doors = orders(config)
     instruments = instruments_of(config)
     entered: Order
@@ -107,6 +111,9 @@ def order(
                 entered = broker.oco(
                     symbol, side.value, price, qty, special.oco, oco_tif, beyond=special.beyond or 0, **special.terms()
                 )
+            elif special.peg:
+                peg_tif = (tif or choices.Tif.GTC).name
+                entered = broker.peg(symbol, side.value, qty, worst_price=price or 0, tif=peg_tif, **special.terms())
             elif price is None:
                 entered = broker.market(symbol, side.value, qty, tif.name if tif else "", **special.terms())
             else:
@@ -153,7 +160,10 @@ def _show(instrument: Instrument, entered: Order) -> None:
     elif entered.reason:
         console.print(f"    {entered.sentence}", soft_wrap=True)
     if entered.dormant:
-        waits = "is held until the entry has ended" if entered.held else "waits for a trade"
+        if entered.held:
+            waits = "is held until the entry has ended"
+        else:
+            waits = f"waits for a {'price to follow' if entered.pegged else 'trade'}"
         console.print(f"    {waits}; zmx cancel {entered.order_id}")
     elif entered.leaves_qty and not entered.state.final:
         console.print(f"    {instrument.qty_text(entered.leaves_qty)} in the book; zmx cancel {entered.order_id}")

@@ -184,6 +184,24 @@ class MarketTerms(AnyTerms, total=False):
     trail_points: int  # the same in basis points
 
 
+class PegTerms(TypedDict, total=False):
+    """What a pegged order may say besides."""
+
+    account: int
+    tag: bytes
+    expire_ns: int
+    stp: StpMode | str
+    stp_by_firm: bool
+
+
+# What a pegged order follows.
+_PEGS: Final = {
+    "primary": OrderType.PRIMARY_PEG,  # the best displayed price of its own side
+    "market": OrderType.MARKET_PEG,  # of the other side
+    "mid": OrderType.MIDPOINT_PEG,  # the middle of both
+}
+
+
 class _Desk(Generic[AnyOrder]):
     """What both brokers share: what people write, turned into what the exchange counts."""
 
@@ -325,6 +343,22 @@ class _Desk(Generic[AnyOrder]):
     def _replace(self, target: Order | int, price: Number, qty: Number, order_id: int, symbol: int | str) -> Answer:
         price_scale, qty_scale, _ = self._scales(target.symbol if isinstance(target, Order) else symbol)
         return self.core.replace(target, _units(price, price_scale), _units(qty, qty_scale), order_id=order_id)
+
+    def _peg(
+        self,
+        symbol: int | str,
+        side: Side | str,
+        qty: Number,
+        to: str,
+        offset: Number,
+        worst_price: Number,
+        tif: TimeInForce | str,
+        terms: PegTerms,
+    ) -> AnyOrder:
+        if to not in _PEGS:
+            raise ValueError(f"{to!r}: an order is pegged to {', '.join(_PEGS)}")
+        units = _units(offset, self._scales(symbol)[0])
+        return self._enter(symbol, side, qty, worst_price, _PEGS[to], tif, offset=units, **terms)
 
     def _cancel(self, target: Order | int, total: Number, order_id: int, symbol: int | str = 0) -> Answer:
         _, qty_scale, _ = self._scales(target.symbol if isinstance(target, Order) else symbol)
@@ -578,6 +612,25 @@ class Broker(_Desk[LiveOrder]):
         )
         await self._entered(exit_order, wait)
         return await self._entered(entry, wait), exit_order
+
+    async def peg(
+        self,
+        symbol: int | str,
+        side: Side | str,
+        qty: Number,
+        to: str = "primary",
+        *,
+        offset: Number = 0,
+        worst_price: Number = 0,
+        tif: TimeInForce | str = TimeInForce.GTC,
+        wait: bool = True,
+        **terms: Unpack[PegTerms],
+    ) -> LiveOrder:
+        """Enter an order that is never displayed. Its price follows the best displayed one of its own side ("primary"),
+        of the other side ("market"), or their middle ("mid"). `offset` has a sign and is added to that, whatever the
+        side; it stands no further than `worst_price` (0: anywhere).
+        """
+        return await self._entered(self._peg(symbol, side, qty, to, offset, worst_price, tif, terms), wait)
 
     async def cancel(self, target: Order | int = 0, *, order_id: int = 0) -> Answer:
         """Cancel an order: by itself, by its ref, or by the exchange's id."""
@@ -918,6 +971,25 @@ class BrokerSync(_Desk[LiveOrderSync]):
         )
         self._entered(exit_order, wait)
         return self._entered(entry, wait), exit_order
+
+    def peg(
+        self,
+        symbol: int | str,
+        side: Side | str,
+        qty: Number,
+        to: str = "primary",
+        *,
+        offset: Number = 0,
+        worst_price: Number = 0,
+        tif: TimeInForce | str = TimeInForce.GTC,
+        wait: bool = True,
+        **terms: Unpack[PegTerms],
+    ) -> LiveOrderSync:
+        """Enter an order that is never displayed. Its price follows the best displayed one of its own side ("primary"),
+        of the other side ("market"), or their middle ("mid"). `offset` has a sign and is added to that, whatever the
+        side; it stands no further than `worst_price` (0: anywhere).
+        """
+        return self._entered(self._peg(symbol, side, qty, to, offset, worst_price, tif, terms), wait)
 
     def cancel(self, target: Order | int = 0, *, order_id: int = 0) -> Answer:
         """Cancel an order: by itself, by its ref, or by the exchange's id."""

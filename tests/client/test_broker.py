@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from components.client.market import Instrument
-from components.client.orders import OrderState, Rejected, SessionLost, TimedOut
+from components.client.orders import Order, OrderState, Rejected, SessionLost, TimedOut
 from run import client
 from run.client import broker as module
 from run.client import sync
@@ -87,6 +87,32 @@ def test_ocos_and_brackets(stage: Stage) -> None:
         assert (entry.done().reason, exit_order.done().reason) == (Reason.NO_LIQUIDITY, Reason.ENTRY_ENDED)
         with pytest.raises(ValueError, match="a bracket ends by take_profit, by stop"):
             broker.bracket("AAPL", "buy", 10, "1.00")
+
+
+def waiting(*orders: Order) -> int:
+    """How many of them are out of the book."""
+    return sum(order.dormant for order in orders)
+
+
+def test_orders_that_follow_a_price(stage: Stage) -> None:
+    with plain(stage) as broker, plain(stage, 2) as other:
+        peg = broker.peg("AAPL", "buy", 10, offset="-0.05", worst_price="1.20")
+        assert (peg.pegged, peg.dormant, peg.worst_price) == (True, True, 120)
+        best = other.limit("AAPL", "buy", "1.10", 5)
+        while waiting(peg):
+            broker.receive(0.1)
+        assert (peg.state, peg.price) == (OrderState.LIVE, 105)
+        other.limit("AAPL", "sell", "1.20", 5)
+        middle = broker.peg("AAPL", "sell", 10, "mid")
+        while waiting(middle):
+            broker.receive(0.1)
+        assert middle.price == 115
+        assert other.cancel(best).ok
+        while waiting(peg, middle) < 2:
+            broker.receive(0.1)
+        assert broker.cancel(peg).ok
+        with pytest.raises(ValueError, match="'last': an order is pegged to primary, market, mid"):
+            broker.peg("AAPL", "sell", 10, "last")
 
 
 def test_an_orders_life(stage: Stage) -> None:

@@ -121,6 +121,7 @@ REPORT_OF = {
     Step.CANCELLED: report(EventKind.CANCELLED),
     Step.REPLACED: report(EventKind.REPLACED, 5),
     Step.TRIGGERED: report(EventKind.TRIGGERED, 10),
+    Step.REPEGGED: report(EventKind.REPEGGED, 10),
 }
 
 
@@ -229,6 +230,30 @@ def test_a_bracket_holds_its_exit_until_the_entry_has_ended(trader: Trader) -> N
     session.new_order(SYMBOL, Side.BUY, 5, price=80)
     trader.run()
     assert (lonely.state, lonely.reason) == (OrderState.CANCELLED, Reason.ENTRY_MISSING)
+
+
+def test_a_pegged_order_is_where_its_reports_say(trader: Trader) -> None:
+    session = trader.session
+    peg = session.new_order(SYMBOL, Side.BUY, 5, price=95, order_type=OrderType.PRIMARY_PEG, offset=-5)
+    trader.run()
+    assert (peg.state, peg.pegged, peg.dormant, peg.price, peg.worst_price) == (OrderState.LIVE, True, True, 0, 95)
+    best = session.new_order(SYMBOL, Side.BUY, 1, price=90)
+    trader.run()
+    assert (peg.dormant, peg.price) == (False, 85)
+    better = session.new_order(SYMBOL, Side.BUY, 1, price=110)
+    trader.run()
+    assert (peg.dormant, peg.price) == (False, 95)
+    answer = session.replace(peg, 100, 3)
+    trader.run()
+    assert (answer.ok, peg.price, peg.worst_price, peg.leaves_qty) == (True, 100, 100, 3)
+    session.cancel(better)
+    session.cancel(best)
+    trader.run()
+    assert (peg.state, peg.dormant, peg.price) == (OrderState.LIVE, True, 0)
+    assert np.diff(trader.reports["report_seq"]).tolist() == [1] * (len(trader.reports) - 1)
+    session.cancel(peg)
+    trader.run()
+    assert peg.state is OrderState.CANCELLED
 
 
 def test_a_rejected_order(trader: Trader) -> None:

@@ -26,6 +26,7 @@ from wire.constants import (
     HIDDEN,
     MAX_ACCOUNT,
     MAX_GRACE_NS,
+    MAX_PEGS,
     MAX_SESSION,
     MAX_SYMBOL,
     MAX_UNITS,
@@ -164,7 +165,15 @@ EDGES = {(dtype, name): edges(dtype[name]) for dtype in (COMMAND, EXTENSION) for
 STRAYABLE = tuple(name for name in COMMAND_FIELDS if name != "extensions")  # that count must add up
 
 
-ENTERING = ("quote", "take", "fill_or_kill", "at_market", "by_funds", "sleeper")  # actions that send a newOrder
+ENTERING = (
+    "quote",
+    "take",
+    "fill_or_kill",
+    "at_market",
+    "by_funds",
+    "sleeper",
+    "follower",
+)  # actions that send a newOrder
 SETTLED = 1_000  # commands, after which a crowd looks for what it has not seen
 
 
@@ -189,6 +198,8 @@ class Crowd:
         self.middles: dict[int, int] = {}
         self.seq = 0
         self.names = 0
+        self.rushes = self.chance.random() < 0.35
+        self.rush = 0  # the symbol of which everyone pegs at the moment
         self.matches: list[dict[str, int]] = []  # of late, as the terms of their busts
         self.exits: list[dict[str, int]] = []  # that were sent, and whose entry is not: fields and terms
         # A venue of one mood per seed: how deep the books get, how often everything is swept away.
@@ -206,6 +217,8 @@ class Crowd:
             (7, self.sleeper),
             (4, self.oco),
             (4, self.bracket),
+            (5, self.follower),
+            (0.1 if self.rushes else 0, self.start_rush),
             (0.6, self.repeat),
             (0.5, self.tick),
             (0.12 / self.patience, self.end_of_day),
@@ -227,6 +240,8 @@ class Crowd:
         self.actions = [action for _, action in actions]
         self.by_kind = {action.__name__: [action] for action in self.actions if action.__name__ in POSSIBLE}
         self.by_kind["new_order"] = [action for action in self.actions if action.__name__ in ENTERING]
+        self.by_kind["new_order"] += [self.start_rush] if self.rushes else []
+        self.by_kind["pegged"] = [self.follower, self.follower, self.quote, self.take]
         self.by_kind["set_phase"] = self.by_kind["auction"] = [self.set_phase, self.quote, self.take, self.at_market]
         self.by_kind["replace"] = [self.quote, self.replace, self.replace]
         self.outcomes = Outcomes()
@@ -311,6 +326,8 @@ class Crowd:
         seeks = bool(self.sought) and self.chance.random() < 0.5
         if seeks:
             action = self.chance.choice(self.by_kind[self.chance.choice(self.sought)])
+        if self.rush and self.chance.random() < 0.75:
+            action = self.one_of_the_rush
         if self.exits and self.chance.random() < 0.85:
             action = self.entry
         draw = self.close_session() if self.chance.random() < leaving else action()
@@ -449,6 +466,7 @@ class Crowd:
     def order(self, aggressive: bool, **given: int) -> tuple[Draw, Instrument, dict[str, int]]:
         """A limit order and its terms, not yet packed."""
         session, instrument = self.any_session(), self.an_instrument()
+        instrument = self.engine._instruments[given.get("symbol", instrument.symbol)]
         side = self.chance.choice((Side.BUY, Side.SELL))
         away = min(int(self.chance.expovariate(0.3)), 30)
         direction = 1 if (side == Side.SELL) != aggressive else -1
@@ -689,6 +707,42 @@ class Crowd:
             fields[word] = 3 - fields[word] if word == "side" else fields[word] % 7 + 1
         return draw
 
+    def follower(self, **given: int) -> Draw:
+        """A pegged order, with an offset that mostly leaves it near the best prices; often with a worst price."""
+        order_type = self.chance.choice((OrderType.PRIMARY_PEG, OrderType.MARKET_PEG, OrderType.MIDPOINT_PEG))
+        draw, instrument, terms = self.order(aggressive=self.chance.random() < 0.7, order_type=order_type, **given)
+        fields = draw.fields
+        fields["tif"] = self.resting_tif(terms)
+        if order_type != OrderType.MIDPOINT_PEG and self.chance.random() < 0.6:
+            tick = instrument.band_at(self.middle(instrument)).tick
+            terms["offset"] = self.chance.choice((-2, -1, 1, 1, 2, 3)) * tick + (self.chance.random() < 0.1)
+        if self.chance.random() < 0.6:
+            fields["price"] = 0
+            if self.chance.random() < 0.8:
+                lot = instrument.bands[0].lot
+                fields["qty"] = max(fields["qty"] // lot, 1) * lot
+        if self.chance.random() < 0.04:
+            word = self.chance.choice(("stop_price", "offset", "display_qty", "min_qty"))
+            most = instrument.max_price
+            terms[word] = self.chance.choice((1, -1, most, -most, most + 1, -most - 1, INT64_MAX, -INT64_MAX - 1))
+        return self.packed(draw, terms)
+
+    def start_rush(self) -> Draw:
+        """From here on everyone pegs orders of one symbol, until it takes no more."""
+        if self.outcomes.counts["new_order", "rejected TOO_MANY_PEGS"]:
+            return self.follower()  # once is enough
+        self.rush = self.an_instrument().symbol
+        return self.one_of_the_rush()
+
+    def one_of_the_rush(self) -> Draw:
+        """One more pegged order; when there are too many, all of the symbol goes."""
+        symbol = self.rush
+        full = len(self.engine._instruments[symbol].pegs) >= MAX_PEGS
+        if self.chance.random() < (0.2 if full else 0.002):
+            self.rush = 0
+            return operator(CommandKind.MASS_CANCEL, scope=Scope.VENUE, symbol=symbol)
+        return self.follower(symbol=symbol)
+
     def cancel(self) -> Draw:
         """Whole, or down to a total around what is executed and ordered."""
         order, words = self.a_target()
@@ -710,7 +764,7 @@ class Crowd:
         if order is None:
             return Draw(fields | {"price": 5, "qty": 5}, [])
         instrument, total = order.instrument, order.cum + order.leaves
-        price = order.price
+        price = order.worst if order.is_pegged else order.price
         if self.chance.random() < 0.5:
             price = self.a_price(instrument, self.chance.randint(-6, 6)) + (self.chance.random() < 0.03)
         if order.order_type == OrderType.OCO and self.chance.random() < 0.1:

@@ -2,7 +2,7 @@
 
 An outcome is an event's kind with what tells apart its cases: the reason, the side of the match, whether what is left
 rests. What the passing of time does is counted under `time`, not under the command that happened to come first; what
-becomes of dormant orders that wake up and of exits, under `woken`.
+becomes of dormant orders that wake up and of exits, under `woken`, and of pegged orders that move, under `pegged`.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ POSSIBLE: dict[str, set[str]] = {
         R.INVALID_DISPLAY_QTY,
         R.WOULD_TAKE,
         R.EXIT_MISSING,
+        R.TOO_MANY_PEGS,
     )
     | {"accepted", "accepted, rests", "cancelled SELF_TRADE, rests", "displayed"}
     | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.MIN_QTY_NOT_MET, R.FOK_NOT_FILLED, R.FUNDS_EXHAUSTED)
@@ -144,10 +145,14 @@ POSSIBLE: dict[str, set[str]] = {
     | {"cancelled SELF_TRADE, rests", "displayed"}
     | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.SELF_TRADE)
     | cancelled(R.ENTRY_MISSING, R.ENTRY_ENDED),  # whatever ended the entry, or came in its place
+    "pegged": TRADES  # whatever moved them
+    | {"repegged", "repegged, rests", "cancelled SELF_TRADE, rests"}
+    | cancelled(R.SELF_TRADE),
     "unknown": rejected(R.UNKNOWN_COMMAND),
     "time": cancelled(R.EXPIRED, R.DISCONNECTED) | {"displayed"},
 }
 PAIRS: set[Pair] = {(kind, outcome) for kind, outcomes in POSSIBLE.items() for outcome in outcomes}
+ACTORS: dict[int, str] = {EventKind.TRIGGERED: "woken", EventKind.REPEGGED: "pegged"}  # what follows is theirs
 _KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.BUST_TRADE + 1)} - {CommandKind.ORDER_STATUS}
 
 
@@ -160,7 +165,12 @@ ASKED_FOR = (
     Reason.REPLACED_BELOW_EXECUTED,
     Reason.AUCTION_MISSED,
 )
-ANSWERS = sorted({*EventKind} - {EventKind.EXECUTED, EventKind.CANCELLED, EventKind.TRIGGERED, EventKind.DISPLAYED})
+ANSWERS = sorted({*EventKind} - {EventKind.EXECUTED, EventKind.CANCELLED, EventKind.DISPLAYED, *ACTORS})
+
+
+def latest_of(marked: np.ndarray) -> np.ndarray:
+    """int64[n]: for each row the place of the last marked one up to it, or -1."""
+    return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1)) if len(marked) else np.zeros(0, np.int64)
 
 
 class Outcomes:
@@ -172,22 +182,24 @@ class Outcomes:
     def add(self, group: Group, events: np.ndarray) -> None:
         """Count what became of a group."""
         kinds = group.commands["kind"][events["command_seq"] - group.first_seq]
-        of_orders = (events["kind"] <= EventKind.REPLACED) | (events["kind"] == EventKind.TRIGGERED)
+        of_orders = (events["kind"] <= EventKind.REPLACED) | np.isin(events["kind"], list(ACTORS))
         rests = (events["flags"] & RESTS) * of_orders
         by_time = np.isin(events["reason"], (Reason.EXPIRED, Reason.DISCONNECTED))
         by_time[1:] |= (events["kind"][1:] == EventKind.DISPLAYED) & by_time[:-1]  # of the order just cancelled
         of_exits = np.isin(events["reason"], (Reason.ENTRY_MISSING, Reason.ENTRY_ENDED))
-        triggers = np.cumsum((events["kind"] == EventKind.TRIGGERED) | of_exits)
-        before = np.concatenate([[0], triggers])[np.searchsorted(events["command_seq"], events["command_seq"])]
         by_command = np.isin(events["kind"], ANSWERS) | np.isin(events["reason"], ASKED_FOR)
-        before = np.maximum.accumulate(np.maximum(before, triggers * by_command))
-        woken = triggers > before  # from the first `triggered` on: the command's, or time's until the command's answer
-        keys = np.stack([kinds, events["kind"], events["reason"], by_time, woken, events["liquidity"], rests], 1)
+        latest = latest_of(np.isin(events["kind"], list(ACTORS)) | of_exits)
+        # Who acted last: in this command, or by time, whose orders act before the command has its answer.
+        acted = (latest >= np.searchsorted(events["command_seq"], events["command_seq"])) & (
+            latest > latest_of(by_command)
+        )
+        actor = np.where(of_exits[latest], EventKind.TRIGGERED, events["kind"][latest]) * acted
+        keys = np.stack([kinds, events["kind"], events["reason"], by_time, actor, events["liquidity"], rests], 1)
         special = events["kind"] == EventKind.INSTRUMENT_ADDED  # its bytes mean something else there
         keys[special, 5:] = 0
         distinct, counts = np.unique(keys, axis=0, return_counts=True)
         for key, count in zip(distinct.tolist(), counts.tolist(), strict=True):
-            command, kind, reason, of_time, woke, liquidity, resting = key
+            command, kind, reason, of_time, acting, liquidity, resting = key
             outcome = named(EventKind, kind)
             if kind == EventKind.EXECUTED:
                 outcome += f" {named(Liquidity, liquidity)}"
@@ -196,7 +208,7 @@ class Outcomes:
             if resting:
                 outcome += ", rests"
             label = "time" if of_time else named(CommandKind, command) if command in _KNOWN else "unknown"
-            label = "auction" if kind == EventKind.INDICATIVE else "woken" if woke else label
+            label = "auction" if kind == EventKind.INDICATIVE else ACTORS.get(acting, label)
             self.counts[label, outcome] += count
         silent = np.setdiff1d(np.arange(len(group.commands)), events["command_seq"] - group.first_seq)
         for command, count in Counter(group.commands["kind"][silent].tolist()).items():

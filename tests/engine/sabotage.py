@@ -11,7 +11,7 @@ from components.engine import readable
 from components.engine.readable import ReadableEngine
 
 SOURCES = Path(readable.__file__).parent
-MODULES = ("model", "events", "checks", "auctions", "brackets", "engine")  # each imports only those before it
+MODULES = ("model", "events", "checks", "auctions", "brackets", "pegs", "engine")  # each imports only those before it
 
 MISTAKES: dict[str, tuple[str, str, str]] = {
     "the newest at a price trades first": (
@@ -256,7 +256,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "a dormant order stood in the book": (
         "engine",
-        "flags = 0 if order.is_dormant else FROM_BOOK",
+        "flags = 0 if order.waits else FROM_BOOK",
         "flags = FROM_BOOK",
     ),
     "what wakes up remembers its trigger": ("engine", "order.stop_price = order.offset = 0\n", "order.offset = 0\n"),
@@ -321,6 +321,44 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "self._disconnect(self._sessions[number])\n        self._elect()",
         "self._disconnect(self._sessions[number])",
     ),
+    "a pegged order follows what is hidden": ("pegs", "if not order.is_hidden), 0)", "if not order.is_pegged), 0)"),
+    "the middle is rounded towards a trade": (
+        "pegs",
+        "limits = [total // len(followed), instrument.max_price]",
+        "limits = [-(-total // len(followed)), instrument.max_price]",
+    ),
+    "an offset is turned round for who sells": (
+        "pegs",
+        "sum(followed) + order.offset * len(followed)",
+        "sum(followed) + (order.offset if buys else -order.offset) * len(followed)",
+    ),
+    "a pegged order reaches the other side's best": ("pegs", "[ask - 1] if ask else []", "[ask] if ask else []"),
+    "who buys follows beyond the worst price": (
+        "pegs",
+        "limits += [order.worst] if order.worst else []\n        limits += [ask",
+        "limits += [ask",
+    ),
+    "a halt leaves pegged orders in the book": (
+        "pegs",
+        "if instrument.phase != Phase.CONTINUOUS or not all(followed):",
+        "if not all(followed):",
+    ),
+    "the last pegged order moves first": (
+        "pegs",
+        "for order in instrument.pegs.values():",
+        "for order in reversed(instrument.pegs.values()):",
+    ),
+    "who was woken waits until all have followed": (
+        "engine",
+        "self._move(*found)\n                self._elect()",
+        "self._move(*found)\n            self._elect()",
+    ),
+    "more of a pegged order keeps its place": (
+        "engine",
+        "if order.leaves > previous_leaves and not order.waits:",
+        "if order.leaves > 3 * previous_leaves and not order.waits:",
+    ),
+    "one pegged order too many": ("engine", "len(instrument.pegs) < MAX_PEGS", "len(instrument.pegs) <= MAX_PEGS"),
     "the hash stops at 32 bits": ("events", "return running ^ (running >> 29)", "return running & 0xFFFFFFFF"),
 }
 

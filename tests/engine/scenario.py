@@ -218,8 +218,12 @@ def seen(stage: Stage, symbol: int) -> Drawing:
 
 
 def asleep(stage: Stage, row: np.void) -> str:
-    """A dormant order, in the words with which it entered."""
+    """An order that waits outside of the book, in the words with which it entered."""
     order_type, price = int(row["order_type"]), int(row["price"])
+    if order_type in PEG_NAMES:
+        words = [f"{stage.who(row)}: {VERBS[int(row['side'])]} {row['leaves_qty']} pegged to {PEG_NAMES[order_type]}"]
+        words += [f"{word} {row[name]}" for word, name in (("offset", "offset"), ("worst", "stop_price")) if row[name]]
+        return ", ".join(words)
     limit = order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED, OrderType.OCO)
     words = [
         f"{stage.who(row)}: {VERBS[int(row['side'])]} {row['leaves_qty']} {f'@ {price}' if limit else 'at market'}"
@@ -331,6 +335,7 @@ CLAUSES: list[tuple[str, Callable[[Stage, list[str]], Fields]]] = [
     (r"beyond (-?\d+)", lambda stage, words: {"offset": int(words[0])}),
     (r"exit", lambda stage, words: {"flags": EXIT}),
     (r"entry", lambda stage, words: {"flags": ENTRY}),
+    (r"offset (-?\d+)", lambda stage, words: {"offset": int(words[0])}),
     (r"trail (-?\d+)", lambda stage, words: {"offset": int(words[0])}),
     (r"trail (-?\d+) bp", lambda stage, words: {"offset": int(words[0]), "flags": BASIS_POINTS}),
     (r"cancel newest", lambda stage, words: {"stp": StpMode.CANCEL_NEWEST}),
@@ -376,29 +381,37 @@ def fields_of(stage: Stage, clauses: Clauses, allowed: str) -> Fields:
 
 OF_AN_ORDER = (
     "gtc|day|ioc|fok|at open|at close|gtd|min|worst|post-only|hidden|shows|stop|touch|trail|oco|beyond|exit|entry"
-    "|cancel|decrement|by firm|account|symbol|ref|at gateway"
+    "|offset|cancel|decrement|by firm|account|symbol|ref|at gateway"
 )
 
 
 def _order(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
     fields = fields_of(stage, clauses, OF_AN_ORDER)
     limit = words.get("price") is not None
+    peg = words.get("peg")
     if limit and any(clause.startswith("worst") for clause in clauses):
-        raise Wrong("`worst` is a market order's; a limit order's worst price stands behind its @")
+        raise Wrong("`worst` is a market or pegged order's; a limit order's worst price stands behind its @")
+    if not peg and any(clause.startswith("offset") for clause in clauses):
+        raise Wrong("`offset` is a pegged order's")
     dormant = [word for word in DORMANT if any(clause.split()[0] == word for clause in clauses)]
-    if len(dormant) > 1:
-        raise Wrong(f"{' and '.join(dormant)} do not go together")
-    fields["order_type"] = DORMANT[dormant[0]][limit] if dormant else PLAIN[limit]
+    if len(dormant) > 1 or (peg and dormant):
+        raise Wrong(f"{' and '.join(['pegged'] * bool(peg) + dormant)} do not go together")
+    fields["order_type"] = DORMANT[dormant[0]][limit] if dormant else PEGS[peg] if peg else PLAIN[limit]
     by_funds = words["side"] in ("spends", "raises")
     if by_funds:
         fields["flags"] = fields.get("flags", 0) | FUNDS
-    usual = {"tif": GTC if limit or dormant else IOC, "side": side_of(words["side"]), "qty": int(words["qty"])}
+    usual = {"tif": GTC if limit or dormant or peg else IOC, "side": side_of(words["side"]), "qty": int(words["qty"])}
     if limit:
         usual["price"] = int(words["price"])
     return [stage.named(words["who"]).order_draft(**{**usual, **fields})]
 
 
 PLAIN = (OrderType.MARKET, OrderType.LIMIT)
+PEGS = {
+    "primary": OrderType.PRIMARY_PEG,
+    "market": OrderType.MARKET_PEG,
+    "mid": OrderType.MIDPOINT_PEG,
+}
 DORMANT = {  # by the clause's first word: of a market order, of a limit order
     "stop": (OrderType.STOP, OrderType.STOP_LIMIT),
     "touch": (OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED),
@@ -563,8 +576,9 @@ Meaning = Callable[[Stage, dict[str, str], Clauses], list[Draft]]
 _NUMBER = r"-?\d+"
 FORMS: list[tuple[str, str, Meaning]] = [  # how it looks, as people and as the parser see it
     (
-        "WHO buys|sells QTY @ PRICE, or at market",
-        rf"(?P<who>\w+) (?P<side>buys|sells) (?P<qty>{_NUMBER}) (?:@ (?P<price>{_NUMBER})|at market)",
+        "WHO buys|sells QTY @ PRICE, or at market, or pegged to primary|market|mid",
+        rf"(?P<who>\w+) (?P<side>buys|sells) (?P<qty>{_NUMBER})"
+        rf" (?:@ (?P<price>{_NUMBER})|at market|pegged to (?P<peg>primary|market|mid))",
         _order,
     ),
     ("WHO spends|raises FUNDS", rf"(?P<who>\w+) (?P<side>spends|raises) (?P<qty>{_NUMBER})", _order),
@@ -740,6 +754,7 @@ def candidates(stage: Stage, fields: Fields, extensions: tuple[bytes, ...]) -> I
             yield f"gateway {fields['gateway']} is lost"
 
 
+PEG_NAMES: dict[int, str] = {order_type: name for name, order_type in PEGS.items()}
 VERBS: dict[int, str] = {Side.BUY: "buys", Side.SELL: "sells"}
 
 
@@ -760,7 +775,9 @@ def order_sentence(broker: Broker, fields: Fields, extensions: tuple[bytes, ...]
     order_type, flags, price = fields["order_type"], fields["flags"], fields["price"]
     limit = order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED, OrderType.OCO)
     verb = VERBS.get(fields["side"], "?")
-    words = [f"{broker.name} {verb} {fields['qty']} " + (f"@ {price}" if limit else "at market")]
+    pegged = PEG_NAMES.get(order_type)
+    how = f"@ {price}" if limit else f"pegged to {pegged}" if pegged else "at market"
+    words = [f"{broker.name} {verb} {fields['qty']} {how}"]
     if flags & FUNDS:
         words = [f"{broker.name} {'spends' if fields['side'] == Side.BUY else 'raises'} {fields['qty']}"]
     if price and not limit:
@@ -773,7 +790,7 @@ def order_sentence(broker: Broker, fields: Fields, extensions: tuple[bytes, ...]
         ("min_qty", "min"),
         ("display_qty", "shows"),
         ("stop_price", "oco" if oco else "touch" if touched else "stop"),
-        ("offset", "beyond" if oco else "trail"),
+        ("offset", "beyond" if oco else "offset" if pegged else "trail"),
     ):
         if terms[name]:
             words.append(f"{word} {terms[name]}" + (" bp" if word == "trail" and flags & BASIS_POINTS else ""))

@@ -30,6 +30,7 @@ LIMIT, MARKET = OrderType.LIMIT, OrderType.MARKET
 STOP, STOP_LIMIT, TRAILING_STOP = OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP
 OCO = OrderType.OCO
 MARKET_IF_TOUCHED, LIMIT_IF_TOUCHED = OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED
+PRIMARY_PEG, MARKET_PEG, MIDPOINT_PEG = OrderType.PRIMARY_PEG, OrderType.MARKET_PEG, OrderType.MIDPOINT_PEG
 
 ABOUT_ORDERS = (
     EventKind.ACCEPTED,
@@ -37,6 +38,7 @@ ABOUT_ORDERS = (
     EventKind.CANCELLED,
     EventKind.REPLACED,
     EventKind.TRIGGERED,
+    EventKind.REPEGGED,
 )
 
 
@@ -93,6 +95,8 @@ class Venue:
                 line += f", by {event['request_ref']}"
             if event["liquidity"]:
                 line += f", {named(Liquidity, event['liquidity'])}"
+            if kind == EventKind.REPEGGED and event["previous_price"]:
+                line += f", before {event['previous_price']}"
             line += ", from book" if event["flags"] & FROM_BOOK else ""
             line += ", rests" if event["flags"] & RESTS else ""
         elif kind == EventKind.PHASE_CHANGED:
@@ -236,6 +240,10 @@ class Broker:
     def oco(self, side: Side, qty: int, at: int, stop: int, **fields: int) -> Lines:
         """A limit order with a stop, GTC; `offset`: how far beyond the stop it may trade then."""
         return self.new(side, qty, at, **{"order_type": OCO, "stop_price": stop, **fields})
+
+    def peg(self, side: Side, qty: int, to: OrderType = PRIMARY_PEG, **fields: int) -> Lines:
+        """A pegged order, GTC, to any price unless `price` says how far."""
+        return self.new(side, qty, 0, **{"order_type": to, "price": 0, **fields})
 
     def cancel(self, ref: int, down_to: int = 0, **fields: int) -> Lines:
         """Cancel the order that entered with `ref`."""

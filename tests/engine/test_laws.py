@@ -49,6 +49,7 @@ REPORTS = {
     EventKind.ENTRY_BLOCKED,
     EventKind.TRADE_BUSTED,
     EventKind.TRIGGERED,
+    EventKind.REPEGGED,
 }
 BECOMES = {  # what each dormant type is once it woke up
     OrderType.STOP: OrderType.MARKET,
@@ -58,6 +59,7 @@ BECOMES = {  # what each dormant type is once it woke up
     OrderType.TRAILING_STOP: OrderType.MARKET,
 }
 STAND = {OrderType.LIMIT, OrderType.OCO}
+PEGGED = (OrderType.PRIMARY_PEG, OrderType.MARKET_PEG, OrderType.MIDPOINT_PEG)
 FENCED_OFF = {Reason.SESSION_CLOSED, Reason.SESSION_MOVED}
 CALLS = {TimeInForce.AT_OPEN, TimeInForce.AT_CLOSE}
 UNHEARD = FENCED_OFF | {Reason.UNKNOWN_SESSION, Reason.INVALID_REF}
@@ -88,6 +90,7 @@ class Known:
     order_type: int = 0
     stop_price: int = 0
     offset: int = 0
+    worst: int = 0  # of a pegged order
     in_points: bool = False
     held: bool = False  # an exit whose entry has not ended
     partner: Known | None = None  # of such an exit its entry, of that its exit
@@ -96,7 +99,12 @@ class Known:
     @property
     def hidden(self) -> bool:
         """Whether the book shows nothing of it."""
-        return bool(self.flags & HIDDEN)
+        return bool(self.flags & HIDDEN) or self.pegged
+
+    @property
+    def pegged(self) -> bool:
+        """Whether its price follows others."""
+        return self.order_type in PEGGED
 
     @property
     def at_any_price(self) -> bool:
@@ -140,6 +148,10 @@ class Auditor:
         self.auction: Event | None = None  # that is being held
         self.auction_qty = 0
         self.owed: tuple[int, int, int] | None = None  # order, qty, flags of the `displayed` that must come next
+        self.pegs: dict[int, dict[int, Known]] = defaultdict(dict)  # by symbol: by order_id, while they live
+        self.targets: dict[tuple[int, ...], int] = {}  # of pegged orders, reckoned once
+        self.acting = 0  # the pegged order that moved last
+        self.ticks: dict[int, list[tuple[int, int]]] = defaultdict(list)  # by symbol: (from price, tick)
         self.account_firms: dict[int, int] = {}  # by account
         self.open_at: dict[int, int] = {}  # gateway by session
         self.graces: dict[int, int] = {}  # by session, as its last log-on said
@@ -188,14 +200,16 @@ class Auditor:
             self.event(event, draft, fields)
         assert self.maker is None, "a maker without a taker"
         assert self.owed is None, "the book was not told what it shows"
+        self.settle()
         for order_id in sorted({event.get("order_id", 0) for event in told} & self.orders.keys()):
             order = self.orders[order_id]
-            if order.hidden and not order.ended and not order.rests:  # behind its own, prevented: nobody is told
+            if order.hidden and not order.pegged and not order.ended and not order.rests:  # as in `settle`
                 self.stand(order_id, order)
         left = self.woken or self.elected
         assert not left, "a trade wakes whom it reaches"
         for symbol in sorted({event["symbol"] for event in told}):
             self.never_crossed(symbol)
+            self.pegs_stand_right(symbol)
         self.auction_is_over()
         if draft.number in self.orders:
             self.outcome(self.orders[draft.number], answers)
@@ -233,6 +247,8 @@ class Auditor:
         """One event, by its kind."""
         if self.owed is not None:
             assert event["kind"] == EventKind.DISPLAYED, "the book was not told what it shows"
+        if event["kind"] in (EventKind.REPEGGED, EventKind.TRIGGERED):
+            self.settle()  # whoever acted is done
         match event["kind"]:
             case EventKind.ACCOUNT_ADDED:
                 self.account_firms[event["id"]] = event["firm"]
@@ -291,6 +307,17 @@ class Auditor:
                 self.replaced(event, fields)
             case EventKind.TRIGGERED:
                 self.triggered(event)
+            case EventKind.BAND_ADDED:
+                self.ticks[event["symbol"]].append((event["from_price"], event["tick"]))
+            case EventKind.REPEGGED:
+                self.repegged(event)
+
+    def settle(self) -> None:
+        """The pegged order that moved last may have come to rest behind its own, prevented: nobody is told."""
+        order = self.orders.get(self.acting)
+        if order and not order.ended and not order.rests and order.price:
+            self.stand(self.acting, order)
+        self.acting = 0
 
     def block(self, event: Event) -> tuple[int, int]:
         """What an event of the kill switch is about."""
@@ -330,6 +357,9 @@ class Auditor:
             assert event["qty"] == event["leaves_qty"] == fields["qty"]
         self.orders[event["order_id"]] = order
         self.place(event, order)
+        if order.pegged:
+            order.worst, order.price = event["price"], 0
+            self.pegs[event["symbol"]][event["order_id"]] = order
         if order.flags & EXIT:
             order.held = True
             self.held[event["order_id"]] = order
@@ -405,6 +435,87 @@ class Auditor:
             if partner.held:
                 partner.entry_cum = order.cum
                 self.woken[partner.accepted["order_id"]] = 0
+
+    def repegged(self, event: Event) -> None:
+        """Of those that stand wrong, the first moves to where it should stand, when nobody else has still to act."""
+        waiting = self.woken or self.elected
+        assert not waiting, "who was woken acts before anybody follows"
+        symbol = event["symbol"]
+        bid, ask = self.shown(symbol)
+        pegs = self.pegs[symbol].items()
+        wrong = (order_id for order_id, order in pegs if order.price != self.target(order, bid, ask))
+        assert event["order_id"] == next(wrong, 0), "who stands wrong moves, in the order of entry"
+        order = self.known(event)
+        self.acting = event["order_id"]
+        assert (event["qty"], event["request_ref"], event["previous_price"]) == (order.leaves, 0, order.price)
+        assert event["price"] == self.target(order, bid, ask), "it moves to where it should stand"
+        if order.rests:
+            self.unplace(event["order_id"], order)
+        order.price = event["price"]
+        self.place(event, order)
+
+    def pegs_stand_right(self, symbol: int) -> None:
+        """Behind a command everybody has followed."""
+        bid, ask = self.shown(symbol)
+        for order_id, order in list(self.pegs[symbol].items()):
+            if order.ended:
+                del self.pegs[symbol][order_id]
+            else:
+                assert order.price == self.target(order, bid, ask), "a pegged order has another price than it should"
+                assert order.rests == (order.price > 0), "without a price it is out of the book, with one it is in"
+
+    def target(self, order: Known, bid: int, ask: int) -> int:
+        """Of all prices on a tick that a pegged order may have the one nearest to a trade; 0: there is none."""
+        symbol, side = order.accepted["symbol"], order.accepted["side"]
+        if order.ended:
+            return order.price
+        own, other = (bid, ask) if side == Side.BUY else (ask, bid)
+        followed = {
+            OrderType.PRIMARY_PEG: 2 * own,
+            OrderType.MARKET_PEG: 2 * other,
+            OrderType.MIDPOINT_PEG: bid + ask if bid and ask else 0,
+        }[OrderType(order.order_type)]
+        if not followed or self.phases[symbol] != Phase.CONTINUOUS:
+            return 0
+        twice = followed + 2 * order.offset
+        question = (symbol, side, twice, bid, ask, order.worst)
+        if question not in self.targets:
+            self.targets[question] = self.nearest(*question)
+        return self.targets[question]
+
+    def nearest(self, symbol: int, side: int, twice: int, bid: int, ask: int, worst: int) -> int:
+        """The same; `twice` the price that it follows, with its offset."""
+        top = self.instruments[symbol]["max_price"]
+
+        def may_stand(price: int) -> bool:
+            if side == Side.BUY:
+                return 2 * price <= twice and not (ask and price >= ask) and not (worst and price > worst)
+            return 2 * price >= twice and price > bid and price >= worst
+
+        # the best prices of each band: what may stand is all below, or all above, some price
+        best = [twice // 2, -(-twice // 2), ask - 1, bid + 1, worst, top, 1]
+        edges = [edge for first, _ in self.ticks[symbol] for edge in (first, first - 1)]
+        candidates = set()
+        for price in (*best, *edges):
+            for step in (0, 1):
+                tick = self.tick(symbol, min(max(price, 0), top))
+                candidates.add((price // tick + step) * tick)
+        fitting = [
+            each for each in candidates if 1 <= each <= top and each % self.tick(symbol, each) == 0 and may_stand(each)
+        ]
+        return (max if side == Side.BUY else min)(fitting, default=0)
+
+    def tick(self, symbol: int, price: int) -> int:
+        """That holds at a price."""
+        return [tick for first, tick in self.ticks[symbol] if first <= price][-1]
+
+    def shown(self, symbol: int) -> tuple[int, int]:
+        """The best prices at which the book shows anything, 0 where it shows nothing."""
+        bids, asks = (
+            [price for price, ids in self.books[symbol, side].items() if not self.orders[ids[0]].hidden]
+            for side in (Side.BUY, Side.SELL)
+        )
+        return max(bids, default=0), min(asks, default=0)
 
     def traded(self, symbol: int, price: int) -> None:
         """What a trade does to those who wait."""
@@ -527,8 +638,11 @@ class Auditor:
 
     def replaced(self, event: Event, fields: Event) -> None:
         order = self.known(event)
-        assert (event["previous_price"], event["previous_leaves"]) == (order.price, order.leaves)
         assert (event["price"], event["qty"]) == (fields["price"], fields["qty"])
+        if order.pegged:
+            self.replaced_pegged(event, order)
+            return
+        assert (event["previous_price"], event["previous_leaves"]) == (order.price, order.leaves)
         asleep = order.held or event["order_id"] in self.dormant[event["symbol"]]
         keeps_place = asleep or (event["price"] == order.price and event["leaves_qty"] <= order.leaves)
         order.total, order.cancelled = event["qty"], 0
@@ -538,6 +652,17 @@ class Auditor:
         order.price = event["price"]
         if keeps_place:
             assert bool(event["flags"] & RESTS) != asleep
+        self.place(event, order)
+
+    def replaced_pegged(self, event: Event, order: Known) -> None:
+        """It has another worst price; with more it loses its place, and keeps its price until the command is over."""
+        assert (event["previous_price"], event["previous_leaves"]) == (order.worst, order.leaves)
+        assert bool(event["flags"] & RESTS) == order.rests
+        loses_place = order.rests and event["leaves_qty"] > order.leaves
+        order.worst, order.total, order.cancelled = event["price"], event["qty"], 0
+        order.leaves = event["qty"] - order.cum
+        if loses_place:
+            self.unplace(event["order_id"], order, 1)
         self.place(event, order)
 
     def known(self, event: Event) -> Known:
@@ -582,7 +707,7 @@ class Auditor:
         if rests:
             assert order.leaves > 0
             assert order.accepted["tif"] in RESTING_TIFS
-            assert order.order_type in STAND or order.at_any_price
+            assert order.order_type in STAND or order.at_any_price or order.pegged
         if rests and not order.rests:
             self.stand(event["order_id"], order)
         elif order.rests and not rests:
@@ -662,7 +787,7 @@ class Auditor:
         if words["tif"] not in RESTING_TIFS:
             assert order.leaves == 0, "what may not rest does not"
         elif not order.ended:
-            assert order.rests or order.held or order.order_type in BECOMES, "what may rest does"
+            assert order.rests or order.held or order.order_type in BECOMES or order.pegged, "what may rest does"
         if order.prices and words["order_type"] == OrderType.MARKET:
             first = order.prices[0][0]
             reach = self.instruments[words["symbol"]]["protection_points"]
@@ -675,7 +800,7 @@ class Auditor:
             assert own[-1]["kind"] == EventKind.CANCELLED or sum(costs) == order.funds
         improving = [price if words["side"] == Side.BUY else -price for price, _ in order.prices]
         stopped = words["order_type"] == OrderType.OCO and order.order_type != OrderType.OCO
-        assert stopped or improving == sorted(improving), "best price first"
+        assert stopped or order.pegged or improving == sorted(improving), "best price first"
 
     def in_date(self, time_ns: int) -> None:
         """Nobody trades with an order that is over, or with one whose session has been away for too long."""
@@ -704,6 +829,8 @@ class Auditor:
         for waiting in self.dormant.values():
             asleep |= waiting
         told_asleep = [(order_id, order.stop_price, order.leaves) for order_id, order in sorted(asleep.items())]
+        for _, pegs in sorted(self.pegs.items()):
+            told_asleep += [(each, order.worst, order.leaves) for each, order in pegs.items() if not order.price]
         waits = ("order_id", "stop_price", "leaves_qty")
         assert told_asleep == [tuple(int(row[name]) for name in waits) for row in engine.canonical().dormant]
         for row in engine.canonical().instruments:

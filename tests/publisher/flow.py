@@ -120,6 +120,9 @@ class Market:
             new |= {"order_type": OrderType.OCO, "tif": TimeInForce.GTC, "price": price, "extensions": 1}
             stop_price = price + away if side == Side.BUY else price - away
             return new, [_order_terms(stop_price=stop_price, offset=chance.choice((0, 1, 5)))]
+        if chance.random() < 0.06:
+            pegs = (OrderType.PRIMARY_PEG, OrderType.MARKET_PEG, OrderType.MIDPOINT_PEG)
+            return new | {"order_type": chance.choice(pegs), "tif": TimeInForce.GTC}, []
         if chance.random() < 0.1:
             flags = chance.choice((0, FUNDS))
             new |= {"order_type": OrderType.MARKET, "tif": TimeInForce.IOC, "flags": flags}

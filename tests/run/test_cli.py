@@ -66,6 +66,8 @@ def test_help_is_quick_because_it_loads_nothing_heavy() -> None:
         (["order", "AAPL", "buy", "10", "--oco", "1.10"], "--oco needs a PRICE"),
         (["order", "AAPL", "buy", "10", "--beyond", "1"], "--beyond goes with --oco"),
         (["order", "AAPL", "buy", "10", "1.00", "--take-profit", "2", "--hidden"], "with an order of QTY, PRICE"),
+        (["order", "AAPL", "buy", "10", "--peg", "mid", "--hidden"], "never displayed"),
+        (["order", "AAPL", "buy", "10", "--offset", "0.02"], "--offset goes with --peg"),
         (["order", "AAPL", "buy", "10", "1.00", "--stp", "none"], "'none' is not one of 'cancel-newest'"),
         (["cancel"], "name one order"),
         (["cancel", "1", "--all"], "name one order"),

@@ -84,6 +84,11 @@ def test_an_order_is_entered_seen_executed_and_seen_again(running: Exchange) -> 
     assert (oco["state"], oco["dormant"]) == ("LIVE", False)
     assert answer(running, "book", "AMZN", "--once")["asks"] == [{"price": "160.0000", "qty": "10", "orders": 1}]
     assert answer(running, "cancel", str(oco["order_id"]), "--session", "2")["qty"] == "10"
+    pegged = answer(
+        running, "order", "AMZN", "buy", "10", "140", "--peg", "primary", "--offset", "-0.25", "--session", "2"
+    )
+    assert (pegged["state"], pegged["dormant"]) == ("LIVE", True)  # there is no bid that it could follow
+    assert answer(running, "cancel", str(pegged["order_id"]), "--session", "2")["qty"] == "10"
     again = answer(running, "cancel", str(sold["order_id"]), "--session", "2", status=1)
     assert again == {"cancelled": 0, "reason": "UNKNOWN_ORDER", "qty": None}
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from components.engine.compiled.canonical import canonical_dormant, canonical_orders
 from components.engine.compiled.checks import check_sender
-from components.engine.compiled.electing import elect_next
+from components.engine.compiled.electing import run_elected
 from components.engine.compiled.events import hash_events, new_event, rejected_event
+from components.engine.compiled.following import end_command
 from components.engine.compiled.ladder import FIRST_CAPACITY, ladders_fit
 from components.engine.compiled.matching import has_event_room, match_taker
 from components.engine.compiled.operator import allow_entry, bust_trade
@@ -15,12 +16,12 @@ from components.engine.compiled.orders import (
     find_by_id,
     find_by_ref,
 )
+from components.engine.compiled.pegs import first_out_of_place
 from components.engine.compiled.phases import (
     change_phases,
     is_told,
     note_touched,
     set_phase,
-    tell_indicatives,
 )
 from components.engine.compiled.plain import apply_plain
 from components.engine.compiled.special import doubt_exit
@@ -38,6 +39,7 @@ from components.engine.compiled.state import (
     NEED_ROOM,
     NEED_SESSIONS,
     OUT_OF_TURN,
+    PEGGING,
     PHASING,
     SCATTERED,
     TELLING,
@@ -126,14 +128,14 @@ def apply_group(s: int) -> Word:
             status = match_taker(s)
         elif head["stage"] == PHASING:
             status = change_phases(s, command)
-        elif head["stage"] == ELECTING or head["stage"] == TELLING:
+        elif head["stage"] == ELECTING or head["stage"] == PEGGING or head["stage"] == TELLING:
             status = DONE
         else:
             status = go_on(s, command)
         if status == DONE and head["elected"] > 0:
             status = run_elected(s)
-        if status == DONE and head["calls"] != 0:
-            status = tell_indicatives(s)
+        if status == DONE and head["watches"] != 0:
+            status = end_command(s)
         if status != DONE:
             return status
         head["extension"] += command["extensions"]
@@ -163,25 +165,6 @@ def run_timely(s: int) -> Word:
     if status == DONE:
         head["timely"] = 0
     return status
-
-
-@cold_kernel
-def run_elected(s: int) -> Word:
-    """Let all whom trades have woken act, one after another, and whom those wake, until nobody waits."""
-    head = head_of(s)
-    head["safe_orders"] = 0  # what commands were promised may be used up here
-    while head["elected"] > 0:
-        head["stage"] = ELECTING
-        if not has_event_room(s):
-            return EVENTS_FULL
-        if head["levels_live"] == len(levels_of(s)) or not ladders_fit(s):
-            head["needed_table"] = NEED_ORDERS
-            return NEED_ROOM
-        elect_next(s)
-        if head["stage"] == MATCHING and match_taker(s) != DONE:
-            return EVENTS_FULL
-    head["stage"] = FRESH
-    return DONE
 
 
 @cold_kernel
@@ -356,7 +339,7 @@ def apply_entry(s: int, commands: int, first_seq: Word, time_ns: Word) -> Word:
         if status != DONE:
             return status
     status = apply_group(s)
-    if head_of(s)["calls"] != 0:
+    if head_of(s)["watches"] != 0:
         note_touched(s)
     hash_events(s)
     return status
@@ -366,6 +349,12 @@ def apply_entry(s: int, commands: int, first_seq: Word, time_ns: Word) -> Word:
 def is_told_entry(s: int, symbol: Word) -> bool:
     """`is_told`, for checks."""
     return is_told(s, symbol)
+
+
+@entry("int64(int64, int64)")
+def first_out_of_place_entry(s: int, symbol: Word) -> Word:
+    """`first_out_of_place`, for checks."""
+    return first_out_of_place(s, symbol)
 
 
 @entry("int64(int64)")

@@ -12,6 +12,7 @@ from components.engine.compiled.state import (
     head_of,
     level_at,
     order_at,
+    pegs_at,
     row_at,
     rows_of,
     special_at,
@@ -55,7 +56,7 @@ def canonical_row(s: int, slot: Word, at: Word) -> None:
 
 @cold_kernel
 def canonical_dormant(s: int) -> Word:
-    """Fill the table's rows with every dormant order by order id."""
+    """Fill the table's rows with every dormant order by order id, then pegged ones out of the book, by symbol."""
     mark_stops(s)
     room = len(rows_of(s))
     count = 0
@@ -64,6 +65,14 @@ def canonical_dormant(s: int) -> Word:
         canonical_row(s, slot, count)
         count += 1
         slot = order_at(s, slot)["next"]
+    for symbol in range(1, head_of(s)["symbols"] + 1):
+        slot = pegs_at(s, symbol)["first"] if pegs_at(s, symbol)["live"] > 0 else NONE
+        while slot != NONE and count < room:
+            order = order_at(s, slot)
+            if order["level"] == NONE:
+                canonical_row(s, slot, count)
+                count += 1
+            slot = special_at(s, order["special"])["right"]
     return count
 
 

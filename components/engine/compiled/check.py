@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.engine.compiled.ladder import BITS_AT
+from components.engine.compiled.pegcheck import check_pegs
 from components.engine.compiled.state import EXPIRY, FIRM_BLOCKED, FRESH, GRACE, NO_KEY, NONE, RECENT, SLOT, TAKEN
 from components.engine.compiled.triggercheck import check_brackets, check_dormant, demand
 from wire.constants import HIDDEN, MAX_GRACE_NS, UNSEEN
@@ -32,8 +33,9 @@ def check_state(arrays: dict[str, np.ndarray]) -> None:
     demand(head["stage"] == FRESH and head["index"] == head["timely"] == 0, "a group is under way")
     resting = _check_books(arrays)
     dormant = check_dormant(arrays, sorted(resting))
-    demand(not resting & dormant, "an order rests and is dormant")
-    live = resting | dormant
+    waiting = check_pegs(arrays, resting)
+    demand(not resting & dormant and not waiting & (resting | dormant), "an order is in two places")
+    live = resting | dormant | waiting
     demand(len(live) == head["orders_live"], f"{len(live)} orders live, {head['orders_live']} are counted")
     _check_threads(arrays, "accounts", "account", live)
     _check_threads(arrays, "sessions", "session", live)
@@ -41,8 +43,11 @@ def check_state(arrays: dict[str, np.ndarray]) -> None:
     check_brackets(arrays, live)
     _check_special(arrays, live)
     calls = np.isin(arrays["books"]["phase"], AUCTIONS)
-    demand(calls.sum() == head["calls"], "the symbols in an auction are not counted as they are")
+    watches = calls.sum() + arrays["pegs"]["live"].sum()
+    demand(watches == head["watches"], "the symbols in an auction and the pegged orders are not counted as they are")
     demand(not arrays["auctions"]["touched"].any(), "an auction's change is not told")
+    watched = calls | (arrays["pegs"]["live"] > 0)
+    demand(bool((arrays["books"]["watched"] == watched).all()), "a symbol is watched, or not, as it should not be")
     _check_blocks(arrays, live)
     busts = arrays["busts"]["match"][: head["busts"]]
     demand(bool((np.diff(busts) > 0).all()), "the busted matches do not rise")

@@ -171,7 +171,7 @@ def check_instructions(command: np.void) -> Word:
     tif = command["tif"]
     if command["side"] != Side.BUY and command["side"] != Side.SELL:
         return Reason.INVALID_SIDE
-    if not OrderType.LIMIT <= command["order_type"] <= OrderType.OCO:
+    if not OrderType.LIMIT <= command["order_type"] <= OrderType.MIDPOINT_PEG:
         return Reason.INVALID_ORDER_TYPE
     if not TimeInForce.GTC <= tif <= TimeInForce.AT_CLOSE:
         return Reason.INVALID_TIME_IN_FORCE
@@ -186,7 +186,7 @@ def check_instructions(command: np.void) -> Word:
 
 @cold_kernel
 def tif_fits(order_type: Word, tif: Word) -> bool:
-    """Row 11, of all but limit orders: a market order waits for an auction at most, all others for what wakes them."""
+    """Row 11, of all but limit orders: a market order waits for an auction at most, others for what they are told."""
     if order_type == OrderType.MARKET:
         return tif >= TimeInForce.IOC
     return tif < TimeInForce.IOC
@@ -250,7 +250,7 @@ def check_terms(s: int, command: np.void) -> Word:
 
 @cold_kernel
 def check_trigger(s: int, command: np.void) -> Word:
-    """Row 16a: what wakes a dormant order, and nothing that would wake any other."""
+    """Row 16a: what wakes a dormant order or moves a pegged one, and nothing that would wake or move any other."""
     symbol = command["symbol"]
     stop_price = np.int64(0)
     offset = np.int64(0)
@@ -260,6 +260,9 @@ def check_trigger(s: int, command: np.void) -> Word:
         offset = np.int64(terms["offset"])
     if command["order_type"] <= OrderType.MARKET:
         return Reason.NONE if stop_price == 0 and offset == 0 else Reason.INVALID_TRIGGER
+    if command["order_type"] >= OrderType.PRIMARY_PEG:
+        most = 0 if command["order_type"] == OrderType.MIDPOINT_PEG else book_at(s, symbol)["max_price"]
+        return Reason.NONE if stop_price == 0 and -most <= offset <= most else Reason.INVALID_TRIGGER
     if command["order_type"] == OrderType.TRAILING_STOP:
         most = 9_999 if command["flags"] & BASIS_POINTS != 0 else book_at(s, symbol)["max_price"]
         return Reason.NONE if stop_price == 0 and 0 < offset <= most else Reason.INVALID_TRIGGER
@@ -392,14 +395,9 @@ def parts_fit(s: int, symbol: Word, price: Word, qty: Word, display_qty: Word) -
 
 
 @kernel
-def check_new_order(s: int, command: np.void) -> Word:
-    """Rows 7 to 24: the plain order by the few comparisons that pass it, every other one row by row."""
-    return Reason.NONE if is_plain(s, command) else check_rows(s, command)
-
-
-@kernel
 def is_plain(s: int, command: np.void) -> bool:
-    """Whether a limit order without flags, prevention, terms or expiry passes every row; one band, trading goes on."""
+    """Rows 7 to 24 by the few comparisons that pass most orders: a limit order without flags, prevention, terms or
+    expiry; one band, trading goes on. False: `check_rows` knows."""
     words = command_words_at(s, head_of(s)["index"])
     how = words["how"]
     side_and_type = words["what"] >> 48
@@ -431,7 +429,7 @@ def plain_amounts(book: Any, price: Word, qty: Word) -> bool:
 
 @cold_kernel
 def check_rows(s: int, command: np.void) -> Word:
-    """Rows 7 to 24."""
+    """Rows 7 to 24, one by one."""
     reason = check_owner(s, command)
     if reason == Reason.NONE:
         reason = check_instructions(command)

@@ -12,9 +12,12 @@ import numpy as np
 from components.engine.compiled.checks import needs_price, stop_limit
 from components.engine.compiled.elected import next_elected
 from components.engine.compiled.events import cancelled_event, order_event
+from components.engine.compiled.ladder import ladders_fit
 from components.engine.compiled.matching import (
     bound_price,
     crosses,
+    has_event_room,
+    match_taker,
     rest,
     rests_by_nature,
     start_matching,
@@ -22,9 +25,18 @@ from components.engine.compiled.matching import (
 from components.engine.compiled.orders import free_order, index_order, leave_level, side_index, unindex_order
 from components.engine.compiled.special import NEVER_CAME, free_special
 from components.engine.compiled.state import (
+    DONE,
+    ELECTING,
+    EVENTS_FULL,
+    FRESH,
+    MATCHING,
+    NEED_ORDERS,
+    NEED_ROOM,
     NONE,
     book_at,
     event_at,
+    head_of,
+    levels_of,
     order_at,
     price_key,
     session_at,
@@ -195,3 +207,22 @@ def release(s: int, slot: Word) -> None:
         shed_terms(s, slot)
     triggered_event(s, slot, RESTS if rests else 0)
     enter_known(s, slot, rests, 0, order["price"])
+
+
+@cold_kernel
+def run_elected(s: int) -> Word:
+    """Let all whom trades have woken act, one after another, and whom those wake, until nobody waits."""
+    head = head_of(s)
+    head["safe_orders"] = 0  # what commands were promised may be used up here
+    while head["elected"] > 0:
+        head["stage"] = ELECTING
+        if not has_event_room(s):
+            return EVENTS_FULL
+        if head["levels_live"] == len(levels_of(s)) or not ladders_fit(s):
+            head["needed_table"] = NEED_ORDERS
+            return NEED_ROOM
+        elect_next(s)
+        if head["stage"] == MATCHING and match_taker(s) != DONE:
+            return EVENTS_FULL
+    head["stage"] = FRESH
+    return DONE

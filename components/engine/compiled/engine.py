@@ -11,6 +11,7 @@ from components.engine.compiled import apply as doors
 from components.engine.compiled.canonical import canonical_state
 from components.engine.compiled.check import AUCTIONS, check_state
 from components.engine.compiled.ladder import BITS_AT
+from components.engine.compiled.pegcheck import out_of_book
 from components.engine.compiled.state import (
     BROKEN,
     COLUMNS,
@@ -151,7 +152,7 @@ class CompiledEngine:
 
     def canonical(self) -> CanonicalState:
         """The logical content in canonical order."""
-        sleeping = self._number("dormant_live")
+        sleeping = self._number("dormant_live") + len(out_of_book(self._arrays))
         orders = np.zeros(self._number("orders_live") - sleeping, STATE_ORDER)
         self._table[COLUMNS["rows"]] = orders
         count = doors.canonical_orders_entry(self._table.address)
@@ -161,7 +162,7 @@ class CompiledEngine:
         self._table[COLUMNS["rows"]] = dormant
         count = doors.canonical_dormant_entry(self._table.address)
         if count != len(dormant):
-            raise BrokenInvariant(f"{count} orders are dormant, {len(dormant)} are counted")
+            raise BrokenInvariant(f"{count} orders wait, {len(dormant)} are counted")
         return canonical_state(self._arrays, orders, dormant)
 
     def state_hash(self) -> str:
@@ -174,6 +175,11 @@ class CompiledEngine:
         for symbol in np.flatnonzero(np.isin(self._arrays["books"]["phase"], AUCTIONS)):
             if not doors.is_told_entry(self._table.address, int(symbol)):
                 raise BrokenInvariant(f"symbol {symbol}: what was told of its auction is not what it gives")
+        for symbol in np.flatnonzero(self._arrays["pegs"]["live"]):
+            slot = doors.first_out_of_place_entry(self._table.address, int(symbol))
+            if slot >= 0:
+                order_id = self._arrays["orders"][slot]["order_id"]
+                raise BrokenInvariant(f"symbol {symbol}: pegged order {order_id} has another price than it should")
         state = self.canonical()
         for order in np.concatenate([state.orders, state.dormant]):
             by_id = doors.find_by_id_entry(self._table.address, int(order["order_id"]))
@@ -206,7 +212,14 @@ class CompiledEngine:
         """Make the room that the kernel asked for. Capacity never shows in an event."""
         needed = self._number("needed_table")
         if needed == NEED_BOOKS:
-            for name, rows in (("books", 1), ("sides", 2), ("triggers", 2), ("bands", MAX_BANDS), ("auctions", 1)):
+            for name, rows in (
+                ("books", 1),
+                ("sides", 2),
+                ("triggers", 2),
+                ("bands", MAX_BANDS),
+                ("auctions", 1),
+                ("pegs", 1),
+            ):
                 self._reach(name, rows)
         elif needed == NEED_ACCOUNTS:
             self._reach("accounts", 1)

@@ -64,7 +64,7 @@ def opposite_row(symbol: Word, side: Word) -> Word:
 
 @kernel
 def rests_by_nature(order: Any) -> bool:
-    """Whether what is left of the order goes into the book."""
+    """Whether what is left of an order that acts, a limit or pegged one or an oco then, goes into the book."""
     return order["order_type"] != OrderType.MARKET and order["tif"] < TimeInForce.IOC
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from components.engine.compiled.ladder import level_for, remove_level
+from components.engine.compiled.pegs import is_pegged, leave_pegs
 from components.engine.compiled.special import end_special
 from components.engine.compiled.state import (
     EXPIRY,
@@ -51,7 +52,7 @@ def take_order(s: int) -> Word:
 def free_order(s: int, slot: Word) -> None:
     """Give a slot back; a timer that still names it will find another order id there."""
     if order_at(s, slot)["special"] != NONE:
-        end_special(s, slot)
+        drop_special(s, slot)
     put_back(s, slot)
 
 
@@ -63,6 +64,14 @@ def put_back(s: int, slot: Word) -> None:
     order["order_id"] = 0
     order["next"] = head["free_order"]
     head["free_order"] = slot
+
+
+@cold_kernel
+def drop_special(s: int, slot: Word) -> None:
+    """An order that is no more gives back its special terms, and leaves the lists that it is in by them."""
+    if is_pegged(order_at(s, slot)["order_type"]):
+        leave_pegs(s, slot)
+    end_special(s, slot)
 
 
 # ---------------------------------------------------------------------------------------- found by id and by ref

@@ -15,6 +15,7 @@ from components.engine.compiled.crossing import auction_result, is_crossed
 from components.engine.compiled.events import executed_event, new_event, rejected_event
 from components.engine.compiled.matching import has_event_room
 from components.engine.compiled.orders import drop_order
+from components.engine.compiled.pegs import set_watched
 from components.engine.compiled.state import (
     DONE,
     EVENTS_FULL,
@@ -27,6 +28,7 @@ from components.engine.compiled.state import (
     head_of,
     level_at,
     order_at,
+    pegs_at,
     side_at,
 )
 from components.engine.compiled.sweeping import start_walk, walk_books
@@ -113,8 +115,9 @@ def holds_auction(s: int, symbol: Word, before: Word, phase: Word) -> bool:
 def enter_phase(s: int, symbol: Word, before: Word, phase: Word) -> None:
     """The symbol is in the phase from here on, and nothing was told of its auction yet."""
     head = head_of(s)
-    head["calls"] += (1 if is_auction(phase) else 0) - (1 if is_auction(before) else 0)
+    head["watches"] += (1 if is_auction(phase) else 0) - (1 if is_auction(before) else 0)
     book_at(s, symbol)["phase"] = phase
+    set_watched(s, symbol)
     forget_told(s, symbol)
     event = event_at(s, new_event(s, EventKind.PHASE_CHANGED, 0, 0, False))
     event["symbol"] = symbol
@@ -188,7 +191,7 @@ def tell_auction(s: int, kind: Word, symbol: Word) -> Word:
 
 @cold_kernel
 def note_touched(s: int) -> None:
-    """Find the symbols in an auction whose books the events changed that were not looked at yet."""
+    """Find the symbols in an auction, or with pegged orders, whose books events changed that were not looked at yet."""
     head = head_of(s)
     for row in range(head["noted"], head["written"]):
         event = event_at(s, row)
@@ -200,13 +203,19 @@ def note_touched(s: int) -> None:
             or kind == EventKind.REPLACED
             or kind == EventKind.TRIGGERED
             or kind == EventKind.PHASE_CHANGED
+            or kind == EventKind.DISPLAYED
         ):
             symbol = np.int64(event["symbol"])
-            if is_auction(book_at(s, symbol)["phase"]):
+            called = is_auction(book_at(s, symbol)["phase"])
+            followed = pegs_at(s, symbol)["live"] > 0
+            if called:
+                auction_at(s, symbol)["touched"] = 1
+            if followed:
+                pegs_at(s, symbol)["touched"] = 1
+            if called or followed:
                 if head["last_touched"] == 0 or symbol < head["first_touched"]:
                     head["first_touched"] = symbol
                 head["last_touched"] = max(head["last_touched"], symbol)
-                auction_at(s, symbol)["touched"] = 1
     head["noted"] = head["written"]
 
 

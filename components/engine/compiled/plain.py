@@ -3,8 +3,8 @@
 Every command is tried here first. One that is plain, by a few comparisons of whole words, is done at once: with its
 numbers in registers, each word of its order and of its event written once. Any other goes the general way (`apply`),
 and nothing has changed yet. So nothing here decides anything else than the general way does: a feature that must see
-what a plain command does closes this way (`is_open`, `plain_amounts`), or keeps its orders out of it, with special
-terms or unseen.
+what a plain command does closes this way for its symbol (`watched` of a book), or keeps its orders out of it, with
+special terms or unseen.
 """
 
 from __future__ import annotations
@@ -73,8 +73,9 @@ _NO_LINK = np.int64(0xFFFFFFFF)  # NONE, as the lower half of a word
 
 @kernel
 def is_open(head: Any) -> bool:
-    """Whether a plain command may go the straight way: no step is in hand, and nobody is to be told what it changes."""
-    return head["stage"] == FRESH and head["calls"] == 0 and head["crowded"] == 0
+    """Whether a plain command may go the straight way: no step is in hand, and nobody has still to be told of one."""
+    told = head["watches"] == 0 or (head["noted"] == head["written"] and head["last_touched"] == 0)
+    return head["stage"] == FRESH and told and head["crowded"] == 0
 
 
 @cold_kernel
@@ -95,6 +96,7 @@ def apply_plain(s: int) -> None:
     end = min(np.int64(count), index + head["safe_orders"])
     far = worth_it(s)
     wide = head["windows_used"] >= _MANY_WORDS
+    watched = head["watches"] != 0
     while index < end and row <= last_row:
         if far:
             look_ahead(s, index, count, first_seq + index)
@@ -103,7 +105,7 @@ def apply_plain(s: int) -> None:
         words = command_words_at(s, index)
         what = words["what"]
         if what == _CANCEL:
-            events = plain_cancel(s, words, row, seq + row, first_seq + index, time_ns)
+            events = plain_cancel(s, words, row, seq + row, first_seq + index, time_ns, watched)
         elif what == _REPLACE:
             events = plain_replace(s, words, row, seq + row, first_seq + index, time_ns)
         else:
@@ -118,6 +120,8 @@ def apply_plain(s: int) -> None:
     head["index"] = index
     head["command_seq"] = max(first_seq, first_seq + index - 1)
     head["written"] = row
+    if watched:
+        head["noted"] = row  # nobody watches what was changed here
     head["event_seq"] += row - first_row
 
 
@@ -195,7 +199,7 @@ def plain_order(s: int, words: Any, row: Word, seq: Word, command_seq: Word, tim
     rests = tif != TimeInForce.IOC
     if rests and tif != TimeInForce.GTC and tif != TimeInForce.DAY:
         return 0
-    closed = session["blocked"] | session["holds_exit"] | account["blocked"] | book["blocked"]
+    closed = session["blocked"] | session["holds_exit"] | account["blocked"] | book["blocked"] | book["watched"]
     if account["firm"] != session["firm"] or closed != 0:
         return 0
     price, qty = words["price"], words["qty"]
@@ -285,12 +289,12 @@ def plain_target(s: int, words: Any) -> Word:
 
 
 @kernel
-def plain_cancel(s: int, words: Any, row: Word, seq: Word, command_seq: Word, time_ns: Word) -> Word:
+def plain_cancel(s: int, words: Any, row: Word, seq: Word, command_seq: Word, time_ns: Word, watched: bool) -> Word:
     """A session cancels a plain order of its own, whole. How many events, 0 if it is no such."""
     if words["price"] | words["qty"] != 0:
         return 0
     slot = plain_target(s, words)
-    if slot < 0:
+    if slot < 0 or (watched and book_at(s, order_at(s, slot)["symbol"])["watched"] != 0):
         return 0
     order = order_words_at(s, slot)
     session = session_at(s, words["party"])
@@ -326,7 +330,8 @@ def plain_replace(s: int, words: Any, row: Word, seq: Word, command_seq: Word, t
     leaves = qty - cum
     if leaves <= 0 or (price == previous_price and leaves <= previous_leaves):
         return 0
-    if not plain_amounts(book_at(s, symbol), price, qty):
+    book = book_at(s, symbol)
+    if book["watched"] != 0 or not plain_amounts(book, price, qty):
         return 0
     if side_at(s, 2 * symbol + 1 - side)["best_key"] >= -price_key(side, price):
         return 0

@@ -16,6 +16,7 @@
     busts     the numbers of busted matches, rising
     triggers  two rows per symbol (rising, falling): where its dormant orders wait; see triggers.py
     trails    a pool: trailing stops that follow the same price
+    pegs      per symbol: its pegged orders, and what they follow; see pegs.py
     timers    a binary heap of what time will do: (when, EXPIRY, order id) for GTD orders, (when, GRACE, session) for
               sessions that are not open; entries that nothing waits for any more are skipped when they surface
 
@@ -115,9 +116,9 @@ HEAD = np.dtype(
         ("phase_symbol", "<i8"),  # changing phases: this symbol's, up to ...
         ("phase_last", "<i8"),  # ... that one's
         ("phase_step", "<i8"),
-        # auctions that collect
-        ("calls", "<i8"),  # how many symbols are in one
-        ("first_touched", "<i8"),  # of the step in hand: the lowest and highest such symbol whose book it changed
+        # what is looked at behind a command: auctions that collect, and pegged orders
+        ("watches", "<i8"),  # how many symbols are in an auction, and how many orders are pegged
+        ("first_touched", "<i8"),  # of the step in hand: the lowest and highest symbol with such whose book it changed
         ("last_touched", "<i8"),
         ("noted", "<i8"),  # events in the buffer that were looked at for this
         # what the caller is told
@@ -164,13 +165,13 @@ SPECIAL = np.dtype(
         ("expire_ns", "<i8"),  # of a GTD order
         ("display_qty", "<i8"),  # of an iceberg, as entered
         ("shown_qty", "<i8"),  # what is left of what the book shows of it
-        ("stop_price", "<i8"),  # of a dormant order, as it stands; of an oco
-        ("offset", "<i8"),  # of a trailing stop
+        ("stop_price", "<i8"),  # of a dormant order, as it stands; of an oco; of a pegged one its worst price
+        ("offset", "<i8"),  # of a trailing stop, of a pegged one
         # 40 bytes
         ("next", "<i4"),  # of a free one: in the free list; of an elected one: in its list
-        # of who waits for a trade, or is held
+        # of who waits for a trade, is held or pegged
         ("slot", "<i4"),
-        ("left", "<i4"),  # in its heap, of special terms
+        ("left", "<i4"),  # in its heap, of special terms; of a pegged one slots: its neighbours in its symbol's list
         ("right", "<i4"),
         ("up", "<i4"),
         ("rank", "<i4"),  # IN_NO_HEAP, ELECTED
@@ -183,6 +184,18 @@ SPECIAL = np.dtype(
 )
 IN_NO_HEAP, ELECTED = 0, -1  # as rank
 TRIGGERS = np.dtype([("root", "<i4"), ("newest", "<i4")])  # of the heap of triggers that stay; of the trails
+PEGS = np.dtype(
+    [
+        ("bid", "<i8"),  # the best displayed prices, as its orders last followed them; 0: none
+        ("ask", "<i8"),
+        ("first", "<i4"),  # order slots, by order id
+        ("last", "<i4"),
+        ("next", "<i4"),  # who has to be asked next whether it stands where it should, then all behind it; -1: all do
+        ("live", "<i4"),
+        ("touched", "<i4"),  # its book may have changed
+        ("reserved", "<i4"),
+    ]
+)
 TRAIL = np.dtype(
     [
         ("extreme", "<i8"),  # the best price that its orders have seen
@@ -268,7 +281,7 @@ BOOK = np.dtype(
         ("lot", "<i8"),
         ("quote_scale", "<i4"),
         ("blocked", "<i2"),  # ITSELF_BLOCKED
-        ("reserved", "<i2"),
+        ("watched", "<i2"),  # it is in an auction, or has pegged orders: its commands go the general way
         ("price_scale", "<i4"),
         ("qty_scale", "<i4"),
         # 64 bytes
@@ -345,6 +358,7 @@ STATE_ARRAYS = {
     "busts": STATE_BUST,
     "triggers": TRIGGERS,
     "trails": TRAIL,
+    "pegs": PEGS,
 }
 _PASSING = ["commands", "extensions", "events", "words", "rows", "ticks"]  # what a call brings with it
 COLUMNS = {name: column for column, name in enumerate([*STATE_ARRAYS, *_PASSING])}
@@ -378,6 +392,7 @@ special_at = table_record(COLUMNS["special"], SPECIAL)
 busts_of = table_array(COLUMNS["busts"], STATE_BUST)
 bust_at = table_record(COLUMNS["busts"], STATE_BUST)
 trigger_at = table_record(COLUMNS["triggers"], TRIGGERS)
+pegs_at = table_record(COLUMNS["pegs"], PEGS)
 trail_at = table_record(COLUMNS["trails"], TRAIL)
 adopt_commands = table_adopt(COLUMNS["commands"], COMMAND)
 commands_of = table_array(COLUMNS["commands"], COMMAND, fixed=False)
@@ -438,6 +453,8 @@ PHASING = 5  # changing phases; head: phase_symbol, phase_last, phase_step, pric
 TELLING = 6  # the command is done, but for indicative events; head: first_touched, last_touched
 WALKING_DORMANT = 7  # behind WALKING, along the dormant orders; head: slot
 ELECTING = 8  # between two elected orders
+PEGGING = 9  # between two pegged orders that move; pegs: next
+WALKING_PEGS = 10  # behind WALKING_DORMANT, along the pegged orders that are out of the book; head: symbol, slot
 
 NONE = -1
 FAR = (1 << 63) - 1  # above every price
@@ -467,7 +484,7 @@ def empty_state(expected_orders: int) -> dict[str, np.ndarray]:
     while sizes["orders"] <= expected_orders:
         sizes["orders"] *= 2
     sizes |= {"sides": 2 * sizes["books"], "bands": MAX_BANDS * sizes["books"], "auctions": sizes["books"]}
-    sizes["triggers"] = 2 * sizes["books"]
+    sizes |= {"triggers": 2 * sizes["books"], "pegs": sizes["books"]}
     sizes |= {"ids": 2 * sizes["orders"], "refs": 2 * sizes["orders"]}
     arrays = {name: cache_aligned(sizes[name], dtype) for name, dtype in STATE_ARRAYS.items()}
     head = arrays["head"]

@@ -21,12 +21,15 @@ from components.engine.compiled.state import (
     THREAD_SESSION,
     WALKING,
     WALKING_DORMANT,
+    WALKING_PEGS,
     account_at,
     event_at,
     head_of,
     level_at,
     order_at,
+    pegs_at,
     session_at,
+    special_at,
     timer_at,
 )
 from components.engine.compiled.timers import end_grace, pop_timer, timer_is_live
@@ -101,9 +104,9 @@ def go_on(s: int, command: np.void) -> Word:
         if status == DONE:
             head_of(s)["stage"] = WALKING_DORMANT
             head_of(s)["slot"] = head_of(s)["first_dormant"]
-            status = walk_dormant(s, command)
-    elif stage == WALKING_DORMANT:
-        status = walk_dormant(s, command)
+            status = walk_waiting(s, command)
+    elif stage in (WALKING_DORMANT, WALKING_PEGS):
+        status = walk_waiting(s, command)
     elif stage == THREAD_SESSION:
         status = follow_thread(s, command, False)
     else:
@@ -284,6 +287,46 @@ def walk_dormant(s: int, command: np.void) -> Word:
         slot = head["slot"]
         head["slot"] = order_at(s, slot)["next"]
         sweep_if_fitting(s, command, slot)
+    return DONE
+
+
+@cold_kernel
+def walk_waiting(s: int, command: np.void) -> Word:
+    """Along the dormant orders, then along the pegged ones that are out of the book."""
+    head = head_of(s)
+    if head["stage"] == WALKING_DORMANT:
+        if walk_dormant(s, command) != DONE:
+            return EVENTS_FULL
+        head["stage"] = WALKING_PEGS
+        head["symbol"] = command["symbol"] if command["symbol"] != 0 else 1
+        head["slot"] = first_peg(s)
+    return walk_pegs(s, command)
+
+
+@cold_kernel
+def first_peg(s: int) -> Word:
+    """The first pegged order of the symbol in hand, or -1."""
+    head = head_of(s)
+    if head["symbol"] > head["last_symbol"] or pegs_at(s, head["symbol"])["live"] == 0:
+        return NONE
+    return np.int64(pegs_at(s, head["symbol"])["first"])
+
+
+@cold_kernel
+def walk_pegs(s: int, command: np.void) -> Word:
+    """Symbol by symbol, by their ids."""
+    head = head_of(s)
+    while head["symbol"] <= head["last_symbol"]:
+        while head["slot"] != NONE:
+            if not has_event_room(s):
+                return EVENTS_FULL
+            slot = head["slot"]
+            order = order_at(s, slot)
+            head["slot"] = special_at(s, order["special"])["right"]
+            if order["level"] == NONE:
+                sweep_if_fitting(s, command, slot)
+        head["symbol"] += 1
+        head["slot"] = first_peg(s)
     return DONE
 
 

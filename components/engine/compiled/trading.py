@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from components.engine.compiled.checks import (
-    check_new_order,
     check_phase,
     check_price,
     check_qty,
+    check_rows,
     collects,
+    is_plain,
     needs_price,
     on_its_side,
     only_target,
@@ -34,11 +35,13 @@ from components.engine.compiled.orders import (
     find_by_ref,
     free_order,
     index_order,
+    join_level,
     leave_level,
     side_index,
     take_order,
     unindex_order,
 )
+from components.engine.compiled.pegs import ask_again, is_pegged, join_pegs
 from components.engine.compiled.special import join_exit, take_special
 from components.engine.compiled.state import (
     DONE,
@@ -52,23 +55,27 @@ from components.engine.compiled.state import (
     order_at,
     order_terms_at,
     order_words_at,
+    pegs_at,
     price_key,
     special_at,
 )
 from components.engine.compiled.triggers import is_dormant, leave_dormant
 from components.engine.compiled.unseen import is_iceberg, show_no_more_than_leaves, show_nothing
 from components.kernels.kernel import Word, cold_kernel, kernel
-from wire.constants import ENTRY, EXIT, FROM_BOOK, FUNDS, HIDDEN, POST_ONLY, RESTS, UNSEEN
+from wire.constants import ENTRY, EXIT, FROM_BOOK, FUNDS, HIDDEN, MAX_PEGS, POST_ONLY, RESTS, UNSEEN
 from wire.enums import EventKind, Liquidity, OrderType, Phase, Reason, TimeInForce
 
 
 @kernel
 def new_order(s: int, command: np.void) -> Word:
     """Enter an order: accepted or rejected, matched, and left to rest or ended."""
-    reason = check_new_order(s, command)
-    if reason != Reason.NONE:
-        rejected_event(s, command, reason, command["client_ref"], head_of(s)["command_seq"])
-        return DONE
+    if not is_plain(s, command):
+        reason = check_rows(s, command)
+        if reason != Reason.NONE:
+            rejected_event(s, command, reason, command["client_ref"], head_of(s)["command_seq"])
+            return DONE
+        if is_pegged(command["order_type"]):
+            return new_pegged_order(s, command)
     side = side_index(command["side"])
     symbol = command["symbol"]
     bound = bound_price(s, symbol, side, command["order_type"], command["price"])
@@ -78,20 +85,11 @@ def new_order(s: int, command: np.void) -> Word:
         rejected_event(s, command, Reason.WOULD_TAKE, command["client_ref"], head_of(s)["command_seq"])
         return DONE
     head = head_of(s)
-    slot = take_order(s)
+    slot = enter_order(s, command)
     order = order_at(s, slot)
     by_funds = command["flags"] & FUNDS != 0
-    order["price"] = command["price"]
-    order["leaves"] = 0 if by_funds else command["qty"]
-    order["cum"] = 0
-    order["order_id"] = head["command_seq"]
-    order["client_ref"] = command["client_ref"]
-    order["level"] = NONE
-    order["symbol"] = command["symbol"]
-    words = command_words_at(s, head["index"])
-    order_words_at(s, slot)["party"] = words["party"]
-    order_words_at(s, slot)["traits"] = traits(words["what"], words["how"])
-    order["special"] = NONE
+    if by_funds:
+        order["leaves"] = 0
     if command["flags"] & (HIDDEN | EXIT | ENTRY) != 0:
         if command["flags"] & EXIT != 0:
             return enter_exit(s, command, slot)
@@ -128,6 +126,51 @@ def enter_at_any_price(s: int, command: np.void, slot: Word) -> Word:
     order_at(s, slot)["unseen"] = UNSEEN
     accept(s, command, slot, RESTS)
     rest_at_any_price(s, slot)
+    return DONE
+
+
+@kernel
+def enter_order(s: int, command: np.void) -> Word:
+    """A slot with what the command says of its order; without special terms."""
+    head = head_of(s)
+    slot = take_order(s)
+    order = order_at(s, slot)
+    order["price"] = command["price"]
+    order["leaves"] = command["qty"]
+    order["cum"] = 0
+    order["order_id"] = head["command_seq"]
+    order["client_ref"] = command["client_ref"]
+    order["level"] = NONE
+    order["symbol"] = command["symbol"]
+    words = command_words_at(s, head["index"])
+    order_words_at(s, slot)["party"] = words["party"]
+    order_words_at(s, slot)["traits"] = traits(words["what"], words["how"])
+    order["special"] = NONE
+    return slot
+
+
+@cold_kernel
+def new_pegged_order(s: int, command: np.void) -> Word:
+    """It waits outside of the book, with the price that it gives as its worst; behind the command it will be asked."""
+    head = head_of(s)
+    if pegs_at(s, command["symbol"])["live"] >= MAX_PEGS:
+        rejected_event(s, command, Reason.TOO_MANY_PEGS, command["client_ref"], head["command_seq"])
+        return DONE
+    slot = enter_order(s, command)
+    order = order_at(s, slot)
+    order["flags"] |= HIDDEN
+    order["unseen"] = UNSEEN
+    order["special"] = take_special(s)
+    special = special_at(s, order["special"])
+    special["stop_price"] = command["price"]
+    if command["extensions"] == 1:
+        terms = order_terms_at(s, head["extension"])
+        special["expire_ns"] = terms["expire_ns"]
+        special["offset"] = terms["offset"]
+    accept(s, command, slot, 0)
+    order["price"] = 0
+    index_order(s, slot)
+    join_pegs(s, slot)
     return DONE
 
 
@@ -285,13 +328,14 @@ def cancel(s: int, command: np.void) -> Word:
 
 @kernel
 def cancel_whole(s: int, slot: Word, reason: Word, request_ref: Word) -> None:
-    """A resting or dormant order ends: the event, then the order is gone."""
+    """An order that rests or waits ends: the event, then the order is gone."""
     order = order_at(s, slot)
     left = order["leaves"]
     order["leaves"] = 0
     if order["level"] == NONE:
         cancelled_event(s, slot, reason, request_ref, left, 0)
-        leave_dormant(s, slot)
+        if not is_pegged(order["order_type"]):
+            leave_dormant(s, slot)
         unindex_order(s, slot)
         free_order(s, slot)
         return
@@ -313,9 +357,14 @@ def replace(s: int, command: np.void) -> Word:
         return DONE
     order = order_at(s, slot)
     if order["level"] == NONE:
+        if is_pegged(order["order_type"]):
+            return replace_pegged(s, command, slot)
         return replace_dormant(s, command, slot)
-    if order["unseen"] != 0 and order["order_type"] == OrderType.MARKET:
-        return replace_at_any_price(s, command, slot)
+    if order["unseen"] != 0:
+        if order["order_type"] == OrderType.MARKET:
+            return replace_at_any_price(s, command, slot)
+        if is_pegged(order["order_type"]):
+            return replace_pegged(s, command, slot)
     price = command["price"]
     total = command["qty"]
     reason = check_price(s, order["symbol"], price)
@@ -380,6 +429,20 @@ def check_terms_kept(s: int, slot: Word, price: Word, total: Word) -> Word:
 def replace_dormant(s: int, command: np.void, slot: Word) -> Word:
     """Another price and total for when it wakes up. Nothing was executed of it, so the total is what it has left."""
     order = order_at(s, slot)
+    reason = check_special_replace(s, command, slot)
+    if reason != Reason.NONE:
+        return reject_about(s, command, reason, slot)
+    previous_price, previous_leaves = order["price"], order["leaves"]
+    order["price"] = command["price"]
+    order["leaves"] = command["qty"]
+    replaced_event(s, command, slot, previous_price, previous_leaves, 0)
+    return DONE
+
+
+@cold_kernel
+def check_special_replace(s: int, command: np.void, slot: Word) -> Word:
+    """Rows 17 to 21 and 24 for the replace of an order that may be without a price."""
+    order = order_at(s, slot)
     price = command["price"]
     reason = np.int64(Reason.NONE)
     if price != 0 or needs_price(order["order_type"]):
@@ -390,12 +453,33 @@ def replace_dormant(s: int, command: np.void, slot: Word) -> Word:
         reason = np.int64(check_terms_kept(s, slot, price, command["qty"]))
     if reason == Reason.NONE and not trades_now(s, order["symbol"]):
         reason = np.int64(check_phase(book_at(s, order["symbol"])["phase"], OrderType.LIMIT, TimeInForce.GTC))
+    return reason
+
+
+@cold_kernel
+def replace_pegged(s: int, command: np.void, slot: Word) -> Word:
+    """Another worst price and total; to where that leads it, it goes behind the command."""
+    order = order_at(s, slot)
+    reason = check_special_replace(s, command, slot)
     if reason != Reason.NONE:
         return reject_about(s, command, reason, slot)
-    previous_price, previous_leaves = order["price"], order["leaves"]
-    order["price"] = price
-    order["leaves"] = command["qty"]
-    replaced_event(s, command, slot, previous_price, previous_leaves, 0)
+    if command["qty"] <= order["cum"]:
+        cancel_whole(s, slot, Reason.REPLACED_BELOW_EXECUTED, command["client_ref"])
+        return DONE
+    special = special_at(s, order["special"])
+    previous_worst, previous_leaves = special["stop_price"], order["leaves"]
+    leaves = command["qty"] - order["cum"]
+    stands = order["level"] != NONE
+    if stands and leaves > previous_leaves:
+        leave_level(s, slot, previous_leaves)
+        order["leaves"] = leaves
+        join_level(s, slot)
+    elif stands:
+        level_at(s, order["level"])["qty"] -= previous_leaves - leaves
+    order["leaves"] = leaves
+    special["stop_price"] = command["price"]
+    replaced_event(s, command, slot, previous_worst, previous_leaves, FROM_BOOK | RESTS if stands else 0)
+    ask_again(s, slot)
     return DONE
 
 

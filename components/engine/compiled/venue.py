@@ -9,6 +9,7 @@ import numpy as np
 from components.engine.compiled.checks import account_exists, firm_bits, instrument_exists, only_session, own_extensions
 from components.engine.compiled.events import new_event, rejected_event, session_exists
 from components.engine.compiled.ladder import open_ladders
+from components.engine.compiled.pegs import no_pegs
 from components.engine.compiled.state import (
     DONE,
     FAR,
@@ -366,6 +367,7 @@ def add_instrument(s: int, command: np.void) -> Word:
     for row in range(2 * symbol, 2 * symbol + 2):
         trigger_at(s, row)["root"] = NONE
         trigger_at(s, row)["newest"] = NONE
+    no_pegs(s, symbol)
     book["rise_alarm"] = FAR
     book["bands"] = count
     book["price_scale"] = terms["price_scale"]

@@ -13,6 +13,7 @@ import numpy as np
 
 from components.engine.readable.model import (
     BECOMES,
+    PEGGED,
     STAND,
     WAITS_IN,
     Band,
@@ -73,11 +74,14 @@ def check_price(instrument: Instrument, price: int, order_type: int, tif: int) -
 
 
 def check_trigger(instrument: Instrument, command: Command, terms: OrderTerms) -> None:
-    """Check 16a: what wakes a dormant order, and nothing that would wake any other."""
+    """Check 16a: what wakes a dormant order or moves a pegged one, and nothing that would wake or move any other."""
     stop_price, offset = terms.stop_price, terms.offset
     if command.order_type == OrderType.TRAILING_STOP:
         most = 9_999 if command.flags & BASIS_POINTS else instrument.max_price
         sound = 0 < offset <= most and stop_price == 0
+    elif command.order_type in PEGGED:
+        most = 0 if command.order_type == OrderType.MIDPOINT_PEG else instrument.max_price
+        sound = stop_price == 0 and -most <= offset <= most
     elif command.order_type in BECOMES:
         sound = 0 < stop_price <= instrument.max_price and offset == 0
         sound = sound and stop_price % instrument.band_at(stop_price).tick == 0

@@ -42,6 +42,7 @@ from components.engine.readable.checks import (
 from components.engine.readable.events import EventLog, Layout
 from components.engine.readable.model import (
     BECOMES,
+    PEGGED,
     RESTING_TIFS,
     STAND,
     WAITS_IN,
@@ -55,6 +56,7 @@ from components.engine.readable.model import (
     Session,
     stop_limit,
 )
+from components.engine.readable.pegs import out_of_place
 from wire.constants import (
     BASIS_POINTS,
     ENTRY,
@@ -64,6 +66,7 @@ from wire.constants import (
     HIDDEN,
     MAX_ACCOUNT,
     MAX_GRACE_NS,
+    MAX_PEGS,
     MAX_SESSION,
     MAX_SYMBOL,
     MAX_UNITS,
@@ -108,7 +111,7 @@ MARKET_TIFS = (TimeInForce.IOC, TimeInForce.FOK, *WAITS_IN)
 TIFS: Mapping[int, tuple[TimeInForce, ...]] = {
     OrderType.LIMIT: LIMIT_TIFS,
     OrderType.MARKET: MARKET_TIFS,
-    **dict.fromkeys(BECOMES, RESTING_TIFS),
+    **dict.fromkeys((*BECOMES, *PEGGED), RESTING_TIFS),
     OrderType.OCO: RESTING_TIFS,
 }
 
@@ -235,6 +238,7 @@ class ReadableEngine:
             command = Command(*row)
             self._command_seq = seq
             self._step(seq, command, extensions[used : used + command.extensions])
+            self._follow()
             self._tell_indicatives()
             used += command.extensions
             while len(self._log) >= self._event_capacity:
@@ -327,6 +331,7 @@ class ReadableEngine:
             require_phase(instrument, COLLECTING if may_rest or command.flags & EXIT else ())
         exit_order = brackets.exit_for(command, step.held) if command.flags & ENTRY else None  # 24b
 
+        is_pegged = command.order_type in PEGGED
         order = Order(
             order_id=step.seq,
             session=step.session,
@@ -340,25 +345,21 @@ class ReadableEngine:
             leaves=0 if command.by_funds else command.qty,
             expire_ns=terms.expire_ns,
             display_qty=terms.display_qty,
-            stop_price=terms.stop_price,
+            stop_price=command.price if is_pegged else terms.stop_price,
             offset=terms.offset,
             stp=command.stp,
-            flags=command.flags,
+            flags=command.flags | (HIDDEN if is_pegged else 0),
         )
+        if is_pegged:
+            require(len(instrument.pegs) < MAX_PEGS, Reason.TOO_MANY_PEGS)  # 25p
+            self._accept(order, command, terms, 0)
+            self._peg(order)
+            return
         bound = worst_price(order)
         rests_untouched = order.rests_in_the_end and next_maker(order, bound) is None
         rests_untouched = rests_untouched and not order.is_held and not is_stopped(order)
         require(rests_untouched or not command.flags & POST_ONLY, Reason.WOULD_TAKE)  # 25
-        self._report(
-            EventKind.ACCEPTED,
-            order,
-            events.ACCEPTED,
-            request_ref=command.client_ref,
-            qty=order.leaves,
-            flags=RESTS if rests_untouched else 0,
-            tag0=terms.tag0,
-            tag1=terms.tag1,
-        )
+        self._accept(order, command, terms, RESTS if rests_untouched else 0)
         if exit_order is not None:
             brackets.join(order, exit_order)
             step.held = None
@@ -374,6 +375,19 @@ class ReadableEngine:
             self._drop(order, Reason.MIN_QTY_NOT_MET, command.client_ref)
         else:
             self._trade_then_rest(order, bound, command.client_ref)
+
+    def _accept(self, order: Order, command: Command, terms: OrderTerms, flags: int) -> None:
+        self._report(
+            EventKind.ACCEPTED,
+            order,
+            events.ACCEPTED,
+            price=command.price,
+            request_ref=command.client_ref,
+            qty=order.leaves,
+            flags=flags,
+            tag0=terms.tag0,
+            tag1=terms.tag1,
+        )
 
     def _check_instructions(self, step: Step) -> OrderTerms:
         """Checks 9 to 16: whether the words of the order go together, whatever its price and size."""
@@ -556,7 +570,7 @@ class ReadableEngine:
         """Leave the book, or the dormant orders beside it."""
         if order.is_dormant or order.order_type == OrderType.OCO:
             order.instrument.dormant.remove(order)
-        if not order.is_dormant:
+        if not order.waits:
             order.instrument.own_side(order.side).remove(order)
         self._forget(order)
 
@@ -564,6 +578,8 @@ class ReadableEngine:
         """The order can be named from here on, and its time comes."""
         self._resting[order.order_id] = order
         self._by_ref[order.session.session, order.client_ref] = order
+        if order.is_pegged:
+            order.instrument.pegs[order.order_id] = order
         if order.tif == TimeInForce.GTD:
             self._timers.add((order.expire_ns, EXPIRY, order.order_id))
 
@@ -571,6 +587,8 @@ class ReadableEngine:
         """The inverse of `_know`."""
         del self._resting[order.order_id]
         del self._by_ref[order.session.session, order.client_ref]
+        if order.is_pegged:
+            del order.instrument.pegs[order.order_id]
         if order.tif == TimeInForce.GTD:
             self._timers.remove((order.expire_ns, EXPIRY, order.order_id))
 
@@ -580,10 +598,10 @@ class ReadableEngine:
         self._report(EventKind.CANCELLED, taker, reason=reason, qty=qty, request_ref=request_ref)
 
     def _pull(self, order: Order, reason: Reason, request_ref: int = 0) -> None:
-        """Cancel a resting or dormant order, whole."""
+        """Cancel an order that rests or waits, whole."""
         self._unrest(order)
         qty, order.leaves = order.leaves, 0
-        flags = 0 if order.is_dormant else FROM_BOOK
+        flags = 0 if order.waits else FROM_BOOK
         self._report(EventKind.CANCELLED, order, reason=reason, qty=qty, flags=flags, request_ref=request_ref)
         self._hide(order)
 
@@ -647,6 +665,58 @@ class ReadableEngine:
         order.order_type = OrderType.LIMIT if order.price else OrderType.MARKET
         return previous_price
 
+    # -------------------------------------------------------------------------------------- pegged orders
+
+    def _peg(self, order: Order) -> None:
+        """A new pegged order waits outside of the book, until the command is done."""
+        order.price = 0
+        self._know(order)
+
+    def _follow(self) -> None:
+        """Behind a command: as long as a pegged order is not where it should be, the first of them moves."""
+        for instrument in self._instruments.values():
+            while instrument.pegs and (found := out_of_place(instrument)):
+                self._move(*found)
+                self._elect()
+
+    def _move(self, order: Order, price: int) -> None:
+        """To another price: a new time, and whatever stands in the way there is taken."""
+        previous_price, came_from = order.price, 0 if order.waits else FROM_BOOK
+        self._unrest(order)
+        order.price = price
+        rests = bool(price) and next_maker(order, price) is None
+        self._report(
+            EventKind.REPEGGED,
+            order,
+            events.REPEGGED,
+            qty=order.leaves,
+            flags=came_from | (RESTS if rests else 0),
+            previous_price=previous_price,
+        )
+        if price:
+            self._trade_then_rest(order, price, 0)
+        else:
+            self._know(order)
+
+    def _replace_pegged(self, command: Command, order: Order) -> None:
+        """Another worst price and total; to where that leads it, it goes behind the command."""
+        previous_worst, previous_leaves = order.worst, order.leaves
+        order.stop_price, order.leaves = command.price, command.qty - order.cum
+        if order.leaves > previous_leaves and not order.waits:
+            self._unrest(order)
+            self._rest(order)
+        self._report(
+            EventKind.REPLACED,
+            order,
+            events.REPLACED,
+            price=command.price,
+            qty=command.qty,
+            flags=0 if order.waits else FROM_BOOK | RESTS,
+            request_ref=command.client_ref,
+            previous_price=previous_worst,
+            previous_leaves=previous_leaves,
+        )
+
     # -------------------------------------------------------------------------------------- cancel and replace
 
     def _cancel(self, step: Step) -> None:
@@ -677,7 +747,7 @@ class ReadableEngine:
             order,
             reason=Reason.REDUCED,
             qty=taken_away,
-            flags=0 if order.is_dormant else FROM_BOOK | RESTS,
+            flags=0 if order.waits else FROM_BOOK | RESTS,
             request_ref=request_ref,
         )
         self._trim(order)
@@ -705,6 +775,9 @@ class ReadableEngine:
         require_phase(order.instrument, COLLECTING)
         if command.qty <= order.cum:
             self._pull(order, Reason.REPLACED_BELOW_EXECUTED, command.client_ref)
+            return
+        if order.is_pegged:
+            self._replace_pegged(command, order)
             return
         previous_price, previous_leaves = order.price, order.leaves
         leaves = command.qty - order.cum
@@ -916,14 +989,15 @@ class ReadableEngine:
         self._emit(EventKind.DAY_ENDED, symbol=symbol, qty=len(ending))
 
     def _in_order(self) -> Iterator[Order]:
-        """Every resting order, then every dormant one by order_id."""
+        """Every resting order, then every one that waits."""
         yield from self._in_book_order()
-        yield from self._dormant()
+        yield from self._waiting()
 
-    def _dormant(self) -> list[Order]:
-        """Every dormant order, by order_id."""
-        waiting = [order for each in self._instruments.values() for order in each.dormant]
-        return sorted(waiting, key=lambda order: order.order_id)
+    def _waiting(self) -> list[Order]:
+        """Every dormant order, by order_id, then every pegged one out of the book, by symbol and order_id."""
+        dormant = [order for each in self._instruments.values() for order in each.dormant]
+        pegged = [order for each in self._instruments.values() for order in each.pegs.values() if order.waits]
+        return sorted(dormant, key=lambda order: order.order_id) + pegged
 
     def _in_book_order(self) -> Iterator[Order]:
         """Every resting order: by symbol, buy before sell, best price first, then priority."""
@@ -1243,7 +1317,7 @@ class ReadableEngine:
             accounts=rows(STATE_ACCOUNT, map(fields_of, self._accounts.values())),
             sessions=rows(STATE_SESSION, map(fields_of, self._sessions.values())),
             orders=rows(STATE_ORDER, map(order_row, self._in_book_order())),
-            dormant=rows(STATE_ORDER, map(order_row, self._dormant())),
+            dormant=rows(STATE_ORDER, map(order_row, self._waiting())),
             blocks=rows(STATE_BLOCK, ({"scope": scope, "id": each} for scope, each in sorted(self._blocks))),
             busts=rows(STATE_BUST, ({"match": match} for match in sorted(self._busted))),
         )
@@ -1289,11 +1363,12 @@ class ReadableEngine:
             row["cum"] = row.pop("cum_qty")
             entry = self._resting.get(row.pop("entry_id"))  # it rests, so it came before
             order = Order(**row)
-            if order.is_dormant:
+            if order.waits:
                 self._know(order)
-                order.instrument.dormant.add(order)
             else:
                 self._rest(order)
+            if order.is_dormant:
+                order.instrument.dormant.add(order)
             if entry is not None:
                 brackets.join(entry, order)
             elif order.is_held:
@@ -1313,6 +1388,10 @@ class ReadableEngine:
             holds(instrument.symbol == symbol, f"instrument {symbol} is filed under its symbol")
             crossed = bid is not None and ask is not None and bid.price >= ask.price
             holds(not crossed or instrument.phase != Phase.CONTINUOUS, f"the book of {symbol} is not crossed")
+            holds(out_of_place(instrument) is None, f"every pegged order of {symbol} has the price that it should")
+            pegged = [order.order_id for order in live if order.is_pegged and order.instrument is instrument]
+            holds(list(instrument.pegs) == sorted(pegged), f"the pegged orders of {symbol} are those that it has")
+            holds(len(pegged) <= MAX_PEGS, f"{symbol} has no more pegged orders than it may")
             told = auction(instrument).told if instrument.phase in AUCTIONS else (0, 0, 0, 0)
             holds(instrument.told == told, f"what was told of the auction of {symbol} is what it gives")
             wrong = instrument.dormant.check()
@@ -1358,6 +1437,12 @@ class ReadableEngine:
                 own = [each.order_id for each in self._resting.values() if each.session is order.session]
                 wrong = brackets.held_wrongly(order, max(own), self._resting)
                 holds(wrong is None, f"{name}: {wrong}")
+        elif order.is_pegged:
+            holds(order.tif in RESTING_TIFS and order.is_hidden, f"{name} rests, and is not shown")
+            holds(not order.display_qty and not order.shown_qty, f"{name} shows no part")
+            holds(order.waits or 0 < order.arrival <= self._last_arrival, f"{name} has a place in time")
+            most = order.instrument.max_price
+            holds(0 <= order.worst <= most and abs(order.offset) <= most, f"{name} follows as it may")
         else:
             holds(order.rests_in_the_end, f"{name} is one that may rest")
             holds(is_oco or order.stop_price == order.offset == 0, f"{name} waits for nothing")

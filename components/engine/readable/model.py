@@ -30,6 +30,7 @@ BECOMES = {  # of the dormant types: what such an order is from when it wakes up
     OrderType.LIMIT_IF_TOUCHED: OrderType.LIMIT,
     OrderType.TRAILING_STOP: OrderType.MARKET,
 }
+PEGGED = (OrderType.PRIMARY_PEG, OrderType.MARKET_PEG, OrderType.MIDPOINT_PEG)
 IF_TOUCHED = (OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED)
 STAND = (OrderType.LIMIT, OrderType.OCO)  # in the book, if their time in force allows
 
@@ -234,6 +235,7 @@ class Instrument:
     bids: BookSide = field(default_factory=lambda: BookSide(Side.BUY))
     asks: BookSide = field(default_factory=lambda: BookSide(Side.SELL))
     dormant: Dormant = field(default_factory=lambda: Dormant())  # noqa: PLW0108  # it is defined below
+    pegs: SortedDict[int, Order] = field(default_factory=SortedDict)  # by order_id: in the book or out of it
 
     def band_at(self, price: int) -> Band:
         """The band that holds at `price`: the last that begins at or below it."""
@@ -275,7 +277,7 @@ class Order:
     expire_ns: int = 0
     display_qty: int = 0
     shown_qty: int = 0
-    stop_price: int = 0
+    stop_price: int = 0  # of a pegged order its worst price
     offset: int = 0
     stp: int = 0
     flags: int = 0
@@ -308,7 +310,9 @@ class Order:
     @property
     def rests_in_the_end(self) -> bool:
         """Whether what cannot be filled at once waits in the book."""
-        return self.tif in WAITS_IN or (self.order_type in STAND and self.tif in RESTING_TIFS)
+        if self.tif in WAITS_IN:
+            return True
+        return (self.order_type in STAND or self.is_pegged) and self.tif in RESTING_TIFS
 
     @property
     def takes_any_price(self) -> bool:
@@ -329,6 +333,21 @@ class Order:
     def stop_limit(self) -> int:
         """Of an oco: the price with which its stop acts; 0: none, as a market order."""
         return stop_limit(self.side, self.stop_price, self.offset)
+
+    @property
+    def is_pegged(self) -> bool:
+        """Whether its price follows others."""
+        return self.order_type in PEGGED
+
+    @property
+    def worst(self) -> int:
+        """Of a pegged order: the worst price at which it may stand; 0: any."""
+        return self.stop_price
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is known, but outside of the book: dormant, or pegged and without a price."""
+        return self.is_dormant or (self.is_pegged and not self.price)
 
     @property
     def wakes_rising(self) -> bool:
