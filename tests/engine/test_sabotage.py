@@ -20,7 +20,7 @@ from tests.engine.scenario import Wrong, read, verdict
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 
-SEEDS = (100, 101, 103, 18, 22, 32)
+SEEDS = (100, 101, 103, 22, 17, 25, 36)
 
 
 class Played(NamedTuple):
