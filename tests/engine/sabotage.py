@@ -116,10 +116,10 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "own = [order for order in self._resting.values() if order.session is session]",
         "own: list[Order] = []",
     ),
-    "a log-on does not end the grace": (
+    "a log-on without a grace does not end the grace": (  # with one it does: two at a time would never end
         "engine",
         "        self._end_grace(step.session)\n        step.session.gateway",
-        "        step.session.gateway",
+        "        if len(step.extensions):\n            self._end_grace(step.session)\n        step.session.gateway",
     ),
     "half a grace is enough": (
         "engine",

@@ -914,7 +914,7 @@ def test_the_auditor_notices_a_forged_event(lives: dict[int, list[Group]], forge
     ("mistake", "law"),
     [
         ("a session that stays away keeps its orders", "past its session's grace"),
-        ("a log-on does not end the grace", "only who is away"),
+        ("a log-on without a grace does not end the grace", "only who is away"),
         ("half a grace is enough", "before the grace is over"),
         ("a disconnected session's orders go by price", "order of order_id"),
         ("a refusal by the fence is a report", "no report"),

@@ -96,7 +96,7 @@ RED = {
     "a lost gateway's sessions stay open": "sessions/a_lost_gateway_begins_the_grace",
     "what the fence refuses uses up its ref": "sessions/closed_means_closed",
     "a session that stays away keeps its orders": "sessions/disconnect_with_a_grace",
-    "a log-on does not end the grace": "sessions/back_in_time",
+    "a log-on without a grace does not end the grace": "sessions/back_in_time",
     "half a grace is enough": "sessions/disconnect_with_a_grace",
     "a grace outlives the log-on that gave it": "sessions/the_last_log_on_gives_the_grace",
     "a lost gateway starts no grace": "sessions/a_lost_gateway_begins_the_grace",
