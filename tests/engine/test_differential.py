@@ -1,7 +1,7 @@
 """The compiled and the readable engine get the same commands and must give the same bytes.
 
 What is compared: the events of every command, the event hash and the next deadline after every group, the state hash
-after every fifth (in the long form after every one); and that neither buffers, nor the cutting into groups, nor a
+after every tenth (in the long form after every one); and that neither buffers, nor the cutting into groups, nor a
 snapshot in mid-stream changes anything. The form that takes hours is `python -m tests.fuzz`.
 """
 
@@ -34,7 +34,7 @@ def lives(long: bool) -> tuple[dict[int, list[Group]], Outcomes]:
     """Every seed's groups, played on both engines and judged; and what came of them."""
     outcomes = Outcomes()
     groups = {}
-    state, check = (1, 10) if long else (5, 25)
+    state, check = (1, 10) if long else (10, 50)
     for seed in SEEDS:
         try:
             groups[seed] = live(seed, COMMANDS, CompiledEngine, outcomes, check_every=check, state_every=state)
