@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -66,6 +68,15 @@ class Special(NamedTuple):
         return terms
 
 
+@contextmanager
+def understood() -> Iterator[None]:
+    """Turns what a broker raises for what is not decimal text, or no instrument, into a line for people."""
+    try:
+        yield
+    except (ValueError, LookupError) as error:
+        raise Failure(str(error)) from error
+
+
 def _time_ns(text: str) -> int:
     """A time as people write it, in their own zone unless it names one. Raises Failure where it is none."""
     try:
@@ -93,7 +104,7 @@ def order(
     entered: Order
     exit_order: Order | None = None
     with answered(), BrokerSync(doors, session=session, account=account, instruments=instruments) as broker:
-        try:
+        with understood():
             if special.brackets:
                 entered, exit_order = broker.bracket(
                     symbol,
@@ -118,8 +129,6 @@ def order(
                 entered = broker.market(symbol, side.value, qty, tif.name if tif else "", **special.terms())
             else:
                 entered = broker.limit(symbol, side.value, price, qty, (tif or choices.Tif.GTC).name, **special.terms())
-        except (ValueError, LookupError) as error:  # not decimal text, or no such instrument
-            raise Failure(str(error)) from error
         _settle(broker, entered)
     instrument = instruments[symbol]
     told = _order_as_json(instrument, entered)
@@ -195,11 +204,8 @@ def replace(config: Config, session: int, symbol: str, order_id: int, price: str
     """Give the order another price and total."""
     doors = orders(config)
     instruments = instruments_of(config)
-    with answered(), BrokerSync(doors, session=session, instruments=instruments) as broker:
-        try:
-            answer = broker.replace(0, price, qty, order_id=order_id, symbol=symbol)
-        except (ValueError, LookupError) as error:
-            raise Failure(str(error)) from error
+    with answered(), BrokerSync(doors, session=session, instruments=instruments) as broker, understood():
+        answer = broker.replace(0, price, qty, order_id=order_id, symbol=symbol)
     report = answer.report if answer.ok else None
     instrument = instruments[symbol]
     left = None if report is None else instrument.qty_text(report.leaves_qty)
@@ -229,17 +235,11 @@ def cancel(
     doors = orders(config)
     instruments = instruments_of(config)
     everything = order_id is None and ref is None
-    with answered(), BrokerSync(doors, session=session, instruments=instruments) as broker:
+    with answered(), BrokerSync(doors, session=session, instruments=instruments) as broker, understood():
         if everything:
-            try:
-                answer = broker.mass_cancel(symbol=symbol or 0)
-            except LookupError as error:
-                raise Failure(str(error)) from error
+            answer = broker.mass_cancel(symbol=symbol or 0)
         elif to_total is not None:
-            try:
-                answer = broker.reduce(ref or 0, to_total, order_id=order_id or 0, symbol=symbol or 0)
-            except (ValueError, LookupError) as error:
-                raise Failure(str(error)) from error
+            answer = broker.reduce(ref or 0, to_total, order_id=order_id or 0, symbol=symbol or 0)
         else:
             answer = broker.cancel(ref or 0, order_id=order_id or 0)
     count = answer.report.qty if answer.report and everything else int(answer.ok)

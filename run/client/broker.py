@@ -184,16 +184,6 @@ class MarketTerms(AnyTerms, total=False):
     trail_points: int  # the same in basis points
 
 
-class PegTerms(TypedDict, total=False):
-    """What a pegged order may say besides."""
-
-    account: int
-    tag: bytes
-    expire_ns: int
-    stp: StpMode | str
-    stp_by_firm: bool
-
-
 # What a pegged order follows.
 _PEGS: Final = {
     "primary": OrderType.PRIMARY_PEG,  # the best displayed price of its own side
@@ -353,7 +343,7 @@ class _Desk(Generic[AnyOrder]):
         offset: Number,
         worst_price: Number,
         tif: TimeInForce | str,
-        terms: PegTerms,
+        terms: PlainTerms,
     ) -> AnyOrder:
         if to not in _PEGS:
             raise ValueError(f"{to!r}: an order is pegged to {', '.join(_PEGS)}")
@@ -624,7 +614,7 @@ class Broker(_Desk[LiveOrder]):
         worst_price: Number = 0,
         tif: TimeInForce | str = TimeInForce.GTC,
         wait: bool = True,
-        **terms: Unpack[PegTerms],
+        **terms: Unpack[PlainTerms],
     ) -> LiveOrder:
         """Enter an order that is never displayed. Its price follows the best displayed one of its own side ("primary"),
         of the other side ("market"), or their middle ("mid"). `offset` has a sign and is added to that, whatever the
@@ -983,7 +973,7 @@ class BrokerSync(_Desk[LiveOrderSync]):
         worst_price: Number = 0,
         tif: TimeInForce | str = TimeInForce.GTC,
         wait: bool = True,
-        **terms: Unpack[PegTerms],
+        **terms: Unpack[PlainTerms],
     ) -> LiveOrderSync:
         """Enter an order that is never displayed. Its price follows the best displayed one of its own side ("primary"),
         of the other side ("market"), or their middle ("mid"). `offset` has a sign and is added to that, whatever the

@@ -301,7 +301,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "if order.shown_qty > order.leaves:",
         "if order.shown_qty >= order.leaves > 0 and order.is_iceberg:",
     ),
-    "an oco that comes too late rests all the same": ("engine", "not order.is_held and not is_stopped(order)", "True"),
+    "an oco that comes too late rests all the same": ("engine", "not order.is_held and not order.is_stopped", "True"),
     "an oco's stop is a limit on the wrong side of it": (
         "model",
         "stop_price + offset if side == Side.BUY else stop_price - offset",

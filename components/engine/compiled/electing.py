@@ -22,7 +22,7 @@ from components.engine.compiled.matching import (
     rests_by_nature,
     start_matching,
 )
-from components.engine.compiled.orders import free_order, index_order, leave_level, side_index, unindex_order
+from components.engine.compiled.orders import drop_waiting, index_order, leave_level, side_index
 from components.engine.compiled.special import NEVER_CAME, free_special
 from components.engine.compiled.state import (
     DONE,
@@ -187,9 +187,7 @@ def release(s: int, slot: Word) -> None:
         order["leaves"] = 0
         cancelled_event(s, slot, Reason.ENTRY_MISSING if executed == NEVER_CAME else Reason.ENTRY_ENDED, 0, left, 0)
         order["flags"] &= ~EXIT
-        leave_dormant(s, slot)
-        unindex_order(s, slot)
-        free_order(s, slot)
+        drop_waiting(s, slot)
         return
     if executed < left:
         order["leaves"] = executed
@@ -210,17 +208,27 @@ def release(s: int, slot: Word) -> None:
 
 
 @cold_kernel
+def room_to_act(s: int) -> Word:
+    """Whether there is room for whatever one order does that acts behind a command: DONE, or what is missing."""
+    if not has_event_room(s):
+        return EVENTS_FULL
+    head = head_of(s)
+    if head["levels_live"] == len(levels_of(s)) or not ladders_fit(s):
+        head["needed_table"] = NEED_ORDERS
+        return NEED_ROOM
+    return DONE
+
+
+@cold_kernel
 def run_elected(s: int) -> Word:
     """Let all whom trades have woken act, one after another, and whom those wake, until nobody waits."""
     head = head_of(s)
     head["safe_orders"] = 0  # what commands were promised may be used up here
     while head["elected"] > 0:
         head["stage"] = ELECTING
-        if not has_event_room(s):
-            return EVENTS_FULL
-        if head["levels_live"] == len(levels_of(s)) or not ladders_fit(s):
-            head["needed_table"] = NEED_ORDERS
-            return NEED_ROOM
+        status = room_to_act(s)
+        if status != DONE:
+            return status
         elect_next(s)
         if head["stage"] == MATCHING and match_taker(s) != DONE:
             return EVENTS_FULL

@@ -7,6 +7,7 @@ import numpy as np
 from components.engine.compiled.state import (
     COLUMNS,
     event_at,
+    event_words_at,
     head_of,
     order_at,
     order_words_at,
@@ -72,6 +73,47 @@ def new_event(s: int, kind: Word, reason: Word, session: Word, is_report: bool) 
 
 
 @kernel
+def write_event(
+    s: int,
+    row: Word,
+    seq: Word,
+    command_seq: Word,
+    time_ns: Word,
+    what: Word,
+    party: Word,
+    report_seq: Word,
+    client_ref: Word,
+    request_ref: Word,
+    order_id: Word,
+    price: Word,
+    qty: Word,
+    leaves_qty: Word,
+    cum_qty: Word,
+    fee: Word,
+    match: Word,
+    how: Word,
+) -> None:
+    """All of an event's words."""
+    event = event_words_at(s, row)
+    event["seq"] = seq
+    event["command_seq"] = command_seq
+    event["time_ns"] = time_ns
+    event["what"] = what
+    event["party"] = party
+    event["report_seq"] = report_seq
+    event["client_ref"] = client_ref
+    event["request_ref"] = request_ref
+    event["order_id"] = order_id
+    event["price"] = price
+    event["qty"] = qty
+    event["leaves_qty"] = leaves_qty
+    event["cum_qty"] = cum_qty
+    event["fee"] = fee
+    event["match"] = match
+    event["how"] = how
+
+
+@kernel
 def order_event(
     s: int,
     kind: Word,
@@ -90,32 +132,20 @@ def order_event(
     head = head_of(s)
     order = order_at(s, slot)
     owner = session_at(s, order["session"])
-    words = words_of(s)
     row = head["written"]
     seq = head["event_seq"] + 1
     report_seq = owner["report_seq"] + 1
     head["written"] = row + 1
     head["event_seq"] = seq
     owner["report_seq"] = report_seq
-    at = 16 * row
-    words[at] = seq
-    words[at + 1] = head["command_seq"]
-    words[at + 2] = head["time_ns"]
-    words[at + 3] = np.int64(kind) | np.int64(reason) << 16 | np.int64(order["symbol"]) << 32
-    words[at + 4] = order_words_at(s, slot)["party"]
-    words[at + 5] = report_seq
-    words[at + 6] = order["client_ref"]
-    words[at + 7] = request_ref
-    words[at + 8] = order["order_id"]
-    words[at + 9] = price
-    words[at + 10] = qty
-    words[at + 11] = order["leaves"]
-    words[at + 12] = order["cum"]
-    words[at + 13] = 0
-    words[at + 14] = 0
+    what = np.int64(kind) | np.int64(reason) << 16 | np.int64(order["symbol"]) << 32
     traits = np.int64(order["side"]) | np.int64(order["order_type"]) << 8 | np.int64(order["tif"]) << 16
     how = np.int64(liquidity) << 24 | np.int64(flags | order["unseen"]) << 32 | np.int64(owner["gateway"]) << 48
-    words[at + 15] = traits | how
+    write_event(
+        s, row, seq, head["command_seq"], head["time_ns"], what, order_words_at(s, slot)["party"], report_seq,
+        order["client_ref"], request_ref, order["order_id"], price, qty, order["leaves"], order["cum"], 0, 0,
+        traits | how,
+    )  # fmt: skip
     return row
 
 

@@ -7,10 +7,9 @@ wherever a taker may, and goes on from what the list of pegged orders knows (peg
 
 from __future__ import annotations
 
-from components.engine.compiled.electing import run_elected
+from components.engine.compiled.electing import room_to_act, run_elected
 from components.engine.compiled.events import order_event
-from components.engine.compiled.ladder import ladders_fit
-from components.engine.compiled.matching import crosses, has_event_room, match_taker, rest, start_matching
+from components.engine.compiled.matching import crosses, match_taker, rest, start_matching
 from components.engine.compiled.orders import leave_level, side_index
 from components.engine.compiled.pegs import hold_against_book, out_of_place, target_price
 from components.engine.compiled.phases import note_touched, tell_indicatives
@@ -19,13 +18,10 @@ from components.engine.compiled.state import (
     EVENTS_FULL,
     FRESH,
     MATCHING,
-    NEED_ORDERS,
-    NEED_ROOM,
     NONE,
     PEGGING,
     event_at,
     head_of,
-    levels_of,
     order_at,
     pegs_at,
     price_key,
@@ -64,11 +60,9 @@ def follow(s: int, symbol: Word) -> Word:
             return DONE
         head["stage"] = PEGGING
         head["safe_orders"] = 0  # what commands were promised may be used up here
-        if not has_event_room(s):
-            return EVENTS_FULL
-        if head["levels_live"] == len(levels_of(s)) or not ladders_fit(s):
-            head["needed_table"] = NEED_ORDERS
-            return NEED_ROOM
+        status = room_to_act(s)
+        if status != DONE:
+            return status
         head["stage"] = FRESH
         move(s, slot, target_price(s, slot))
         if head["stage"] == MATCHING and match_taker(s) != DONE:

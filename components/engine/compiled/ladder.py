@@ -116,12 +116,19 @@ def any_price_key(s: int, symbol: Word, side: Word) -> Word:
     of the tick."""
     if side == 1:
         return np.int64(0)
+    unit = tick_unit(s, symbol)
+    return (book_at(s, symbol)["max_price"] // unit + 1) * unit
+
+
+@cold_kernel
+def tick_unit(s: int, symbol: Word) -> Word:
+    """The largest unit that every tick of the symbol is a multiple of."""
     unit = np.int64(0)
     for i in range(book_at(s, symbol)["bands"]):
         tick = np.int64(band_at(s, MAX_BANDS * symbol + i)["tick"])
         while tick != 0:
             unit, tick = tick, unit % tick
-    return (book_at(s, symbol)["max_price"] // unit + 1) * unit
+    return unit
 
 
 @cold_kernel
@@ -135,8 +142,9 @@ def best_limit(s: int, side_row: Word) -> Word:
 
 @cold_kernel
 def has_any_price(s: int, side_row: Word) -> bool:
-    """Whether anyone on the side takes any price."""
-    return side_at(s, side_row)["best_key"] == any_price_key(s, side_row >> 1, side_row & 1)
+    """Whether anyone on the side takes any price: no limit is as good."""
+    best_key = side_at(s, side_row)["best_key"]
+    return best_key == 0 if side_row & 1 == 1 else best_key > book_at(s, side_row >> 1)["max_price"]
 
 
 # ---------------------------------------------------------------------------------------- the window
@@ -283,7 +291,7 @@ def remove_level(s: int, side_row: Word, slot: Word) -> None:
     side["levels"] -= 1
     if slot == side["best"]:
         if 0 <= offset < side["ticks"]:
-            fall_back(s, side, offset)
+            settle_best(s, side, tick_below(s, side["window"], offset))
         else:
             find_best(s, side)
 
@@ -302,43 +310,26 @@ def remove_from_run(s: int, side_row: Word, key: Word) -> None:
 
 
 @kernel
-def fall_back(s: int, side: Any, offset: Word) -> None:
-    """The best level was at that tick of the window: the next one below it is the best, or the run's."""
-    offset = tick_below(s, side["window"], offset)
+def settle_best(s: int, side: Any, offset: Word) -> None:
+    """The level at that tick of the window (-1: none) is the side's best, or the run's best is."""
     best = np.int64(NONE)
     key = np.int64(NO_KEY)
     if offset >= 0:
         best = np.int64(ticks_of(s)[first_tick(side) + offset]) - 1
         key = level_at(s, best)["key"]
+    if side["run"] > 0:
+        rung = rung_at(s, side["start"] + side["run"] - 1)
+        if rung["key"] > key:
+            best = rung["level"]
+            key = rung["key"]
     side["best"] = best
     side["best_key"] = key
-    if side["run"] > 0:
-        best_of_run(s, side)
-
-
-@kernel
-def best_of_run(s: int, side: Any) -> None:
-    """The run's best level is the side's, if it is better than what stands as that."""
-    rung = rung_at(s, side["start"] + side["run"] - 1)
-    if rung["key"] > side["best_key"]:
-        side["best"] = rung["level"]
-        side["best_key"] = rung["key"]
 
 
 @cold_kernel
 def find_best(s: int, side: Any) -> None:
     """The best of window and run is the side's best."""
-    best = np.int64(NONE)
-    key = np.int64(NO_KEY)
-    if side["ticks"] > 0:
-        offset = highest_tick(s, side["window"])
-        if offset >= 0:
-            best = np.int64(ticks_of(s)[first_tick(side) + offset]) - 1
-            key = level_at(s, best)["key"]
-    side["best"] = best
-    side["best_key"] = key
-    if side["run"] > 0:
-        best_of_run(s, side)
+    settle_best(s, side, highest_tick(s, side["window"]) if side["ticks"] > 0 else np.int64(NONE))
 
 
 # ---------------------------------------------------------------------------------------- room

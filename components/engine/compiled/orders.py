@@ -27,6 +27,7 @@ from components.engine.compiled.state import (
     special_at,
 )
 from components.engine.compiled.timers import add_timer
+from components.engine.compiled.triggers import leave_dormant
 from components.kernels.kernel import Word, cold_kernel, kernel
 from components.kernels.maps import hash_key, map_first, map_insert, map_next, map_remove, map_slot
 from wire.constants import HIDDEN
@@ -362,5 +363,14 @@ def leave_level(s: int, slot: Word, leaves: Word) -> None:
 def drop_order(s: int, slot: Word, leaves: Word) -> None:
     """A resting order, which stood for `leaves`, is no more."""
     leave_level(s, slot, leaves)
+    unindex_order(s, slot)
+    free_order(s, slot)
+
+
+@cold_kernel
+def drop_waiting(s: int, slot: Word) -> None:
+    """An order outside of the book, dormant, held or pegged, is no more."""
+    if not is_pegged(order_at(s, slot)["order_type"]):
+        leave_dormant(s, slot)
     unindex_order(s, slot)
     free_order(s, slot)

@@ -118,12 +118,17 @@ def displayed_price(s: int, symbol: Word, side: Word) -> Word:
 
 
 @cold_kernel
+def displayed_prices(s: int, symbol: Word) -> tuple[Word, Word]:
+    """Those of both sides, where trading goes on; elsewhere there is nothing to follow."""
+    if book_at(s, symbol)["phase"] != Phase.CONTINUOUS:
+        return np.int64(0), np.int64(0)
+    return displayed_price(s, symbol, 0), displayed_price(s, symbol, 1)
+
+
+@cold_kernel
 def hold_against_book(s: int, symbol: Word) -> None:
     """If a best displayed price is another than last time, all of the symbol's pegged orders have to be asked."""
-    bid, ask = np.int64(0), np.int64(0)
-    if book_at(s, symbol)["phase"] == Phase.CONTINUOUS:
-        bid = displayed_price(s, symbol, 0)
-        ask = displayed_price(s, symbol, 1)
+    bid, ask = displayed_prices(s, symbol)
     pegs = pegs_at(s, symbol)
     pegs["touched"] = 0
     if bid != pegs["bid"] or ask != pegs["ask"]:
@@ -181,10 +186,7 @@ def target_among(s: int, order: Any, bid: Word, ask: Word) -> Word:
 @cold_kernel
 def first_out_of_place(s: int, symbol: Word) -> Word:
     """The first pegged order that is not where the book says; or -1. For checks: knows nothing by heart."""
-    bid, ask = np.int64(0), np.int64(0)
-    if book_at(s, symbol)["phase"] == Phase.CONTINUOUS:
-        bid = displayed_price(s, symbol, 0)
-        ask = displayed_price(s, symbol, 1)
+    bid, ask = displayed_prices(s, symbol)
     slot = np.int64(pegs_at(s, symbol)["first"])
     while slot != NONE:
         order = order_at(s, slot)

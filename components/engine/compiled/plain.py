@@ -15,6 +15,7 @@ import numpy as np
 
 from components.engine.compiled.ahead import look_ahead, worth_it
 from components.engine.compiled.checks import plain_amounts
+from components.engine.compiled.events import write_event
 from components.engine.compiled.ladder import first_tick, level_for, tick_offset
 from components.engine.compiled.orders import (
     append_to_account,
@@ -39,7 +40,6 @@ from components.engine.compiled.state import (
     books_of,
     command_words_at,
     commands_of,
-    event_words_at,
     events_of,
     head_of,
     level_at,
@@ -133,47 +133,6 @@ def fetch_tick(s: int, index: Word) -> None:
     is_sell = (what >> 49) & 1
     side = side_at(s, 2 * min(what & _LOW_32, head_of(s)["symbols"]) + is_sell)
     prefetch_tick(s, first_tick(side) + tick_offset(side, (words["price"] ^ -is_sell) + is_sell))
-
-
-@kernel
-def write_event(
-    s: int,
-    row: Word,
-    seq: Word,
-    command_seq: Word,
-    time_ns: Word,
-    what: Word,
-    party: Word,
-    report_seq: Word,
-    client_ref: Word,
-    request_ref: Word,
-    order_id: Word,
-    price: Word,
-    qty: Word,
-    leaves_qty: Word,
-    cum_qty: Word,
-    fee: Word,
-    match: Word,
-    how: Word,
-) -> None:
-    """All of an event's words."""
-    event = event_words_at(s, row)
-    event["seq"] = seq
-    event["command_seq"] = command_seq
-    event["time_ns"] = time_ns
-    event["what"] = what
-    event["party"] = party
-    event["report_seq"] = report_seq
-    event["client_ref"] = client_ref
-    event["request_ref"] = request_ref
-    event["order_id"] = order_id
-    event["price"] = price
-    event["qty"] = qty
-    event["leaves_qty"] = leaves_qty
-    event["cum_qty"] = cum_qty
-    event["fee"] = fee
-    event["match"] = match
-    event["how"] = how
 
 
 @kernel

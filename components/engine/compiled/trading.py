@@ -31,6 +31,7 @@ from components.engine.compiled.matching import (
 )
 from components.engine.compiled.orders import (
     drop_order,
+    drop_waiting,
     find_by_id,
     find_by_ref,
     free_order,
@@ -39,7 +40,6 @@ from components.engine.compiled.orders import (
     leave_level,
     side_index,
     take_order,
-    unindex_order,
 )
 from components.engine.compiled.pegs import ask_again, is_pegged, join_pegs
 from components.engine.compiled.special import join_exit, take_special
@@ -59,7 +59,7 @@ from components.engine.compiled.state import (
     price_key,
     special_at,
 )
-from components.engine.compiled.triggers import is_dormant, leave_dormant
+from components.engine.compiled.triggers import is_dormant
 from components.engine.compiled.unseen import is_iceberg, show_no_more_than_leaves, show_nothing
 from components.kernels.kernel import Word, cold_kernel, kernel
 from wire.constants import ENTRY, EXIT, FROM_BOOK, FUNDS, HIDDEN, MAX_PEGS, POST_ONLY, RESTS, UNSEEN
@@ -334,10 +334,7 @@ def cancel_whole(s: int, slot: Word, reason: Word, request_ref: Word) -> None:
     order["leaves"] = 0
     if order["level"] == NONE:
         cancelled_event(s, slot, reason, request_ref, left, 0)
-        if not is_pegged(order["order_type"]):
-            leave_dormant(s, slot)
-        unindex_order(s, slot)
-        free_order(s, slot)
+        drop_waiting(s, slot)
         return
     cancelled_event(s, slot, reason, request_ref, left, FROM_BOOK)
     if order["unseen"] != 0:

@@ -8,7 +8,7 @@ import numpy as np
 
 from components.engine.compiled.checks import account_exists, firm_bits, instrument_exists, only_session, own_extensions
 from components.engine.compiled.events import new_event, rejected_event, session_exists
-from components.engine.compiled.ladder import open_ladders
+from components.engine.compiled.ladder import open_ladders, tick_unit
 from components.engine.compiled.pegs import no_pegs
 from components.engine.compiled.state import (
     DONE,
@@ -387,7 +387,10 @@ def add_instrument(s: int, command: np.void) -> Word:
     else:
         book["max_product_high"], book["max_product_low"] = notional_as_product(terms, terms["max_notional"], False)
     head["symbols"] = max(head["symbols"], symbol)
-    shift, inverse = tick_unit(s, first + 1, count)
+    for i in range(count):
+        band = band_at(s, MAX_BANDS * symbol + i)
+        band["from_price"], band["tick"], band["lot"] = band_of_record(s, first + 1, i)
+    shift, inverse = division_by(tick_unit(s, symbol))
     open_ladders(s, symbol, shift, inverse)
     book["tick"] = book["lot"] = 0
     if count == 1 and min_notional == 0 and terms["max_notional"] == 0:
@@ -395,7 +398,6 @@ def add_instrument(s: int, command: np.void) -> Word:
     instrument_event(s, symbol)
     for i in range(count):
         band = band_at(s, MAX_BANDS * symbol + i)
-        band["from_price"], band["tick"], band["lot"] = band_of_record(s, first + 1, i)
         event = band_event_at(s, new_event(s, EventKind.BAND_ADDED, 0, 0, False))
         event["symbol"] = symbol
         event["from_price"] = band["from_price"]
@@ -405,16 +407,11 @@ def add_instrument(s: int, command: np.void) -> Word:
 
 
 @cold_kernel
-def tick_unit(s: int, first: Word, count: Word) -> tuple[Word, Word]:
-    """What divides a price by the largest unit that every tick is a multiple of: a shift, then a product.
+def division_by(unit: Word) -> tuple[Word, Word]:
+    """What divides a multiple of the unit by it: a shift, then a product.
 
     The inverse of an odd number modulo 2^64 by Newton's method: exact where there is no remainder.
     """
-    unit = np.int64(0)
-    for i in range(count):
-        _, tick, _ = band_of_record(s, first, i)
-        while tick != 0:
-            unit, tick = tick, unit % tick
     shift = np.int64(0)
     while unit & 1 == 0:
         unit >>= 1

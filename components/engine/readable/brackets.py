@@ -13,7 +13,7 @@ from components.engine.readable import events
 from components.engine.readable.checks import found, require
 from components.engine.readable.model import Command, Order
 from wire.constants import EXIT, RESTS
-from wire.enums import EventKind, OrderType, Phase, Reason
+from wire.enums import EventKind, Reason
 
 if TYPE_CHECKING:
     from components.engine.readable.engine import ReadableEngine
@@ -76,9 +76,7 @@ def release(engine: ReadableEngine, order: Order) -> None:
         cut, order.leaves = order.leaves - executed, executed
         engine._report(EventKind.CANCELLED, order, reason=Reason.ENTRY_ENDED, qty=cut)
     order.flags &= ~EXIT
-    trades = order.instrument.phase == Phase.CONTINUOUS
-    last_price = order.instrument.last_price if trades else 0
-    stopped = order.order_type == OrderType.OCO and bool(last_price) and order.is_woken_by(last_price)
+    stopped = order.is_stopped
     rests = order.rests_in_the_end and not stopped and engine._rests_now(order, order.price)
     engine._report(EventKind.TRIGGERED, order, events.TRIGGERED, qty=order.leaves, flags=RESTS if rests else 0)
     if order.is_dormant or stopped:

@@ -83,8 +83,7 @@ def check_trigger(instrument: Instrument, command: Command, terms: OrderTerms) -
         most = 0 if command.order_type == OrderType.MIDPOINT_PEG else instrument.max_price
         sound = stop_price == 0 and -most <= offset <= most
     elif command.order_type in BECOMES:
-        sound = 0 < stop_price <= instrument.max_price and offset == 0
-        sound = sound and stop_price % instrument.band_at(stop_price).tick == 0
+        sound = is_a_price(instrument, stop_price) and offset == 0
     elif command.order_type == OrderType.OCO:
         sound = is_a_price(instrument, stop_price) and offset >= 0
         sound = sound and (offset == 0 or is_a_price(instrument, stop_limit(command.side, stop_price, offset)))

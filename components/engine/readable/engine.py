@@ -357,7 +357,7 @@ class ReadableEngine:
             return
         bound = worst_price(order)
         rests_untouched = order.rests_in_the_end and next_maker(order, bound) is None
-        rests_untouched = rests_untouched and not order.is_held and not is_stopped(order)
+        rests_untouched = rests_untouched and not order.is_held and not order.is_stopped
         require(rests_untouched or not command.flags & POST_ONLY, Reason.WOULD_TAKE)  # 25
         self._accept(order, command, terms, RESTS if rests_untouched else 0)
         if exit_order is not None:
@@ -365,7 +365,7 @@ class ReadableEngine:
             step.held = None
         if order.is_held:
             brackets.hold(self, order)
-        elif order.is_dormant or is_stopped(order):
+        elif order.is_dormant or order.is_stopped:
             self._wait(order)
         elif command.by_funds:
             self._spend(order, bound, command.qty)
@@ -1497,12 +1497,6 @@ def next_maker(taker: Order, bound: int) -> Order | None:
         return None
     best = taker.instrument.other_side(taker.side).best()
     return best if best is not None and taker.reaches(best.price, bound) else None
-
-
-def is_stopped(order: Order) -> bool:
-    """Whether an entering oco has come too late to take its profit: the last trade has reached its stop."""
-    last_price = order.instrument.last_price
-    return order.order_type == OrderType.OCO and last_price != 0 and order.is_woken_by(last_price)
 
 
 def can_fill(taker: Order, bound: int, wanted: int) -> bool:

@@ -335,6 +335,12 @@ class Order:
         return stop_limit(self.side, self.stop_price, self.offset)
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether an oco enters too late to take its profit: where trading goes on, the last trade reached its stop."""
+        last_price = self.instrument.last_price if self.instrument.phase == Phase.CONTINUOUS else 0
+        return self.order_type == OrderType.OCO and last_price != 0 and self.is_woken_by(last_price)
+
+    @property
     def is_pegged(self) -> bool:
         """Whether its price follows others."""
         return self.order_type in PEGGED

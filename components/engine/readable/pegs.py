@@ -6,8 +6,7 @@ symbol is asked. Nothing here moves an order or tells of one; the engine does.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
+from components.engine.readable.auctions import highest_to, lowest_from
 from components.engine.readable.model import BookSide, Instrument, Order
 from wire.enums import OrderType, Phase, Side
 
@@ -44,32 +43,7 @@ def target(order: Order, bid: int, ask: int) -> int:
         limits = [total // len(followed), instrument.max_price]
         limits += [order.worst] if order.worst else []
         limits += [ask - 1] if ask else []
-        return highest_tick(instrument, min(limits))
+        return highest_to(instrument, min(limits))
     limits = [-(-total // len(followed)), bid + 1]
     limits += [order.worst] if order.worst else []
-    return lowest_tick(instrument, max(limits))
-
-
-def highest_tick(instrument: Instrument, most: int) -> int:
-    """The highest price on a tick up to `most`; 0 where there is none."""
-    found = 0
-    for first, last, tick in stretches(instrument):
-        price = min(most, last) // tick * tick
-        if price >= first:
-            found = price
-    return found
-
-
-def lowest_tick(instrument: Instrument, least: int) -> int:
-    """The lowest price on a tick from `least` on; 0 where there is none."""
-    for first, last, tick in stretches(instrument):
-        price = -(-max(least, first) // tick) * tick
-        if price <= last:
-            return price
-    return 0
-
-
-def stretches(instrument: Instrument) -> list[tuple[int, int, int]]:
-    """The bands as (first price, last price, tick), upwards."""
-    starts = [max(band.from_price, 1) for band in instrument.bands] + [instrument.max_price + 1]
-    return [(low, high - 1, band.tick) for (low, high), band in zip(pairwise(starts), instrument.bands, strict=True)]
+    return lowest_from(instrument, max(limits))
