@@ -390,6 +390,34 @@ def allow(
     operate.block(load(config), what.value, name, True, who, why, as_json)
 
 
+@app.command("breaker", rich_help_panel=OPERATE, epilog="Example: zmx breaker AAPL --static 20 --reference 190.50")
+def breaker(
+    symbol: Annotated[str, typer.Argument(help="Name of the instrument, or venue (--rate alone).", metavar="SYMBOL")],
+    static: Annotated[str, typer.Option(help="Per cent around the reference: no order is priced outside.")] = "0",
+    reference: Annotated[str, typer.Option(help="Price; 0: the next one that there is.")] = "0",
+    limit_state: Annotated[str, typer.Option(help="Seconds at the static band until trading pauses.")] = "0",
+    dynamic: Annotated[str, typer.Option(help="Per cent within --window: a trade outside pauses.")] = "0",
+    window: Annotated[str, typer.Option(help="Seconds.")] = "0",
+    pause: Annotated[str, typer.Option(help="Seconds of halt; 0: straight into the auction.")] = "0",
+    call: Annotated[str, typer.Option(help="Seconds for which the auction behind it collects.")] = "0",
+    rate: Annotated[int, typer.Option(help="New orders and replaces in a second; 0: any number.", min=0)] = 0,
+    who: Who = "",
+    why: Why = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what stops trading in an instrument: bands, pauses, rates.
+
+    It takes the place of what was set before; what is not named is off.
+    """
+    from run.cli import operate
+    from run.config import load
+
+    texts = {"static": static, "reference": reference, "limit_state": limit_state, "dynamic": dynamic}
+    texts |= {"window": window, "pause": pause, "call": call}
+    operate.breaker(load(config), symbol, texts, rate, who, why, as_json)
+
+
 @app.command("bust", rich_help_panel=OPERATE, epilog="Example: zmx bust 1042 --why 'clearly erroneous'")
 def bust(
     match: Annotated[int, typer.Argument(help="Number of the match.", metavar="MATCH", min=1)],

@@ -16,6 +16,7 @@ from wire.dtypes import (
     ACCEPTED_EVENT,
     BAND_EVENT,
     BLOCK_EVENT,
+    BREAKER_EVENT,
     EVENT,
     INSTRUMENT_EVENT,
     PARTY_EVENT,
@@ -34,6 +35,7 @@ _FORMS = {
     EventKind.SESSION_ADDED: PARTY_EVENT,
     EventKind.ENTRY_BLOCKED: BLOCK_EVENT,
     EventKind.ENTRY_ALLOWED: BLOCK_EVENT,
+    EventKind.BREAKER_SET: BREAKER_EVENT,
 }
 _OF_REFERENCE_DATA = frozenset(_FORMS) - {EventKind.ACCEPTED, EventKind.REPLACED}
 _HEAD = frozenset({"seq", "command_seq", "time_ns", "kind", "reason", "symbol", "session", "account", "report_seq"})

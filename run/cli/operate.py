@@ -16,9 +16,10 @@ from run.config import Config
 from run.eventlog import EventLogReader
 from run.storage import FileStorage
 from run.topology import EVENTS, OPERATOR, REPLAY
-from wire.dtypes import BUST_TERMS, EXTENSION
+from wire.dtypes import BREAKER_EVENT, BREAKER_TERMS, BUST_TERMS, EXTENSION
 from wire.enums import CommandKind, EventKind, ExtensionKind, Phase, Reason, Scope, Side
 from wire.reasons import explain
+from wire.units import to_units
 
 _NEAR = 8  # events between the two executions of a match, at most
 
@@ -53,6 +54,30 @@ def phase(config: Config, symbol: str, into: str, who: str, why: str, as_json: b
     wanted = Phase[into.upper().replace("-", "_")]
     outcome = _send(config, CommandKind.SET_PHASE, who, why, symbol=number, qty=wanted)
     _tell(outcome, as_json, f"{symbol} in {into}")
+
+
+def breaker(config: Config, symbol: str, texts: dict[str, str], rate: int, who: str, why: str, as_json: bool) -> None:
+    """What stops trading in an instrument; `texts` are percentages, seconds and a price as people write them."""
+    terms = np.zeros(1, BREAKER_TERMS)
+    terms["kind"], terms["orders_per_second"] = ExtensionKind.BREAKER_TERMS, rate
+    instrument = None if symbol == "venue" else named(instruments_of(config), symbol)
+    try:
+        for name in ("static", "dynamic"):
+            terms[f"{name}_bp"] = to_units(texts[name], 2)
+        for name in ("window", "limit_state", "pause", "call"):
+            terms[f"{name}_ns"] = to_units(texts[name], 9)
+        if instrument:
+            terms["reference_price"] = instrument.price_units(texts["reference"])
+    except (ValueError, OverflowError) as error:
+        raise Failure(str(error)) from None
+    number = instrument.symbol if instrument else 0
+    outcome = _send(config, CommandKind.SET_BREAKER, who, why, terms.view(EXTENSION), symbol=number)
+    told = outcome.events[outcome.events["kind"] == EventKind.BREAKER_SET].view(BREAKER_EVENT)
+    text = f"the breaker of {symbol} is set"
+    if instrument and told["high_price"][0]:
+        low, high = (instrument.price_text(int(told[f"{end}_price"][0])) for end in ("low", "high"))
+        text += f"; orders are taken from {low} to {high}"
+    _tell(outcome, as_json, text)
 
 
 def bust(config: Config, match: int, who: str, why: str, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from components.engine.readable import ReadableEngine
+from components.engine.readable.breakers import WINDOW
 from components.engine.readable.model import Instrument, Order, Session
 from tests.engine.groups import COMMAND_FIELDS, Draft, Group, apply, draft, extension, group_of
 from tests.engine.outcomes import POSSIBLE, Outcomes
@@ -32,6 +33,7 @@ from wire.constants import (
     STP_BY_FIRM,
 )
 from wire.dtypes import (
+    BREAKER_TERMS,
     BUST_TERMS,
     COMMAND,
     EXTENSION,
@@ -215,6 +217,7 @@ class Crowd:
             (0.8, self.block_entry),
             (1.8, self.allow_entry),
             (0.7, self.bust_trade),
+            (1.1, self.set_breaker),
             (0.3, self.nonsense),
             (0.6, self.misdirected),
         ]
@@ -237,7 +240,9 @@ class Crowd:
             else:
                 last = self.seq > commands - 100  # time stands at its end from here on
                 self.time_ns = INT64_MAX if last else self.next_time()
-                drafts = [self.command(leaving=0.2 if last else 0.0) for _ in range(self.size())]
+                due = any(when <= self.time_ns and kind >= WINDOW for when, kind, _ in self.engine._timers)
+                drafts = [self.finish(operator(CommandKind.TICK))] if due else []  # so that this is of no other command
+                drafts += [self.command(leaving=0.2 if last else 0.0) for _ in range(self.size())]
             group = group_of(drafts, drafts[0].number)
             events = apply(self.engine, group)
             self.remember(events)
@@ -886,6 +891,35 @@ class Crowd:
         phase = self.chance.choice((*list(Phase)[1:], Phase.OPENING_AUCTION, Phase.CLOSING_AUCTION, 0, 8))
         symbol = self.an_instrument().symbol if self.chance.random() < 0.9 else self.chance.choice((0, 777))
         return operator(CommandKind.SET_PHASE, symbol=symbol, qty=phase)
+
+    def set_breaker(self) -> Draw:
+        """Bands, pauses and rates of an instrument, mostly small ones around where it trades; or none any more."""
+        instrument = self.an_instrument()
+        if self.chance.random() < 0.15:
+            rate = self.chance.choice((0, 0, 3, 40))
+            draw = operator(CommandKind.SET_BREAKER, symbol=self.chance.choice((0, 0, 0, 777)))
+            draw.extensions.append(extension(BREAKER_TERMS, orders_per_second=rate))
+            return draw
+        terms: dict[str, int] = {}
+        if self.chance.random() < 0.6:
+            terms["static_bp"] = self.chance.choice((3, 20, 60, 500, 2_500, 9_999))
+            terms["reference_price"] = self.a_price(instrument, 0) if self.chance.random() < 0.3 else 0
+            terms["limit_state_ns"] = self.chance.choice((0, 1, 300, 10**6))
+        if self.chance.random() < 0.6:
+            terms["dynamic_bp"] = self.chance.choice((2, 25, 400, 2_000, 9_999))
+            terms["window_ns"] = self.chance.choice((1, 200, 10**5, 10**9))
+        if terms.get("dynamic_bp") or terms.get("limit_state_ns"):
+            terms["pause_ns"] = self.chance.choice((0, 1, 200, 10**5))
+            terms["call_ns"] = self.chance.choice((1, 300, 10**4, 10**6))
+        if self.chance.random() < 0.25:
+            terms["orders_per_second"] = self.chance.choice((1, 5, 30))
+        if self.chance.random() < 0.1:
+            terms[self.chance.choice((BREAKER_TERMS.names or ())[1:])] = self.chance.choice((0, -1, 1, 10_000))
+        draw = operator(CommandKind.SET_BREAKER, symbol=instrument.symbol)
+        draw.extensions.append(extension(BREAKER_TERMS, **terms))
+        if self.chance.random() < 0.05:
+            draw.extensions = self.chance.choice(([], draw.extensions * 2, [extension(ORDER_TERMS)]))
+        return draw
 
     def misdirected(self) -> Draw:
         """A sound command in the wrong name: the operator's from a session, a broker's from nobody or a stranger."""

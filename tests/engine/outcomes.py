@@ -44,6 +44,9 @@ WHOSE = rejected(
     R.UNKNOWN_INSTRUMENT,
 )
 
+PAUSES = {"phase_changed VOLATILITY_PAUSE"}
+BRAKES = PAUSES | cancelled(R.PRICE_OUTSIDE_BANDS) | {"breaker_set"}  # what a taker may bring about
+
 POSSIBLE: dict[str, set[str]] = {
     "new_order": FENCE
     | TRADES
@@ -67,7 +70,10 @@ POSSIBLE: dict[str, set[str]] = {
         R.INVALID_STP,
         R.INVALID_DISPLAY_QTY,
         R.WOULD_TAKE,
+        R.PRICE_OUTSIDE_BANDS,
+        R.THROTTLED,
     )
+    | BRAKES
     | {"accepted", "accepted, rests", "cancelled SELF_TRADE, rests", "displayed"}
     | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.MIN_QTY_NOT_MET, R.FOK_NOT_FILLED, R.FUNDS_EXHAUSTED)
     | cancelled(R.SELF_TRADE),
@@ -79,7 +85,8 @@ POSSIBLE: dict[str, set[str]] = {
     | TRADES
     | PRICE_AND_QTY
     | rejected(R.NOT_PERMITTED, R.RESERVED_NOT_ZERO, R.UNKNOWN_ORDER, R.INVALID_DISPLAY_QTY, R.WOULD_TAKE)
-    | rejected(R.WRONG_PHASE)
+    | rejected(R.WRONG_PHASE, R.PRICE_OUTSIDE_BANDS, R.THROTTLED)
+    | BRAKES
     | {"replaced", "replaced, rests", "cancelled SELF_TRADE, rests", "displayed"}
     | cancelled(R.REPLACED_BELOW_EXECUTED, R.SELF_TRADE),
     "mass_cancel": FENCE
@@ -107,7 +114,15 @@ POSSIBLE: dict[str, set[str]] = {
         R.QTY_OUT_OF_RANGE,
     )
     | {"trade_busted"},
-    "tick": rejected(R.NOT_PERMITTED) | {"nothing"},
+    "set_breaker": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT, R.EXTENSION_MISMATCH, R.INVALID_TERMS)
+    | cancelled(R.PRICE_OUTSIDE_BANDS)
+    | {"breaker_set", "displayed"},
+    "tick": rejected(R.NOT_PERMITTED)
+    | {"nothing"}
+    # the crowd sends one where a breaker's time is up
+    | cancelled(R.PRICE_OUTSIDE_BANDS)
+    | {"displayed", "phase_changed", "phase_changed VOLATILITY_PAUSE", "phase_changed LIMIT_PAUSE", "breaker_set"}
+    | {"auctioned", "executed none", "executed none, rests"},
     "end_of_day": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT)
     | cancelled(R.END_OF_DAY)
     | {"day_ended", "displayed"},
@@ -135,18 +150,25 @@ POSSIBLE: dict[str, set[str]] = {
     | {"session_added"},
     "set_rules": rejected(R.NOT_PERMITTED, R.UNSUPPORTED_RULES) | {"rules_set"},
     "set_phase": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT, R.INVALID_TERMS)
-    | cancelled(R.AUCTION_MISSED)
+    | cancelled(R.AUCTION_MISSED, R.PRICE_OUTSIDE_BANDS)
+    | {"breaker_set"}
     | {"phase_changed", "auctioned", "executed none", "executed none, rests", "displayed", "nothing"},
-    "auction": {"indicative"},  # whatever changed its book
+    "auction": {"indicative", "limit_state"},  # whatever changed its book
     "woken": TRADES  # whatever woke them
     | {"triggered", "triggered, rests"}
     | {"cancelled SELF_TRADE, rests", "displayed"}
+    | BRAKES
     | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.SELF_TRADE),
     "unknown": rejected(R.UNKNOWN_COMMAND),
     "time": cancelled(R.EXPIRED, R.DISCONNECTED) | {"displayed"},
 }
 PAIRS: set[Pair] = {(kind, outcome) for kind, outcomes in POSSIBLE.items() for outcome in outcomes}
-_KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.BUST_TRADE + 1)} - {CommandKind.ORDER_STATUS}
+SELDOM: set[Pair] = {  # so rare that a few short lives need not come across them
+    ("replace", "breaker_set"),
+    ("replace", "cancelled PRICE_OUTSIDE_BANDS"),
+    ("woken", "cancelled SELF_TRADE, rests"),
+}
+_KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.SET_BREAKER + 1)} - {CommandKind.ORDER_STATUS}
 
 
 class Outcomes:
@@ -166,7 +188,9 @@ class Outcomes:
         before = np.concatenate([[0], triggers])[np.searchsorted(events["command_seq"], events["command_seq"])]
         woken = triggers > before  # from the command's first `triggered` on
         keys = np.stack([kinds, events["kind"], events["reason"], by_time, woken, events["liquidity"], rests], 1)
-        special = events["kind"] == EventKind.INSTRUMENT_ADDED  # its bytes mean something else there
+        special = np.isin(
+            events["kind"], (EventKind.INSTRUMENT_ADDED, EventKind.BREAKER_SET)
+        )  # their bytes mean something else there
         keys[special, 5:] = 0
         distinct, counts = np.unique(keys, axis=0, return_counts=True)
         for key, count in zip(distinct.tolist(), counts.tolist(), strict=True):
@@ -179,15 +203,16 @@ class Outcomes:
             if resting:
                 outcome += ", rests"
             label = "time" if of_time else named(CommandKind, command) if command in _KNOWN else "unknown"
-            label = "auction" if kind == EventKind.INDICATIVE else "woken" if woke else label
+            told_last = kind in (EventKind.INDICATIVE, EventKind.LIMIT_STATE)
+            label = "auction" if told_last else "woken" if woke and outcome in POSSIBLE["woken"] else label
             self.counts[label, outcome] += count
         silent = np.setdiff1d(np.arange(len(group.commands)), events["command_seq"] - group.first_seq)
         for command, count in Counter(group.commands["kind"][silent].tolist()).items():
             self.counts[named(CommandKind, command), "nothing"] += count
 
     def missing(self) -> list[Pair]:
-        """Possible pairs that were never reached."""
-        return sorted(PAIRS - self.counts.keys())
+        """Possible pairs that were never reached, but for those that seldom are."""
+        return sorted(PAIRS - SELDOM - self.counts.keys())
 
     def unlisted(self) -> list[Pair]:
         """Pairs that were reached and that the table above says are impossible."""

@@ -11,7 +11,7 @@ from components.engine import readable
 from components.engine.readable import ReadableEngine
 
 SOURCES = Path(readable.__file__).parent
-MODULES = ("model", "events", "checks", "auctions", "engine")  # each imports only those before it
+MODULES = ("model", "events", "checks", "auctions", "breakers", "engine")  # each imports only those before it
 
 MISTAKES: dict[str, tuple[str, str, str]] = {
     "the newest at a price trades first": (
@@ -141,7 +141,11 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "        for session in cut_off:\n            self._leave(session)",
         "        for session in cut_off:\n            session.gateway = 0",
     ),
-    "graces end before orders expire": ("engine", "EXPIRY, GRACE = 0, 1", "EXPIRY, GRACE = 1, 0"),
+    "graces end before orders expire": (
+        "breakers",
+        "EXPIRY, GRACE, WINDOW, LIMIT, STEP = range(5)",
+        "GRACE, EXPIRY, WINDOW, LIMIT, STEP = range(5)",
+    ),
     "a disconnected session's orders go by price": (
         "engine",
         "in sorted(own, key=lambda order: order.order_id):",
@@ -267,12 +271,12 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "post-only takes": (
         "engine",
-        "require(rests_untouched or not command.flags & POST_ONLY, Reason.WOULD_TAKE)",
+        "require(not (command.flags & POST_ONLY and next_maker(order, bound)), Reason.WOULD_TAKE)",
         "require(True, Reason.WOULD_TAKE)",
     ),
     "a post-only order is replaced into a match": (
         "engine",
-        "require(rests or not order.flags & POST_ONLY, Reason.WOULD_TAKE)",
+        "require(not (takes and order.flags & POST_ONLY), Reason.WOULD_TAKE)",
         "require(True, Reason.WOULD_TAKE)",
     ),
     "own orders count for FOK and min_qty": (
@@ -302,6 +306,42 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "if order.shown_qty >= order.leaves > 0 and order.is_iceberg:",
     ),
     "the hash stops at 32 bits": ("events", "return running ^ (running >> 29)", "return running & 0xFFFFFFFF"),
+    "the dynamic band is wider by one": (
+        "breakers",
+        "away = price * points // 10_000",
+        "away = price * points // 10_000 + 1",
+    ),
+    "a band leaves what is outside of it": (
+        "breakers",
+        "if order.order_type == OrderType.LIMIT and is_outside(instrument, order.price):",
+        "if False:",
+    ),
+    "who is elected in a pause is forgotten": ("breakers", "instrument.dormant.add(order)", "self._pull"),
+    "a FOK pauses the symbol": (
+        "engine",
+        "self._drop(order, Reason.FOK_NOT_FILLED, command.client_ref)",
+        "self._note_end(order, bound)\n            self._drop(order, Reason.FOK_NOT_FILLED, command.client_ref)",
+    ),
+    "an operator's phase leaves the pause running": (
+        "engine",
+        "ended = self._end_pause(instrument)",
+        "ended = False",
+    ),
+    "a throttled order is counted": (
+        "breakers",
+        "require(all(each.orders < each.orders_per_second for each in limited), Reason.THROTTLED)",
+        "require(all(each.orders <= each.orders_per_second for each in limited), Reason.THROTTLED)",
+    ),
+    "a limit state pauses though it is over": (
+        "breakers",
+        "if limit_state(instrument) == (breaker.limit_side, breaker.limit_price):",
+        "if True:",
+    ),
+    "a window never ends": (
+        "breakers",
+        "breaker.anchor_price = instrument.last_price\n        elif kind == LIMIT",
+        "pass\n        elif kind == LIMIT",
+    ),
 }
 
 

@@ -45,13 +45,14 @@ from tests.engine.groups import (
     EXTENSION_KINDS,
     Draft,
     Group,
+    extension,
     group_of,
     named,
     spell,
 )
 from tests.engine.story import GTC, GTD, IOC, Broker, Lines, Venue
 from wire.constants import BASIS_POINTS, FUNDS, HIDDEN, POST_ONLY, STP_BY_FIRM
-from wire.dtypes import EXTENSION, ORDER_TERMS
+from wire.dtypes import BREAKER_TERMS, EXTENSION, ORDER_TERMS
 from wire.enums import CommandKind, ExtensionKind, OrderType, Phase, Scope, Side, StpMode, TimeInForce
 
 INDENT = "    "
@@ -445,6 +446,21 @@ def _phase(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]
     return [_sent(stage, "operator", CommandKind.SET_PHASE, fields)]
 
 
+def _breaker(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    """What stops trading in a symbol, word by word of breakerTerms; no words: nothing does. `venue`: its rate."""
+    symbol, terms = 1, {}
+    for clause in clauses:
+        name, _, value = clause.partition(" ")
+        if name == "symbol":
+            symbol = int(value)
+        elif name in (BREAKER_TERMS.names or ()):
+            terms[name] = int(value)
+        else:
+            raise Wrong(f"{name!r} is no word of a breaker; what may follow: {', '.join(BREAKER_TERMS.names or ())}")
+    fields = {"symbol": 0 if words["venue"] else symbol}
+    return [_sent(stage, "operator", CommandKind.SET_BREAKER, fields, extension(BREAKER_TERMS, **terms))]
+
+
 def _sent(stage: Stage, who: str, kind: CommandKind, fields: Fields, *extensions: bytes) -> Draft:
     """A command of a broker, or of the exchange itself."""
     if who == "operator":
@@ -567,6 +583,11 @@ FORMS: list[tuple[str, str, Meaning]] = [  # how it looks, as people and as the 
     ("WHO logs on", r"(?P<who>\w+) logs on", _log_on),
     ("WHO logs off", r"(?P<who>\w+) logs off", _log_off),
     ("operator ends the day", r"operator ends the day", _end_of_day),
+    (
+        "operator sets breaker (of the venue), NAME NUMBER, ...",
+        r"operator sets breaker(?P<venue> of the venue)?",
+        _breaker,
+    ),
     ("operator sets phase NAME", r"operator sets phase (?P<phase>[a-z_ ]+)", _phase),
     (
         "WHO blocks|allows session|account NAME, firm|symbol N, or one's own session or firm",

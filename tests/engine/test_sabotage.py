@@ -20,7 +20,8 @@ from tests.engine.scenario import Wrong, read, verdict
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 
-SEEDS = (100, 101, 103, 18, 22)
+SEEDS = (100, 101, 103, 18, 22, 105, 32)
+SELDOM = {"who is elected in a pause is forgotten"}  # lives seldom come across it; a scenario turns red
 
 
 class Played(NamedTuple):
@@ -66,13 +67,21 @@ def noticed_in(engine: Engine, life: list[Played]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("mistake", sorted(MISTAKES.keys() - SELDOM))
 def test_a_mistake_is_noticed(mistake: str, played: list[list[Played]]) -> None:
     assert noticed(broken(mistake), played)
 
 
 # Judged by no other engine at all: the scenario that goes red where a rule is broken.
 RED = {
+    "the dynamic band is wider by one": "breakers/taker_stops_at_the_dynamic_band",
+    "a band leaves what is outside of it": "breakers/static_band_and_market_order",
+    "who is elected in a pause is forgotten": "pairs/pause_x_stop_cascade",
+    "a FOK pauses the symbol": "pairs/pause_x_fok",
+    "an operator's phase leaves the pause running": "pairs/pause_x_set_phase",
+    "a throttled order is counted": "breakers/throttled",
+    "a limit state pauses though it is over": "pairs/limit_state_x_expiry",
+    "a window never ends": "breakers/window_rolls_over",
     "the newest at a price trades first": "limit/price_then_time",
     "an order in sight of its bound does not reach it": "limit/equal_prices_cross",
     "a band holds only above its first price": "bands/ticks_and_lots_grow_with_the_price",
@@ -170,9 +179,9 @@ def test_the_sound_engine_is_not_blamed(played: list[list[Played]]) -> None:
 def test_a_difference_is_shown_with_few_commands(mistake: str, most: int, words: str) -> None:
     make_broken = broken(mistake)
     with pytest.raises(Disagreement) as parting:
-        live(3, 3_000, make_broken)
+        live(6, 3_000, make_broken)
     told = report(parting.value, ReadableEngine, make_broken)
-    assert "seed 3: events differ at command" in told
+    assert "seed 6: events differ at command" in told
     assert words in told
     enough = int(told.partition(" commands are enough")[0].split()[-1])
     assert enough <= most, told

@@ -73,6 +73,30 @@ def test_the_kill_switch_and_a_bust_by_hand(running: Exchange, broker: BrokerSyn
     assert [event["kind"] for event in told["events"]] == ["CANCELLED", "MASS_CANCELLED"]
 
 
+def test_a_breaker_by_hand(running: Exchange, broker: BrokerSync) -> None:
+    try:
+        bands = ["--static", "20", "--reference", "200.00", "--limit-state", "15", "--pause", "300", "--call", "60"]
+        told = say(running, "breaker", "AMZN", *bands, "--rate", 1, "--who", "carol")
+        assert isinstance(told["events"], list)
+        (event,) = told["events"]
+        assert (event["kind"], event["symbol"], event["static_bp"]) == ("BREAKER_SET", SYMBOL, 2000)
+        assert (event["low_price"], event["high_price"]) == (16_000, 24_000)
+        assert (event["limit_state_ns"], event["pause_ns"], event["call_ns"]) == (15 * 10**9, 300 * 10**9, 60 * 10**9)
+        assert broker.limit(SYMBOL, "buy", 24_001, 5).reason is Reason.PRICE_OUTSIDE_BANDS
+        orders = [broker.limit(SYMBOL, "buy", 24_000, 5) for _ in range(3)]  # within two seconds, surely
+        reasons = [order.reason for order in orders]
+        assert Reason.THROTTLED in reasons
+        assert (orders[0].state, reasons[0]) == (OrderState.LIVE, Reason.NONE)
+        told = say(running, "phase", "AMZN")
+        assert (told["phase"], told["limit_side"]) == ("continuous", 1)
+    finally:
+        say(running, "breaker", "AMZN")
+        say(running, "mass-cancel", "--session", SESSION)
+    assert say(running, "phase", "AMZN")["limit_side"] == 0
+    say(running, "breaker", "venue", "--rate", 1_000_000)
+    say(running, "breaker", "venue")
+
+
 def test_a_broker_pulls_its_own_plug(running: Exchange, broker: BrokerSync) -> None:
     resting = broker.limit(SYMBOL, "buy", 1_000_000, 5)
     answer = broker.block_entry("session")
@@ -89,6 +113,10 @@ def test_a_broker_pulls_its_own_plug(running: Exchange, broker: BrokerSync) -> N
     [
         (["mass-cancel"], "say whose"),
         (["mass-cancel", "--all", "--firm", "1"], "say whose"),
+        (["breaker", "MOON"], "there is no instrument 'MOON'"),
+        (["breaker", "AMZN", "--static", "a"], "'a'"),
+        (["breaker", "AMZN", "--static", "20", "--limit-state", "15"], "contradict"),
+        (["breaker", "venue", "--static", "20"], "contradict"),
         (["block", "moon", "1"], "'moon' is not one of"),
         (["block", "account", "me"], "named by its number"),
         (["block", "account", "999"], "There is no such account"),

@@ -11,10 +11,10 @@ from wire.state import STATE_DTYPES, CanonicalState, state_hash
 
 STRUCTS = [
     *("StateEngine", "StateInstrument", "StateBand", "StateAccount", "StateSession", "StateOrder", "StateOrder"),
-    *("StateBlock", "StateBust"),
+    *("StateBlock", "StateBust", "StateBreaker", "StateIndex"),
 ]
-COUNTS = [1, 2, 3, 2, 2, 4, 3, 2, 3]
-KEPT = "5c53a4a7933220c60f30b6d05fd466edab80223e7b9c6d7bdbe5fad971287cb5"
+COUNTS = [1, 2, 3, 2, 2, 4, 3, 2, 3, 2, 2]
+KEPT = "055f6a0f310e0b5f9d37507f7641be0fe5f7c0cfe504254cc9ec04ec77214bc8"
 
 
 def sample() -> CanonicalState:
@@ -53,7 +53,7 @@ def test_order_and_number_of_rows_count() -> None:
         if len(rows) > 1:
             hashes.add(state_hash(state._replace(**{name: rows[::-1]})))
             hashes.add(state_hash(state._replace(**{name: rows[:-1]})))
-    assert len(hashes) == 1 + 2 * 8
+    assert len(hashes) == 1 + 2 * 10
 
 
 def test_how_the_rows_lie_in_memory_does_not_count() -> None:

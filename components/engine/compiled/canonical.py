@@ -19,7 +19,16 @@ from components.engine.compiled.state import (
 from components.engine.compiled.triggers import mark_stops
 from components.kernels.kernel import Word, cold_kernel
 from wire.constants import MAX_BANDS
-from wire.dtypes import STATE_ACCOUNT, STATE_BAND, STATE_BLOCK, STATE_ENGINE, STATE_INSTRUMENT, STATE_SESSION
+from wire.dtypes import (
+    STATE_ACCOUNT,
+    STATE_BAND,
+    STATE_BLOCK,
+    STATE_BREAKER,
+    STATE_ENGINE,
+    STATE_INDEX,
+    STATE_INSTRUMENT,
+    STATE_SESSION,
+)
 from wire.enums import Scope
 from wire.state import CanonicalState
 
@@ -107,7 +116,17 @@ def canonical_state(arrays: dict[str, np.ndarray], orders: np.ndarray, dormant: 
         dormant,
         canonical_blocks(arrays),
         arrays["busts"][: head["busts"][0]].copy(),
+        canonical_breakers(arrays),
+        np.zeros(0, STATE_INDEX),
     )
+
+
+def canonical_breakers(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """The breakers of which there is anything to say, by symbol; the venue's first."""
+    rows = _rows(STATE_BREAKER, arrays["breakers"], {"symbol": np.zeros(1, np.int32)})
+    (known,) = np.nonzero(rows.view(np.uint8).reshape(len(rows), -1).any(axis=1))
+    rows["symbol"] = np.arange(len(rows))
+    return rows[known]
 
 
 def canonical_blocks(arrays: dict[str, np.ndarray]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.engine.compiled.breakercheck import check_breakers, times_of_breakers
 from components.engine.compiled.ladder import BITS_AT
 from components.engine.compiled.state import EXPIRY, FIRM_BLOCKED, FRESH, GRACE, NO_KEY, NONE, RECENT, SLOT, TAKEN
 from components.engine.compiled.triggercheck import check_dormant, demand
@@ -40,7 +41,9 @@ def check_state(arrays: dict[str, np.ndarray]) -> None:
     _check_timers(arrays, live)
     _check_special(arrays, live)
     calls = np.isin(arrays["books"]["phase"], AUCTIONS)
-    demand(calls.sum() == head["calls"], "the symbols in an auction are not counted as they are")
+    watched = arrays["breakers"]["watched"]
+    demand(calls.sum() + watched.sum() == head["calls"], "the symbols to look at are not counted as they are")
+    check_breakers(arrays)
     demand(not arrays["auctions"]["touched"].any(), "an auction's change is not told")
     _check_blocks(arrays, live)
     busts = arrays["busts"]["match"][: head["busts"]]
@@ -177,7 +180,9 @@ def _check_timers(arrays: dict[str, np.ndarray], live: set[int]) -> None:
     away = np.flatnonzero(sessions["deadline_ns"])
     graces = {(int(sessions["deadline_ns"][i]), GRACE, int(i)) for i in away}
     demand(graces <= set(keys), "a session in grace has no timer")
-    demand(len(dated) + len(graces) == head["timers_live"], "timers are not counted as they stand")
+    awaited = times_of_breakers(arrays)
+    demand(awaited <= set(keys), "a breaker has no timer")
+    demand(len(dated) + len(graces) + len(awaited) == head["timers_live"], "timers are not counted as they stand")
     demand(bool((sessions["gateway"][away] == 0).all()), "an open session is in grace")
     demand(bool((sessions["grace_ns"][away] > 0).all()), "a session is in a grace that it does not have")
     demand(bool((sessions["deadline_ns"][away] > head["time_ns"]).all()), "a session's grace is over")

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.engine.compiled.checks import needs_price
-from components.engine.compiled.events import order_event
+from components.engine.compiled.bands import cut_bound, look_at, stop_trading
+from components.engine.compiled.checks import needs_price, outside_static
+from components.engine.compiled.events import cancelled_event, order_event
 from components.engine.compiled.matching import (
     bound_price,
     crosses,
@@ -19,8 +20,9 @@ from components.engine.compiled.matching import (
     rests_by_nature,
     start_matching,
 )
-from components.engine.compiled.orders import free_special, index_order, side_index
+from components.engine.compiled.orders import free_order, free_special, index_order, side_index, unindex_order
 from components.engine.compiled.state import (
+    BANDED,
     NONE,
     book_at,
     event_at,
@@ -29,10 +31,10 @@ from components.engine.compiled.state import (
     price_key,
     special_at,
 )
-from components.engine.compiled.triggers import join_triggers, wake_by_trade
+from components.engine.compiled.triggers import join_triggers, wait_for_any, wake_by_trade
 from components.kernels.kernel import Word, cold_kernel
 from wire.constants import BASIS_POINTS, RESTS
-from wire.enums import EventKind, Liquidity, OrderType
+from wire.enums import EventKind, Liquidity, OrderType, Reason
 
 
 @cold_kernel
@@ -60,16 +62,35 @@ def act(s: int, slot: Word) -> None:
         free_special(s, order["special"])
         order["special"] = NONE
     side = side_index(order["side"])
-    bound = bound_price(s, order["symbol"], side, order["order_type"], order["price"])
-    rests = rests_by_nature(order) and not crosses(s, order["symbol"], side, price_key(1 - side, bound))
+    symbol = order["symbol"]
+    own_bound = bound_price(s, symbol, side, order["order_type"], order["price"])
+    own_key = price_key(1 - side, own_bound)
+    bound = own_bound
+    if crosses(s, symbol, side, own_key):
+        bound = cut_bound(s, symbol, side, own_bound)
+    is_limit = order["order_type"] == OrderType.LIMIT
+    outside = is_limit and outside_static(s, symbol, order["price"])
+    rests = rests_by_nature(order) and not crosses(s, symbol, side, price_key(1 - side, bound)) and not outside
+    if is_limit and not outside:
+        look_at(s, symbol, side, order["price"])
     flags = RESTS if rests else 0
     left = order["leaves"]
     row = order_event(s, EventKind.TRIGGERED, 0, slot, 0, order["price"], left, Liquidity.NONE, flags)
     event_at(s, row)["fee"] = woken_at  # trade_price, of this kind
-    if rests:
+    if outside:
+        order["leaves"] = 0
+        cancelled_event(s, slot, Reason.PRICE_OUTSIDE_BANDS, 0, left, 0)
+        unindex_order(s, slot)
+        free_order(s, slot)
+    elif rests:
         rest(s, slot)
+        if bound != own_bound:
+            stop_trading(s, symbol)
     else:
         start_matching(s, slot, 0, bound, 0)
+        if bound != own_bound:
+            head_of(s)["own_key"] = own_key
+            head_of(s)["stage"] = BANDED
 
 
 # ---------------------------------------------------------------------------------------- the queue
@@ -145,3 +166,35 @@ def elect_next(s: int) -> None:
         head["last_elected"] = NONE
     head["elected"] -= 1
     act(s, slot)
+
+
+@cold_kernel
+def wait_again(s: int, symbol: Word) -> None:
+    """A symbol leaves continuous: whoever of it is elected, and has not acted, waits again, for any trade."""
+    head = head_of(s)
+    waiting = np.int64(NONE)
+    for queue in range(2):
+        slot = np.int64(head["woken"] if queue == 0 else head["first_elected"])
+        first, last = np.int64(NONE), np.int64(NONE)
+        while slot != NONE:
+            order = order_at(s, slot)
+            following = np.int64(order["next"])
+            if order["symbol"] == symbol:
+                order["next"] = waiting
+                waiting = slot
+                head["elected"] -= 1
+            else:
+                if last == NONE:
+                    first = slot
+                else:
+                    order_at(s, last)["next"] = slot
+                order["next"] = NONE
+                last = slot
+            slot = following
+        if queue == 0:
+            head["woken"] = first
+        else:
+            head["first_elected"] = first
+            head["last_elected"] = last
+    if waiting != NONE:
+        wait_for_any(s, sorted_by_id(s, waiting))

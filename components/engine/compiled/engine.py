@@ -40,6 +40,7 @@ from wire.state import CanonicalState, state_hash
 _WORD = {name: index for index, name in enumerate(HEAD.names or ())}  # every field of the head is one word
 _WRITTEN, _INDEX, _EXTENSION = (_WORD[name] for name in ("written", "index", "extension"))
 
+_OF_A_BOOK = {"books": 1, "sides": 2, "triggers": 2, "bands": MAX_BANDS, "auctions": 1, "breakers": 1}  # rows
 _GROWTHS = 64  # in a row without an event: each doubles something, so that no group of commands needs as many
 
 
@@ -93,7 +94,7 @@ class CompiledEngine:
 
     @property
     def next_deadline_ns(self) -> int:
-        """When time alone changes something next: an order expires or a session's grace ends; 0: never."""
+        """When time alone changes something next: an order expires, a grace or a breaker's time ends; 0: never."""
         return int(doors.next_deadline_entry(self._table.address))
 
     def apply(
@@ -206,7 +207,14 @@ class CompiledEngine:
         """Make the room that the kernel asked for. Capacity never shows in an event."""
         needed = self._number("needed_table")
         if needed == NEED_BOOKS:
-            for name, rows in (("books", 1), ("sides", 2), ("triggers", 2), ("bands", MAX_BANDS), ("auctions", 1)):
+            for name, rows in (
+                ("books", 1),
+                ("sides", 2),
+                ("triggers", 2),
+                ("bands", MAX_BANDS),
+                ("auctions", 1),
+                ("breakers", 1),
+            ):
                 self._reach(name, rows)
         elif needed == NEED_ACCOUNTS:
             self._reach("accounts", 1)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.engine.compiled.bands import count_order, cut_bound, look_at, stop_trading
 from components.engine.compiled.checks import (
-    check_new_order,
     check_phase,
     check_price,
     check_qty,
+    check_rows,
     collects,
+    is_plain,
     needs_price,
     only_target,
+    outside_static,
     parts_fit,
+    price_is_plain,
 )
 from components.engine.compiled.electing import fall_asleep
 from components.engine.compiled.events import cancelled_event, order_event, rejected_event
@@ -20,6 +24,7 @@ from components.engine.compiled.matching import (
     available_to,
     bound_price,
     crosses,
+    match_banded,
     match_taker,
     rest,
     rest_at_any_price,
@@ -37,6 +42,7 @@ from components.engine.compiled.orders import (
     take_special,
 )
 from components.engine.compiled.state import (
+    BANDED,
     DONE,
     NONE,
     book_at,
@@ -60,7 +66,8 @@ from wire.enums import EventKind, Liquidity, OrderType, Phase, Reason, TimeInFor
 @kernel
 def new_order(s: int, command: np.void) -> Word:
     """Enter an order: accepted or rejected, matched, and left to rest or ended."""
-    reason = check_new_order(s, command)
+    plain = is_plain(s, command)
+    reason = np.int64(Reason.NONE) if plain else check_special(s, command)
     if reason != Reason.NONE:
         rejected_event(s, command, reason, command["client_ref"], head_of(s)["command_seq"])
         return DONE
@@ -72,6 +79,11 @@ def new_order(s: int, command: np.void) -> Word:
     if crossing and command["flags"] & POST_ONLY != 0:
         rejected_event(s, command, Reason.WOULD_TAKE, command["client_ref"], head_of(s)["command_seq"])
         return DONE
+    own_key = bound_key
+    if crossing and not plain:
+        bound = cut_bound(s, symbol, side, bound)
+        bound_key = price_key(1 - side, bound)
+        crossing = crosses(s, symbol, side, bound_key)
     head = head_of(s)
     slot = take_order(s)
     order = order_at(s, slot)
@@ -110,10 +122,14 @@ def new_order(s: int, command: np.void) -> Word:
     accept(s, command, slot, RESTS if rests else 0)
     if rests:
         rest(s, slot)
+        if own_key != bound_key:
+            stop_trading(s, symbol)
         return DONE
     start_matching(s, slot, command["client_ref"], bound, command["qty"] if by_funds else 0)
     if min_qty > 0 and not available_to(s, slot, side, bound_key, min_qty):
         return refuse_minimum(s, slot, command["client_ref"])
+    if own_key != bound_key:
+        return start_banded(s, own_key)
     return match_taker(s)
 
 
@@ -124,6 +140,25 @@ def enter_at_any_price(s: int, command: np.void, slot: Word) -> Word:
     accept(s, command, slot, RESTS)
     rest_at_any_price(s, slot)
     return DONE
+
+
+@cold_kernel
+def check_special(s: int, command: np.void) -> Word:
+    """Rows 7 to 24a of an order that is not plain; one that passes may be a breaker's concern."""
+    reason = np.int64(check_rows(s, command))
+    if reason == Reason.NONE and head_of(s)["breakers"] != 0:
+        reason = np.int64(count_order(s, command["symbol"]))
+        if reason == Reason.NONE and command["order_type"] == OrderType.LIMIT:
+            look_at(s, command["symbol"], side_index(command["side"]), command["price"])
+    return reason
+
+
+@cold_kernel
+def start_banded(s: int, own_key: Word) -> Word:
+    """Match the taker in hand, whose bound was cut."""
+    head_of(s)["own_key"] = own_key
+    head_of(s)["stage"] = BANDED
+    return match_banded(s)
 
 
 @kernel
@@ -270,7 +305,8 @@ def replace(s: int, command: np.void) -> Word:
         return replace_at_any_price(s, command, slot)
     price = command["price"]
     total = command["qty"]
-    reason = check_price(s, order["symbol"], price)
+    plain = price_is_plain(s, order["symbol"], price)
+    reason = np.int64(Reason.NONE) if plain else check_special_price(s, order["symbol"], price)
     if reason == Reason.NONE:
         reason = check_qty(s, order["symbol"], price, total)
     if reason == Reason.NONE and order["unseen"] != 0 and is_iceberg(s, slot):
@@ -279,6 +315,8 @@ def replace(s: int, command: np.void) -> Word:
             reason = Reason.INVALID_DISPLAY_QTY
     if reason == Reason.NONE and not trades_now(s, order["symbol"]):
         reason = check_phase(book_at(s, order["symbol"])["phase"], OrderType.LIMIT, TimeInForce.GTC)
+    if reason == Reason.NONE and not plain:
+        reason = count_replace(s, slot, price)
     if reason != Reason.NONE:
         return reject_about(s, command, reason, slot)
     if total <= order["cum"]:
@@ -296,9 +334,14 @@ def replace(s: int, command: np.void) -> Word:
         return DONE
 
     side = side_index(order["side"])
-    crossing = crosses(s, order["symbol"], side, price_key(1 - side, price)) and trades_now(s, order["symbol"])
+    own_key = price_key(1 - side, price)
+    crossing = crosses(s, order["symbol"], side, own_key) and trades_now(s, order["symbol"])
     if crossing and order["flags"] & POST_ONLY != 0:
         return reject_about(s, command, Reason.WOULD_TAKE, slot)
+    bound = price
+    if crossing and not plain:
+        bound = cut_bound(s, order["symbol"], side, price)
+        crossing = crosses(s, order["symbol"], side, price_key(1 - side, bound))
     leave_level(s, slot, previous_leaves)
     order["price"] = price
     order["leaves"] = leaves
@@ -306,11 +349,36 @@ def replace(s: int, command: np.void) -> Word:
         replaced_event(s, command, slot, previous_price, previous_leaves, FROM_BOOK)
         if order["unseen"] != 0:
             show_nothing(s, slot)
-        start_matching(s, slot, command["client_ref"], price, 0)
+        start_matching(s, slot, command["client_ref"], bound, 0)
+        if bound != price:
+            return start_banded(s, own_key)
         return match_taker(s)
     replaced_event(s, command, slot, previous_price, previous_leaves, FROM_BOOK | RESTS)
     rest(s, slot)
+    if bound != price:
+        stop_trading(s, order["symbol"])
     return DONE
+
+
+@cold_kernel
+def check_special_price(s: int, symbol: Word, price: Word) -> Word:
+    """Rows 17 to 18a of a replace."""
+    reason = np.int64(check_price(s, symbol, price))
+    if reason == Reason.NONE and outside_static(s, symbol, price):
+        reason = np.int64(Reason.PRICE_OUTSIDE_BANDS)
+    return reason
+
+
+@cold_kernel
+def count_replace(s: int, slot: Word, price: Word) -> Word:
+    """Row 24a of a replace; one that passes may be a breaker's concern."""
+    if head_of(s)["breakers"] == 0:
+        return Reason.NONE
+    order = order_at(s, slot)
+    reason = np.int64(count_order(s, order["symbol"]))
+    if reason == Reason.NONE and order["level"] != NONE and price != 0:
+        look_at(s, order["symbol"], side_index(order["side"]), price)
+    return reason
 
 
 @cold_kernel
@@ -321,10 +389,14 @@ def replace_dormant(s: int, command: np.void, slot: Word) -> Word:
     reason = np.int64(Reason.NONE)
     if price != 0 or needs_price(order["order_type"]):
         reason = np.int64(check_price(s, order["symbol"], price))
+    if reason == Reason.NONE and needs_price(order["order_type"]) and outside_static(s, order["symbol"], price):
+        reason = np.int64(Reason.PRICE_OUTSIDE_BANDS)
     if reason == Reason.NONE:
         reason = np.int64(check_qty(s, order["symbol"], price, command["qty"]))
     if reason == Reason.NONE and not trades_now(s, order["symbol"]):
         reason = np.int64(check_phase(book_at(s, order["symbol"])["phase"], OrderType.LIMIT, TimeInForce.GTC))
+    if reason == Reason.NONE:
+        reason = np.int64(count_replace(s, slot, price))
     if reason != Reason.NONE:
         return reject_about(s, command, reason, slot)
     previous_price, previous_leaves = order["price"], order["leaves"]
@@ -344,6 +416,8 @@ def replace_at_any_price(s: int, command: np.void, slot: Word) -> Word:
         reason = np.int64(check_qty(s, symbol, np.int64(0), command["qty"]))
     if reason == Reason.NONE and not collects(book_at(s, symbol)["phase"]):
         reason = np.int64(Reason.WRONG_PHASE)
+    if reason == Reason.NONE:
+        reason = np.int64(count_replace(s, slot, np.int64(0)))
     if reason != Reason.NONE:
         return reject_about(s, command, reason, slot)
     leaves, previous_leaves = np.int64(command["qty"]), np.int64(order["leaves"])

@@ -24,6 +24,7 @@ from components.engine.compiled.state import (
     FAR,
     NONE,
     book_at,
+    breaker_at,
     head_of,
     order_at,
     special_at,
@@ -317,7 +318,7 @@ def _passes(price: Word, extreme: Word, way: Word) -> bool:
 
 @cold_kernel
 def set_alarms(s: int, symbol: Word) -> None:
-    """Between which prices a trade of the symbol moves and wakes nobody."""
+    """Between which prices a trade of the symbol moves and wakes nobody, and no breaker has to know of it."""
     rising, falling = trigger_at(s, 2 * symbol + RISING), trigger_at(s, 2 * symbol + FALLING)
     rise, fall = np.int64(FAR), np.int64(0)
     if rising["root"] != NONE:
@@ -332,6 +333,12 @@ def set_alarms(s: int, symbol: Word) -> None:
         trail = trail_at(s, falling["newest"])
         fall = max(fall, trail["stop"])
         rise = min(rise, trail["extreme"] + 1)
+    breaker = breaker_at(s, symbol)
+    if breaker["awaits_reference"] != 0 or breaker["weight"] != 0:
+        rise = np.int64(0)
+    elif breaker["dynamic_bp"] != 0 and breaker["window_end_ns"] == 0:
+        rise = min(rise, breaker["anchor_price"] + 1)
+        fall = max(fall, breaker["anchor_price"] - 1)
     book = book_at(s, symbol)
     book["rise_alarm"] = rise
     book["fall_alarm"] = fall
@@ -341,9 +348,7 @@ def set_alarms(s: int, symbol: Word) -> None:
 def join_triggers(s: int, slot: Word) -> None:
     """Let the order in `slot` wait, behind all dormant orders that there are. It has special terms."""
     order = order_at(s, slot)
-    node = order["special"]
-    special = special_at(s, node)
-    special["slot"] = slot
+    special_at(s, order["special"])["slot"] = slot
     head = head_of(s)
     order["prev"] = head["last_dormant"]
     order["next"] = NONE
@@ -353,6 +358,15 @@ def join_triggers(s: int, slot: Word) -> None:
         order_at(s, head["last_dormant"])["next"] = slot
     head["last_dormant"] = slot
     head["dormant_live"] += 1
+    _join_row(s, slot)
+
+
+@cold_kernel
+def _join_row(s: int, slot: Word) -> None:
+    """Let the order wait in its row's heap or trails."""
+    order = order_at(s, slot)
+    node = order["special"]
+    special = special_at(s, node)
     _as_heap(s, node)
     row = trigger_row(s, slot)
     if special["offset"] != 0:
@@ -365,6 +379,38 @@ def join_triggers(s: int, slot: Word) -> None:
         special_at(s, root)["up"] = NONE
         triggers["root"] = root
     set_alarms(s, order["symbol"])
+
+
+@cold_kernel
+def wait_for_any(s: int, first: Word) -> None:
+    """Elected orders, a list by order id, wait again, each for any trade; all find their places in one walk."""
+    head = head_of(s)
+    slot = first
+    after = np.int64(head["first_dormant"])
+    while slot != NONE:
+        order = order_at(s, slot)
+        following = np.int64(order["next"])
+        while after != NONE and order_at(s, after)["order_id"] < order["order_id"]:
+            after = np.int64(order_at(s, after)["next"])
+        before = head["last_dormant"] if after == NONE else np.int64(order_at(s, after)["prev"])
+        order["prev"] = before
+        order["next"] = after
+        if before == NONE:
+            head["first_dormant"] = slot
+        else:
+            order_at(s, before)["next"] = slot
+        if after == NONE:
+            head["last_dormant"] = slot
+        else:
+            order_at(s, after)["prev"] = slot
+        head["dormant_live"] += 1
+        special = special_at(s, order["special"])
+        rises = trigger_row(s, slot) & 1 == RISING
+        special["stop_price"] = 1 if rises else book_at(s, order["symbol"])["max_price"]
+        special["offset"] = 0
+        order["flags"] &= ~BASIS_POINTS
+        _join_row(s, slot)
+        slot = following
 
 
 @cold_kernel

@@ -18,6 +18,18 @@ from sortedcontainers import SortedDict, SortedList
 from components.engine.contract import MIN_EVENT_CAPACITY, BrokenInvariant
 from components.engine.readable import events
 from components.engine.readable.auctions import AUCTIONS, auction, is_crossed, takes
+from components.engine.readable.breakers import (
+    EXPIRY,
+    GRACE,
+    LAST_NS,
+    LIMIT,
+    STEP,
+    WINDOW,
+    Breakers,
+    dynamic_band,
+    is_outside,
+    limit_state,
+)
 from components.engine.readable.checks import (
     Refused,
     bust_terms,
@@ -44,6 +56,7 @@ from components.engine.readable.model import (
     WAITS_IN,
     Account,
     Band,
+    Breaker,
     Command,
     Instrument,
     Order,
@@ -73,8 +86,10 @@ from wire.dtypes import (
     STATE_ACCOUNT,
     STATE_BAND,
     STATE_BLOCK,
+    STATE_BREAKER,
     STATE_BUST,
     STATE_ENGINE,
+    STATE_INDEX,
     STATE_INSTRUMENT,
     STATE_ORDER,
     STATE_SESSION,
@@ -92,9 +107,6 @@ from wire.enums import (
     TimeInForce,
 )
 from wire.state import CanonicalState, state_hash
-
-EXPIRY, GRACE = 0, 1  # what is due; at one time in this order
-LAST_NS = (1 << 63) - 1  # the end of time
 
 BUDGET_MODES = (StpMode.NONE, StpMode.CANCEL_NEWEST, StpMode.CANCEL_OLDEST, StpMode.CANCEL_BOTH)
 LIMIT_TIFS = (*RESTING_TIFS, TimeInForce.IOC, TimeInForce.FOK, *WAITS_IN)
@@ -128,6 +140,7 @@ OF_THE_EXCHANGE = (
     CommandKind.BLOCK_ENTRY,
     CommandKind.ALLOW_ENTRY,
     CommandKind.BUST_TRADE,
+    CommandKind.SET_BREAKER,
 )
 COLLECTING = (Phase.PRE_OPEN, *AUCTIONS)  # orders come and go, nothing trades
 FENCED_OFF = (Reason.SESSION_CLOSED, Reason.SESSION_MOVED)
@@ -156,7 +169,7 @@ class Step:
     target: Order | None = None  # the resting or dormant order that it means, once found
 
 
-class ReadableEngine:
+class ReadableEngine(Breakers):
     """The `Engine` of contract.py in plain objects. Some ten thousands of commands a second."""
 
     def __init__(self, event_capacity: int = 4096) -> None:
@@ -178,9 +191,12 @@ class ReadableEngine:
         self._touched: set[int] = set()  # symbols in an auction whose book this command, or time, has changed
         self._blocks: set[tuple[int, int]] = set()  # (scope, id) of what takes no orders; venue: a symbol
         self._busted: set[int] = set()  # matches
-        self._timers: SortedList[tuple[int, int, int]] = SortedList()  # (when, EXPIRY or GRACE, id of order or session)
+        self._timers: SortedList[tuple[int, int, int]] = SortedList()  # (when, what, id of order, session or symbol)
         self._woken: list[tuple[int, Order]] = []  # by the taker in hand: (price of the trade, order)
         self._elected: deque[tuple[int, Order]] = deque()  # in earlier rounds, in the order in which they will act
+        self._venue = Breaker()
+        self._renewed = None
+        self._stopped = None
 
     # -------------------------------------------------------------------------------------- the door
 
@@ -201,7 +217,7 @@ class ReadableEngine:
 
     @property
     def next_deadline_ns(self) -> int:
-        """When time alone changes something next: an order expires or a session's grace ends; 0: never."""
+        """When time alone changes something next: an order expires, a grace or a breaker's time ends; 0: never."""
         return self._timers[0][0] if self._timers else 0
 
     def apply(self, first_seq: int, time_ns: int, commands: np.ndarray, extensions: np.ndarray) -> Iterator[np.ndarray]:
@@ -243,8 +259,11 @@ class ReadableEngine:
             _, what, number = self._timers[0]
             if what == EXPIRY:
                 self._pull(self._resting[number], Reason.EXPIRED)
-            else:
+            elif what == GRACE:
                 self._disconnect(self._sessions[number])
+            else:
+                self._time_is_up(what, self._instruments[number])
+                self._elect()
 
     def _step(self, seq: int, command: Command, extensions: np.ndarray) -> None:
         """One command, whole."""
@@ -295,6 +314,7 @@ class ReadableEngine:
         terms = self._check_instructions(step)
         check_trigger(instrument, command, terms)  # 16a
         check_price(instrument, command.price, command.order_type, command.tif)
+        self._check_bands(instrument, command.price, command.order_type)  # 18a
         if command.by_funds:
             require(0 < command.qty <= MAX_UNITS, Reason.QTY_OUT_OF_RANGE)  # 19
         else:
@@ -312,6 +332,7 @@ class ReadableEngine:
             require(instrument.phase in WAITS_IN[TimeInForce(command.tif)][:2], Reason.WRONG_PHASE)
         else:
             require_phase(instrument, COLLECTING if may_rest else ())
+        self._count_order(instrument)  # 24a
 
         order = Order(
             order_id=step.seq,
@@ -332,8 +353,9 @@ class ReadableEngine:
             flags=command.flags,
         )
         bound = worst_price(order)
+        require(not (command.flags & POST_ONLY and next_maker(order, bound)), Reason.WOULD_TAKE)  # 25
+        order.corridor = dynamic_band(instrument)
         rests_untouched = order.rests_in_the_end and next_maker(order, bound) is None
-        require(rests_untouched or not command.flags & POST_ONLY, Reason.WOULD_TAKE)  # 25
         self._report(
             EventKind.ACCEPTED,
             order,
@@ -354,6 +376,10 @@ class ReadableEngine:
             self._drop(order, Reason.MIN_QTY_NOT_MET, command.client_ref)
         else:
             self._trade_then_rest(order, bound, command.client_ref)
+
+    def _check_bands(self, instrument: Instrument, price: int, order_type: int) -> None:
+        outside = lowest_price(order_type) == 1 and is_outside(instrument, price)
+        require(not outside, Reason.PRICE_OUTSIDE_BANDS)
 
     def _check_instructions(self, step: Step) -> OrderTerms:
         """Checks 9 to 16: whether the words of the order go together, whatever its price and size."""
@@ -393,6 +419,7 @@ class ReadableEngine:
                 self._trade(taker, maker, min(taker.leaves, maker.part), bound, request_ref)
         if not taker.leaves:
             return
+        self._note_end(taker, bound)
         if taker.rests_in_the_end:
             self._rest(taker)
             self._show(taker)
@@ -444,6 +471,7 @@ class ReadableEngine:
             taker.leaves = qty  # all of it goes in this trade, so that none is left in the event
             self._trade(taker, maker, qty, bound, taker.client_ref)
         if budget:
+            self._note_end(taker, bound)
             self._drop(taker, remainder_reason(taker), taker.client_ref)
 
     def _trade(self, taker: Order, maker: Order, qty: int, bound: int, request_ref: int) -> None:
@@ -473,6 +501,7 @@ class ReadableEngine:
             request_ref=request_ref,
         )
         self._wake_by_trade(taker.instrument, maker.price)
+        self._note_trade(taker.instrument, maker.price)
 
     def _shrink(self, maker: Order, qty: int) -> None:
         """A resting order has `qty` less than it had: it may be gone, or show its next part."""
@@ -574,11 +603,13 @@ class ReadableEngine:
         self._woken += [(price, order) for order in instrument.dormant.woken_by(price)]
 
     def _elect(self) -> None:
-        """Round after round, until a taker wakes nobody and nobody waits."""
+        """Round after round, until a taker wakes nobody and nobody waits; behind each taker, what breakers do of it."""
+        self._brake()
         while self._woken or self._elected:
             self._elected.extend(sorted(self._woken, key=lambda each: each[1].order_id))
             self._woken.clear()
             self._act(*self._elected.popleft())
+            self._brake()
 
     def _act(self, price: int, order: Order) -> None:
         """What an order does that was woken by a trade at `price`."""
@@ -587,7 +618,9 @@ class ReadableEngine:
         order.stop_price = order.offset = 0
         order.flags &= ~BASIS_POINTS
         bound = worst_price(order)
-        rests = order.rests_in_the_end and next_maker(order, bound) is None
+        order.corridor = dynamic_band(order.instrument)
+        outside = order.order_type == OrderType.LIMIT and is_outside(order.instrument, order.price)
+        rests = order.rests_in_the_end and next_maker(order, bound) is None and not outside
         self._report(
             EventKind.TRIGGERED,
             order,
@@ -596,7 +629,10 @@ class ReadableEngine:
             flags=RESTS if rests else 0,
             trade_price=price,
         )
-        self._trade_then_rest(order, bound, 0)
+        if outside:
+            self._drop(order, Reason.PRICE_OUTSIDE_BANDS, 0)
+        else:
+            self._trade_then_rest(order, bound, 0)
 
     # -------------------------------------------------------------------------------------- cancel and replace
 
@@ -648,18 +684,23 @@ class ReadableEngine:
         )
         order = self._find_target(step)
         check_price(order.instrument, command.price, order.order_type, order.tif)
+        self._check_bands(order.instrument, command.price, order.order_type)
         check_qty(order.instrument, command.price, command.qty)
         if order.is_iceberg:
             check_display_qty(order.instrument, command.price, command.qty, order.display_qty)
         require_phase(order.instrument, COLLECTING)
+        self._count_order(order.instrument)
         if command.qty <= order.cum:
             self._pull(order, Reason.REPLACED_BELOW_EXECUTED, command.client_ref)
             return
         previous_price, previous_leaves = order.price, order.leaves
         leaves = command.qty - order.cum
         keeps_place = order.is_dormant or (command.price == order.price and leaves <= order.leaves)
+        order.corridor = None
+        takes = not keeps_place and next_maker(order, command.price) is not None
+        require(not (takes and order.flags & POST_ONLY), Reason.WOULD_TAKE)
+        order.corridor = dynamic_band(order.instrument)
         rests = keeps_place or next_maker(order, command.price) is None
-        require(rests or not order.flags & POST_ONLY, Reason.WOULD_TAKE)
         if not keeps_place:
             self._unrest(order)
         order.price, order.leaves = command.price, leaves
@@ -863,6 +904,7 @@ class ReadableEngine:
         for order in ending:
             self._pull(order, Reason.END_OF_DAY)
         self._emit(EventKind.DAY_ENDED, symbol=symbol, qty=len(ending))
+        self._await_references([each for each in self._instruments.values() if symbol in (0, each.symbol)])
 
     def _in_order(self) -> Iterator[Order]:
         """Every resting order, then every dormant one by order_id."""
@@ -887,13 +929,19 @@ class ReadableEngine:
         require(symbol == 0 or symbol in self._instruments, Reason.UNKNOWN_INSTRUMENT)
         require(Phase.PRE_OPEN <= phase <= Phase.CLOSED, Reason.INVALID_TERMS)
         for instrument in self._instruments.values():
-            if symbol in (0, instrument.symbol) and instrument.phase != phase:
+            if symbol not in (0, instrument.symbol):
+                continue
+            ended = self._end_pause(instrument)
+            if instrument.phase != phase:
                 self._change_phase(instrument, phase)
+            elif ended:
+                self._emit(EventKind.PHASE_CHANGED, symbol=instrument.symbol, qty=phase)
 
-    def _change_phase(self, instrument: Instrument, phase: int) -> None:
+    def _change_phase(self, instrument: Instrument, phase: int, cause: int = 0) -> None:
         ends = instrument.phase in AUCTIONS and phase in (Phase.CONTINUOUS, Phase.CLOSED)
+        price = 0
         if ends or (phase == Phase.CONTINUOUS and is_crossed(instrument)):
-            self._hold_auction(instrument)
+            price = self._hold_auction(instrument)
         for order in [*instrument.bids, *instrument.asks]:
             if order.tif in WAITS_IN and phase not in WAITS_IN[TimeInForce(order.tif)]:
                 self._pull(order, Reason.AUCTION_MISSED)
@@ -901,12 +949,19 @@ class ReadableEngine:
         instrument.told = (0, 0, 0, 0)
         if phase in AUCTIONS:
             self._touched.add(instrument.symbol)
-        self._emit(EventKind.PHASE_CHANGED, symbol=instrument.symbol, qty=phase)
-        if phase == Phase.CONTINUOUS and instrument.last_price:
-            self._wake_by_trade(instrument, instrument.last_price)
+        self._emit(EventKind.PHASE_CHANGED, symbol=instrument.symbol, qty=phase, reason=cause)
+        if phase != Phase.CONTINUOUS:
+            self._left_continuous(instrument)
+        else:
+            self._came_into_continuous(instrument)
+            if instrument.last_price:
+                self._wake_by_trade(instrument, instrument.last_price)
+        if price and instrument.breaker.awaits_reference:
+            instrument.breaker.awaits_reference = 0
+            self._refer_to(instrument, price)
 
-    def _hold_auction(self, instrument: Instrument) -> None:
-        """Everyone who can trades at one price."""
+    def _hold_auction(self, instrument: Instrument) -> int:
+        """Everyone who can trades at one price, which is given; 0: nobody can."""
         result = auction(instrument)
         self._tell_auction(EventKind.AUCTIONED, instrument, result.told)
         while result.volume:
@@ -933,15 +988,16 @@ class ReadableEngine:
                     self._trim(order)
                 else:
                     self._hide(order)
+        return result.price
 
     def _tell_indicatives(self) -> None:
-        """What the auctions would give now, where that has changed."""
-        for symbol in sorted(self._touched):
-            instrument = self._instruments[symbol]
-            told = auction(instrument).told
+        """What the auctions would give now, and which symbols are in a limit state, where that has changed."""
+        for symbol, instrument in self._instruments.items():
+            told = auction(instrument).told if symbol in self._touched else instrument.told
             if instrument.phase in AUCTIONS and told != instrument.told:
                 instrument.told = told
                 self._tell_auction(EventKind.INDICATIVE, instrument, told)
+            self._tell_limit_state(instrument)
         self._touched.clear()
 
     def _tell_auction(self, kind: EventKind, instrument: Instrument, told: tuple[int, int, int, int]) -> None:
@@ -1107,6 +1163,7 @@ class ReadableEngine:
         CommandKind.BLOCK_ENTRY: _block_entry,
         CommandKind.ALLOW_ENTRY: _allow_entry,
         CommandKind.BUST_TRADE: _bust_trade,
+        CommandKind.SET_BREAKER: Breakers._set_breaker,
     }
 
     # -------------------------------------------------------------------------------------- what goes out
@@ -1193,7 +1250,14 @@ class ReadableEngine:
             dormant=rows(STATE_ORDER, map(order_row, self._dormant())),
             blocks=rows(STATE_BLOCK, ({"scope": scope, "id": each} for scope, each in sorted(self._blocks))),
             busts=rows(STATE_BUST, ({"match": match} for match in sorted(self._busted))),
+            breakers=rows(STATE_BREAKER, self._breaker_rows()),
+            market_index=rows(STATE_INDEX, ()),
         )
+
+    def _breaker_rows(self) -> Iterator[dict[str, Any]]:
+        """The venue's and the symbols' breakers of which there is anything to say."""
+        breakers = {0: self._venue} | {each.symbol: each.breaker for each in self._instruments.values()}
+        return ({**fields_of(each), "symbol": symbol} for symbol, each in breakers.items() if each != Breaker())
 
     def state_hash(self) -> str:
         """`wire.state.state_hash(self.canonical())`."""
@@ -1223,6 +1287,14 @@ class ReadableEngine:
         for row in records(arrays["instruments"]):
             row["bands"] = tuple(bands[row["symbol"]])
             self._instruments[row["symbol"]] = Instrument(**row)
+        for row in records(arrays["breakers"]):
+            symbol = row.pop("symbol")
+            breaker = Breaker(**row)
+            if symbol == 0:
+                self._venue = breaker
+            else:
+                self._instruments[symbol].breaker = breaker
+            self._timers.update((when, kind, symbol) for when, kind in due_of(breaker) if when)
         for row in records(arrays["accounts"]):
             self._accounts[row["account"]] = Account(**row)
         for row in records(arrays["sessions"]):
@@ -1271,9 +1343,34 @@ class ReadableEngine:
             self._check_session(session)
         dated = [(each.expire_ns, EXPIRY, each.order_id) for each in live if each.tif == TimeInForce.GTD]
         away = [(each.deadline_ns, GRACE, each.session) for each in self._sessions.values() if each.deadline_ns]
-        holds(list(self._timers) == sorted(dated + away), "the timers are those of GTD orders and of sessions in grace")
+        waited_for = [
+            (when, kind, each.symbol)
+            for each in self._instruments.values()
+            for when, kind in due_of(each.breaker)
+            if when
+        ]
+        due = sorted(dated + away + waited_for)
+        holds(list(self._timers) == due, "the timers are those of GTD orders, of sessions in grace and of breakers")
+        holds(not self._renewed and not self._stopped, "breakers have done what a taker brought about")
+        for instrument in self._instruments.values():
+            self._check_breaker(instrument)
         holds(self._exchange.report_seq == 0, "the exchange itself gets no reports")
         holds(all(1 <= match <= self._last_match for match in self._busted), "what was busted had been a match")
+
+    def _check_breaker(self, instrument: Instrument) -> None:
+        breaker, name = instrument.breaker, f"the breaker of {instrument.symbol}"
+        holds(all(not when or when > self._time_ns for when, _ in due_of(breaker)), f"{name} has its times before it")
+        resting = [each for each in (*instrument.bids, *instrument.asks) if each.order_type == OrderType.LIMIT]
+        holds(
+            not any(is_outside(instrument, each.price) for each in resting), f"{name}: nothing rests outside its band"
+        )
+        holds(limit_state(instrument) == (breaker.limit_side, breaker.limit_price), f"{name}: its limit state is told")
+        trades = instrument.phase == Phase.CONTINUOUS
+        holds(trades or not (breaker.anchor_price or breaker.window_end_ns), f"{name}: its band moves while it trades")
+        holds(not breaker.anchor_price or breaker.dynamic_bp > 0, f"{name}: only a dynamic band has an anchor")
+        holds(not (breaker.reference_price and breaker.awaits_reference), f"{name}: it has a reference, or awaits one")
+        paused = instrument.phase in (Phase.HALT, Phase.REOPENING_AUCTION)
+        holds(not breaker.cause or paused, f"{name}: a pause is a halt or a call")
 
     def _check_session(self, session: Session) -> None:
         name = f"session {session.session}"
@@ -1404,6 +1501,11 @@ def order_row(order: Order) -> dict[str, Any]:
         "leaves_qty": order.leaves,
         "cum_qty": order.cum,
     }
+
+
+def due_of(breaker: Breaker) -> tuple[tuple[int, int], ...]:
+    """When a breaker's times end (0: never), and which that is."""
+    return (breaker.window_end_ns, WINDOW), (breaker.limit_end_ns, LIMIT), (breaker.step_ns, STEP)
 
 
 def fields_of(thing: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from wire.dtypes import (
     ACCEPTED_EVENT,
     BAND_EVENT,
     BLOCK_EVENT,
+    BREAKER_EVENT,
     EVENT,
     INSTRUMENT_EVENT,
     PARTY_EVENT,
@@ -47,6 +48,7 @@ INSTRUMENT = Layout(INSTRUMENT_EVENT)
 BAND = Layout(BAND_EVENT)
 PARTY = Layout(PARTY_EVENT)
 BLOCK = Layout(BLOCK_EVENT)
+BREAKER = Layout(BREAKER_EVENT)
 
 
 def splitmix64(seed: int) -> Iterator[int]:

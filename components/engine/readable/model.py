@@ -15,7 +15,16 @@ from typing import NamedTuple
 from sortedcontainers import SortedDict
 
 from wire.constants import BASIS_POINTS, FUNDS, HIDDEN, STP_BY_FIRM
-from wire.dtypes import BUST_TERMS, COMMAND, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
+from wire.dtypes import (
+    BREAKER_TERMS,
+    BUST_TERMS,
+    COMMAND,
+    INSTRUMENT_TERMS,
+    ORDER_TERMS,
+    PARTY_TERMS,
+    PRICE_BANDS,
+    SESSION_TERMS,
+)
 from wire.enums import OrderType, Phase, Side, TimeInForce
 
 RESTING_TIFS = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD)
@@ -143,6 +152,22 @@ class BustTerms(NamedTuple):
     qty: int
 
 
+class BreakerTerms(NamedTuple):
+    """The extension of setBreaker."""
+
+    kind: int
+    static_bp: int
+    dynamic_bp: int
+    reserved0: int
+    reference_price: int
+    window_ns: int
+    limit_state_ns: int
+    pause_ns: int
+    call_ns: int
+    orders_per_second: int
+    reserved1: int
+
+
 class SessionTerms(NamedTuple):
     """The extension of openSession; all zero where it has none."""
 
@@ -166,6 +191,7 @@ for _row, _dtype in (
     (PartyTerms, PARTY_TERMS),
     (SessionTerms, SESSION_TERMS),
     (BustTerms, BUST_TERMS),
+    (BreakerTerms, BREAKER_TERMS),
 ):
     assert _row._fields == _dtype.names, f"{_row.__name__} does not follow the schema"
 
@@ -209,6 +235,42 @@ class Band(NamedTuple):
     lot: int
 
 
+class Corridor(NamedTuple):
+    """The prices of a band, both ends included."""
+
+    low: int
+    high: int
+
+    def __contains__(self, price: object) -> bool:
+        return isinstance(price, int) and self.low <= price <= self.high
+
+
+@dataclass(slots=True)
+class Breaker:
+    """What stops the trading of a symbol, as it was set and as it stands. README.md, "Breakers"; zero: none, off."""
+
+    static_bp: int = 0
+    dynamic_bp: int = 0
+    reference_price: int = 0  # of the static band
+    anchor_price: int = 0  # of the dynamic band
+    window_ns: int = 0
+    limit_state_ns: int = 0
+    pause_ns: int = 0
+    call_ns: int = 0
+    orders_per_second: int = 0
+    window_end_ns: int = 0
+    limit_end_ns: int = 0  # when a limit state becomes a pause
+    step_ns: int = 0  # when a pause goes on to its next phase
+    second: int = 0  # whose orders are counted
+    orders: int = 0
+    weight: int = 0  # in the index
+    next_call_ns: int = 0  # of the pause that runs
+    limit_price: int = 0  # of the limit state that was told
+    limit_side: int = 0
+    awaits_reference: int = 0
+    cause: int = 0  # of the pause that runs
+
+
 @dataclass(slots=True)
 class Instrument:
     """The terms of one symbol, and its book."""
@@ -232,6 +294,7 @@ class Instrument:
     bids: BookSide = field(default_factory=lambda: BookSide(Side.BUY))
     asks: BookSide = field(default_factory=lambda: BookSide(Side.SELL))
     dormant: Dormant = field(default_factory=lambda: Dormant())  # noqa: PLW0108  # it is defined below
+    breaker: Breaker = field(default_factory=Breaker)
 
     def band_at(self, price: int) -> Band:
         """The band that holds at `price`: the last that begins at or below it."""
@@ -278,6 +341,7 @@ class Order:
     stp: int = 0
     flags: int = 0
     arrival: int = 0  # its time priority: set whenever it takes its place at the tail
+    corridor: Corridor | None = None  # as a taker: the dynamic band when it came
 
     @property
     def is_hidden(self) -> bool:
@@ -335,9 +399,19 @@ class Order:
         else:
             self.stop_price = min(self.stop_price or price + distance, price + distance)
 
-    def reaches(self, price: int, bound: int) -> bool:
-        """Whether this order may trade at `price` when `bound` is the worst it may take."""
+    def wants(self, price: int, bound: int) -> bool:
+        """Whether `price` is no worse than `bound`, the worst that this order may take."""
         return price <= bound if self.side == Side.BUY else price >= bound
+
+    def reaches(self, price: int, bound: int) -> bool:
+        """Whether this order may trade at `price`: it wants to, and the dynamic band lets it."""
+        return self.wants(price, bound) and (self.corridor is None or price in self.corridor)
+
+    def wait_for_any(self) -> None:
+        """Elected, but trading has paused: the first price there is wakes it again."""
+        self.stop_price = 1 if self.wakes_rising else self.instrument.max_price
+        self.offset = 0
+        self.flags &= ~BASIS_POINTS
 
 
 class BookSide:
