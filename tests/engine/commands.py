@@ -37,6 +37,7 @@ from wire.dtypes import (
     BUST_TERMS,
     COMMAND,
     EXTENSION,
+    INDEX_TERMS,
     INSTRUMENT_TERMS,
     OPERATOR_TERMS,
     ORDER_TERMS,
@@ -218,6 +219,7 @@ class Crowd:
             (1.8, self.allow_entry),
             (0.7, self.bust_trade),
             (1.1, self.set_breaker),
+            (0.25, self.set_index),
             (0.3, self.nonsense),
             (0.6, self.misdirected),
         ]
@@ -917,6 +919,26 @@ class Crowd:
             terms[self.chance.choice((BREAKER_TERMS.names or ())[1:])] = self.chance.choice((0, -1, 1, 10_000))
         draw = operator(CommandKind.SET_BREAKER, symbol=instrument.symbol)
         draw.extensions.append(extension(BREAKER_TERMS, **terms))
+        if self.chance.random() < 0.05:
+            draw.extensions = self.chance.choice(([], draw.extensions * 2, [extension(ORDER_TERMS)]))
+        return draw
+
+    def set_index(self) -> Draw:
+        """A weight, or the levels: mostly so near that the next trades reach them."""
+        if self.chance.random() < 0.5:
+            instrument = self.an_instrument()
+            weight = self.chance.choice((1, 3, 1_000, 0, -1, MAX_UNITS // instrument.max_price, INT64_MAX))
+            symbol = instrument.symbol if self.chance.random() < 0.95 else 777
+            return operator(CommandKind.SET_INDEX, symbol=symbol, qty=weight)
+        levels = [*sorted(self.chance.sample((1, 2, 5, 30, 200), 2)), self.chance.choice((250, 4_000, 9_999))]
+        terms = {f"level{level}_bp": points for level, points in enumerate(levels, 1)}
+        terms |= {"halt_ns": self.chance.choice((1, 100, 10**5)), "call_ns": self.chance.choice((1, 200, 10**5))}
+        if self.chance.random() < 0.15:
+            terms = dict.fromkeys(terms, 0)
+        if self.chance.random() < 0.1:
+            terms[self.chance.choice(list(terms))] = self.chance.choice((0, -1, 10_000))
+        draw = operator(CommandKind.SET_INDEX)
+        draw.extensions.append(extension(INDEX_TERMS, **terms))
         if self.chance.random() < 0.05:
             draw.extensions = self.chance.choice(([], draw.extensions * 2, [extension(ORDER_TERMS)]))
         return draw

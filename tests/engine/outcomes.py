@@ -46,6 +46,7 @@ WHOSE = rejected(
 
 PAUSES = {"phase_changed VOLATILITY_PAUSE"}
 BRAKES = PAUSES | cancelled(R.PRICE_OUTSIDE_BANDS) | {"breaker_set"}  # what a taker may bring about
+LEVELS = {"index_set MARKET_WIDE_HALT", "phase_changed MARKET_WIDE_HALT"}
 
 POSSIBLE: dict[str, set[str]] = {
     "new_order": FENCE
@@ -74,6 +75,8 @@ POSSIBLE: dict[str, set[str]] = {
         R.THROTTLED,
     )
     | BRAKES
+    | LEVELS
+    | cancelled(R.AUCTION_MISSED)
     | {"accepted", "accepted, rests", "cancelled SELF_TRADE, rests", "displayed"}
     | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.MIN_QTY_NOT_MET, R.FOK_NOT_FILLED, R.FUNDS_EXHAUSTED)
     | cancelled(R.SELF_TRADE),
@@ -87,6 +90,8 @@ POSSIBLE: dict[str, set[str]] = {
     | rejected(R.NOT_PERMITTED, R.RESERVED_NOT_ZERO, R.UNKNOWN_ORDER, R.INVALID_DISPLAY_QTY, R.WOULD_TAKE)
     | rejected(R.WRONG_PHASE, R.PRICE_OUTSIDE_BANDS, R.THROTTLED)
     | BRAKES
+    | LEVELS
+    | cancelled(R.AUCTION_MISSED)
     | {"replaced", "replaced, rests", "cancelled SELF_TRADE, rests", "displayed"}
     | cancelled(R.REPLACED_BELOW_EXECUTED, R.SELF_TRADE),
     "mass_cancel": FENCE
@@ -120,7 +125,8 @@ POSSIBLE: dict[str, set[str]] = {
     "tick": rejected(R.NOT_PERMITTED)
     | {"nothing"}
     # the crowd sends one where a breaker's time is up
-    | cancelled(R.PRICE_OUTSIDE_BANDS)
+    | cancelled(R.AUCTION_MISSED, R.PRICE_OUTSIDE_BANDS)
+    | LEVELS
     | {"displayed", "phase_changed", "phase_changed VOLATILITY_PAUSE", "phase_changed LIMIT_PAUSE", "breaker_set"}
     | {"auctioned", "executed none", "executed none, rests"},
     "end_of_day": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT)
@@ -149,15 +155,19 @@ POSSIBLE: dict[str, set[str]] = {
     "add_session": rejected(R.NOT_PERMITTED, R.ID_OUT_OF_RANGE, R.ALREADY_EXISTS, R.EXTENSION_MISMATCH, R.PARTY_MISSING)
     | {"session_added"},
     "set_rules": rejected(R.NOT_PERMITTED, R.UNSUPPORTED_RULES) | {"rules_set"},
+    "set_index": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT, R.EXTENSION_MISMATCH, R.INVALID_TERMS) | {"index_set"},
     "set_phase": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT, R.INVALID_TERMS)
     | cancelled(R.AUCTION_MISSED, R.PRICE_OUTSIDE_BANDS)
     | {"breaker_set"}
+    | LEVELS
     | {"phase_changed", "auctioned", "executed none", "executed none, rests", "displayed", "nothing"},
     "auction": {"indicative", "limit_state"},  # whatever changed its book
     "woken": TRADES  # whatever woke them
     | {"triggered", "triggered, rests"}
     | {"cancelled SELF_TRADE, rests", "displayed"}
     | BRAKES
+    | LEVELS
+    | cancelled(R.AUCTION_MISSED)  # of a level that closes every symbol
     | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.SELF_TRADE),
     "unknown": rejected(R.UNKNOWN_COMMAND),
     "time": cancelled(R.EXPIRED, R.DISCONNECTED) | {"displayed"},
@@ -168,7 +178,7 @@ SELDOM: set[Pair] = {  # so rare that a few short lives need not come across the
     ("replace", "cancelled PRICE_OUTSIDE_BANDS"),
     ("woken", "cancelled SELF_TRADE, rests"),
 }
-_KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.SET_BREAKER + 1)} - {CommandKind.ORDER_STATUS}
+_KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.SET_INDEX + 1)} - {CommandKind.ORDER_STATUS}
 
 
 class Outcomes:
@@ -189,7 +199,7 @@ class Outcomes:
         woken = triggers > before  # from the command's first `triggered` on
         keys = np.stack([kinds, events["kind"], events["reason"], by_time, woken, events["liquidity"], rests], 1)
         special = np.isin(
-            events["kind"], (EventKind.INSTRUMENT_ADDED, EventKind.BREAKER_SET)
+            events["kind"], (EventKind.INSTRUMENT_ADDED, EventKind.BREAKER_SET, EventKind.INDEX_SET)
         )  # their bytes mean something else there
         keys[special, 5:] = 0
         distinct, counts = np.unique(keys, axis=0, return_counts=True)

@@ -10,7 +10,7 @@ from components.engine.contract import MIN_EVENT_CAPACITY, Engine
 from tests.engine.groups import apply, extension, group_of
 from tests.engine.story import FOK, IOC, STOP_LIMIT, Broker, Venue
 from wire.constants import MAX_GRACE_NS, MAX_UNITS, POST_ONLY
-from wire.dtypes import BREAKER_TERMS, ORDER_TERMS
+from wire.dtypes import BREAKER_TERMS, INDEX_TERMS, ORDER_TERMS
 from wire.enums import CommandKind, Phase, Side
 
 DYNAMIC = {"dynamic_bp": 1000, "window_ns": 300, "pause_ns": 50, "call_ns": 20}
@@ -431,3 +431,112 @@ def test_a_long_sweep_goes_on_where_the_buffer_was_full(make_engine: Callable[..
         engine.check()
     assert told[0] == told[1]
     assert len(told[0]) == 128 * (3 + 1 + 40 + 1)
+
+
+# ------------------------------------------------------------------------------------------ the whole market
+
+LEVELS = {"level1_bp": 700, "level2_bp": 1300, "level3_bp": 2000, "halt_ns": 900, "call_ns": 60}
+
+
+@pytest.fixture
+def market(venue: Venue, alice: Broker, bob: Broker) -> Venue:
+    """Three symbols, two of them in the index, which starts at 3 * 100 + 100 = 400."""
+    venue.list_instrument(2)
+    venue.list_instrument(3)
+    assert venue.weigh(1, 3) == ["exchange index_set weight 3 at 0"]
+    assert venue.weigh(2, 1) == ["exchange index_set weight 1 of 2 at 0"]
+    assert venue.watch_index(**LEVELS) == ["exchange rejected INVALID_TERMS"], "nothing has a price yet"
+    traded_at(100, alice, bob)
+    alice.sell(1, at=100, symbol=2)
+    bob.buy(1, at=100, symbol=2)
+    assert venue.watch_index(**LEVELS) == ["exchange index_set at 400"]
+    return venue
+
+
+@pytest.mark.parametrize("change", [
+    {"level1_bp": 0},
+    {"level1_bp": 1300},
+    {"level3_bp": 1300},
+    {"level3_bp": 10_000},
+    {"halt_ns": 0},
+    {"call_ns": 0},
+    {"call_ns": MAX_GRACE_NS + 1},
+])  # fmt: skip
+def test_levels_that_contradict_themselves(market: Venue, change: dict[str, int]) -> None:
+    assert market.watch_index(**{**LEVELS, **change}) == ["exchange rejected INVALID_TERMS"]
+
+
+def test_an_index_fits_a_word(market: Venue) -> None:
+    most = MAX_UNITS // 1000
+    assert market.weigh(2, most - 3) == [f"exchange index_set weight {most - 3} of 2 at {(most - 3) * 100 + 300}"]
+    assert market.weigh(2, most - 2) == ["exchange rejected INVALID_TERMS"]
+    assert market.weigh(2, -1) == ["exchange rejected INVALID_TERMS"]
+    assert market.weigh(4, 1) == ["exchange rejected UNKNOWN_INSTRUMENT"]
+    kind = CommandKind.SET_INDEX
+    for records in ((), (extension(BREAKER_TERMS),), (extension(INDEX_TERMS, reserved4=1),)):
+        assert market.operator(kind, *records) == ["exchange rejected EXTENSION_MISMATCH"]
+
+
+def test_level_one_pauses_what_trades(market: Venue, alice: Broker, bob: Broker) -> None:
+    market.phase(Phase.PRE_OPEN, symbol=3)
+    traded_at(91, alice, bob)  # 373: 6.75 %
+    alice.sell(2, at=90)
+    assert bob.buy(1, at=90)[2:] == [  # 370: 7.5 %
+        "bob 4 executed 1 @ 90, cum 1, taker",
+        "exchange index_set MARKET_WIDE_HALT level 1 at 370",
+        "exchange phase_changed MARKET_WIDE_HALT halt",
+        "exchange phase_changed MARKET_WIDE_HALT halt of 2",
+    ]
+    assert market.passes(1900) == [
+        "exchange phase_changed MARKET_WIDE_HALT reopening_auction",
+        "exchange phase_changed MARKET_WIDE_HALT reopening_auction of 2",
+    ]
+    assert market.passes(1960) == [
+        "exchange auctioned 0 @ 0",
+        "exchange phase_changed continuous",
+        "exchange auctioned 0 @ 0 of 2",
+        "exchange phase_changed continuous of 2",
+    ]
+    assert bob.buy(1, at=90)[-1] == "bob 5 executed 1 @ 90, cum 1, taker", "once is enough"
+    traded_at(88, alice, bob)  # 364: 9 %
+    alice.sell(1, at=82)
+    assert "exchange index_set MARKET_WIDE_HALT level 2 at 346" in bob.buy(1, at=82)  # 13.5 %
+
+
+def test_level_three_closes_everything(market: Venue, alice: Broker, bob: Broker) -> None:
+    market.phase(Phase.OPENING_AUCTION, symbol=3)
+    alice.sell(1, at=50, symbol=3)
+    bob.buy(1, at=50, symbol=3)
+    alice.sell(1, at=70)
+    assert bob.buy(1, at=70)[3:] == [  # 310: 22.5 %
+        "exchange index_set MARKET_WIDE_HALT level 3 at 310",
+        "exchange phase_changed MARKET_WIDE_HALT closed",
+        "exchange phase_changed MARKET_WIDE_HALT closed of 2",
+        "exchange phase_changed MARKET_WIDE_HALT closed of 3",
+    ]
+    assert market.engine.next_deadline_ns == 0
+    assert market.phase(Phase.CONTINUOUS, symbol=0)[:2] == [
+        "exchange phase_changed continuous",
+        "exchange phase_changed continuous of 2",
+    ]
+    traded_at(60, alice, bob)  # no further level
+
+
+def test_an_auction_moves_the_index_too(market: Venue, alice: Broker, bob: Broker) -> None:
+    market.phase(Phase.CLOSING_AUCTION)
+    alice.sell(1, at=90)
+    bob.buy(1, at=90)
+    assert market.phase(Phase.CLOSED)[3:] == [
+        "exchange phase_changed closed",
+        "exchange index_set MARKET_WIDE_HALT level 1 at 370",
+        "exchange phase_changed MARKET_WIDE_HALT halt of 2",
+        "exchange phase_changed MARKET_WIDE_HALT halt of 3",
+    ]
+
+
+def test_a_weight_ends_the_watch(market: Venue, alice: Broker, bob: Broker) -> None:
+    assert market.weigh(2, 0) == ["exchange index_set weight 0 of 2 at 300"]
+    traded_at(10, alice, bob)
+    assert market.watch_index(**LEVELS) == ["exchange index_set at 30"]
+    assert market.watch_index() == ["exchange index_set at 30"]
+    traded_at(1, alice, bob)

@@ -277,12 +277,14 @@ class Auditor:
     def phase_changed(self, event: Event) -> None:
         """A pause has a reason; who was elected and has not acted waits until trading goes on."""
         symbol = event["symbol"]
-        again = symbol in self.paused and not event["reason"]
+        again = symbol in self.paused and event["reason"] in (0, Reason.MARKET_WIDE_HALT)
         assert event["qty"] != self.phases[symbol] or again, "a phase is told when it changes"
         self.paused -= {symbol}
         if event["reason"]:
-            assert event["qty"] in (Phase.HALT, Phase.REOPENING_AUCTION), "a pause is a halt, then a call"
-            self.paused.add(symbol)
+            paused = event["qty"] in (Phase.HALT, Phase.REOPENING_AUCTION)
+            closed = (event["qty"], event["reason"]) == (Phase.CLOSED, Reason.MARKET_WIDE_HALT)
+            assert paused or closed, "a pause is a halt, then a call"
+            self.paused |= {symbol} if paused else set()
         self.phases[symbol] = event["qty"]
         self.windows.pop(symbol, None)
         self.anchors.pop(symbol, None)

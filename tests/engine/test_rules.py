@@ -761,7 +761,7 @@ def test_many_sessions_with_many_orders(venue: Venue, make_engine: Callable[[int
 def test_who_may_send_what(venue: Venue, alice: Broker) -> None:
     ours = {CommandKind.NEW_ORDER, CommandKind.CANCEL, CommandKind.REPLACE, CommandKind.MASS_CANCEL}
     ours |= {CommandKind.OPEN_SESSION, CommandKind.CLOSE_SESSION, CommandKind.BLOCK_ENTRY}
-    unknown = {CommandKind.NONE, CommandKind.ORDER_STATUS, CommandKind.SET_INDEX}
+    unknown = {CommandKind.NONE, CommandKind.ORDER_STATUS}
     for kind in CommandKind:
         if kind in unknown:
             assert alice.request(kind) == ["alice rejected UNKNOWN_COMMAND"]

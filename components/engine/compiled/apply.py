@@ -10,6 +10,7 @@ from components.engine.compiled.checks import check_sender
 from components.engine.compiled.electing import elect_next
 from components.engine.compiled.events import hash_events, new_event, rejected_event
 from components.engine.compiled.ladder import FIRST_CAPACITY, ladders_fit
+from components.engine.compiled.marketwide import set_index
 from components.engine.compiled.matching import has_event_room, match_on, match_taker
 from components.engine.compiled.operator import allow_entry, bust_trade
 from components.engine.compiled.orders import (
@@ -282,6 +283,8 @@ def begin_rare(s: int, command: np.void) -> Word:
         return set_phase(s, command)
     if kind == CommandKind.SET_BREAKER:
         return set_breaker(s, command)
+    if kind == CommandKind.SET_INDEX:
+        return set_index(s, command)
     return DONE  # a tick: time has passed already
 
 

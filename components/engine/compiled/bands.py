@@ -149,6 +149,8 @@ def close_window(s: int, symbol: Word) -> None:
 def note_trade(s: int, symbol: Word, price: Word) -> None:
     """A taker traded: the first price, or the first that is another than the anchor."""
     breaker = breaker_at(s, symbol)
+    if breaker["weight"] != 0:
+        count_price(s, symbol, price)
     if breaker["awaits_reference"] != 0:
         breaker["awaits_reference"] = 0
         breaker["reference_price"] = price
@@ -161,6 +163,17 @@ def note_trade(s: int, symbol: Word, price: Word) -> None:
         refresh_bands(s, symbol)
     elif price != breaker["anchor_price"] and breaker["window_end_ns"] == 0:
         breaker["window_end_ns"] = later(s, np.int64(breaker["window_ns"]), WINDOW, symbol)
+
+
+@cold_kernel
+def count_price(s: int, symbol: Word, price: Word) -> None:
+    """The last price of a symbol that has a weight is another: so is the index, which may have fallen to a level."""
+    head, breaker = head_of(s), breaker_at(s, symbol)
+    head["index_value"] += breaker["weight"] * (price - breaker["counted_price"])
+    breaker["counted_price"] = price
+    if head["index_start"] != 0 and head["index_value"] <= head["index_alarm"]:
+        head["index_fell"] = 1
+        ask_to_brake(s, symbol, np.int64(0))
 
 
 @cold_kernel

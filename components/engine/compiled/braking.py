@@ -18,6 +18,7 @@ from components.engine.compiled.bands import (
 )
 from components.engine.compiled.checks import band_for, instrument_exists, own_extensions
 from components.engine.compiled.events import rejected_event
+from components.engine.compiled.marketwide import fall_to_level
 from components.engine.compiled.matching import has_event_room
 from components.engine.compiled.phases import change_phases, end_pause, start_phases, start_trim
 from components.engine.compiled.state import (
@@ -170,11 +171,8 @@ def time_is_up(s: int, kind: Word, symbol: Word) -> None:
 def start_pause(s: int, symbol: Word, cause: Word, halt_ns: Word, call_ns: Word) -> None:
     """Halt, then an auction, then trading."""
     end_pause(s, symbol)
-    breaker = breaker_at(s, symbol)
-    breaker["cause"] = cause
-    breaker["next_call_ns"] = call_ns
     phase = Phase.HALT if halt_ns != 0 else Phase.REOPENING_AUCTION
-    start_phases(s, symbol, symbol, np.int64(phase), cause, halt_ns if halt_ns != 0 else call_ns)
+    start_phases(s, symbol, symbol, np.int64(phase), cause, halt_ns if halt_ns != 0 else call_ns, call_ns)
 
 
 @cold_kernel
@@ -206,9 +204,9 @@ def brake_next(s: int, symbol: Word) -> bool:
             breaker["step_ns"] = 0
             head_of(s)["timers_live"] -= 1
             cause = np.int64(breaker["cause"])
-            start_phases(s, symbol, symbol, np.int64(Phase.REOPENING_AUCTION), cause, call_ns)
+            start_phases(s, symbol, symbol, np.int64(Phase.REOPENING_AUCTION), cause, call_ns, call_ns)
         else:
-            start_phases(s, symbol, symbol, np.int64(Phase.CONTINUOUS), np.int64(Reason.NONE), np.int64(0))
+            start_phases(s, symbol, symbol, np.int64(Phase.CONTINUOUS), np.int64(Reason.NONE), np.int64(0), np.int64(0))
     else:
         return False
     return True
@@ -229,7 +227,7 @@ def brake(s: int) -> Word:
         if not has_event_room(s):
             head["stage"] = BRAKING
             return EVENTS_FULL
-        if not brake_next(s, symbol):
+        if not brake_next(s, symbol) and not fall_to_level(s):
             head["braking"] = 0
             head["elected"] -= 1
             head["stage"] = FRESH

@@ -117,8 +117,17 @@ def canonical_state(arrays: dict[str, np.ndarray], orders: np.ndarray, dormant: 
         canonical_blocks(arrays),
         arrays["busts"][: head["busts"][0]].copy(),
         canonical_breakers(arrays),
-        np.zeros(0, STATE_INDEX),
+        canonical_index(head[0]),
     )
+
+
+def canonical_index(head: np.void) -> np.ndarray:
+    """The index, if it is watched."""
+    row = np.zeros(1 if head["index_start"] else 0, STATE_INDEX)
+    row["start_value"] = head["index_start"]
+    for name in ("halt_ns", "call_ns", "level1_bp", "level2_bp", "level3_bp", "level"):
+        row[name] = head[f"index_{name}"]
+    return row
 
 
 def canonical_breakers(arrays: dict[str, np.ndarray]) -> np.ndarray:

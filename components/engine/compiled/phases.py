@@ -13,6 +13,7 @@ import numpy as np
 from components.engine.compiled.bands import (
     breaker_event,
     close_window,
+    count_price,
     later,
     refresh_bands,
     tell_limit_state,
@@ -71,13 +72,18 @@ def set_phase(s: int, command: np.void) -> Word:
         return DONE
     last = symbol if symbol != 0 else head_of(s)["symbols"]
     phase = np.int64(command["qty"])
-    start_phases(s, symbol if symbol != 0 else np.int64(1), last, phase, np.int64(Reason.NONE), np.int64(0))
+    start_phases(
+        s, symbol if symbol != 0 else np.int64(1), last, phase, np.int64(Reason.NONE), np.int64(0), np.int64(0)
+    )
     return change_phases(s, command)
 
 
 @cold_kernel
-def start_phases(s: int, symbol: Word, last_symbol: Word, phase: Word, cause: Word, span_ns: Word) -> None:
-    """Stand before the first of the symbols that change; of a pause, why, and how long this phase of it lasts."""
+def start_phases(
+    s: int, symbol: Word, last_symbol: Word, phase: Word, cause: Word, span_ns: Word, call_ns: Word
+) -> None:
+    """Stand before the first of the symbols that change; of a pause, why, how long this phase of it lasts, and
+    its auction."""
     head = head_of(s)
     head["stage"] = PHASING
     head["phase_symbol"] = symbol
@@ -86,6 +92,7 @@ def start_phases(s: int, symbol: Word, last_symbol: Word, phase: Word, cause: Wo
     head["phase_to"] = phase
     head["phase_cause"] = cause
     head["phase_span_ns"] = span_ns
+    head["phase_call_ns"] = call_ns
 
 
 @cold_kernel
@@ -108,15 +115,15 @@ def change_phases(s: int, command: np.void) -> Word:
             if head["phase_step"] == _TRIM or not enter_phase(s, symbol, before, phase):
                 head["phase_step"] = _BEGIN
                 head["phase_symbol"] += 1
-        elif before == Phase.NONE:
+        elif before == Phase.NONE or not falls_too(s, symbol, before, phase):
             head["phase_symbol"] += 1
-        elif before == phase:
+        elif before == phase and head["phase_cause"] == Reason.NONE:
             if head["phase_cause"] == Reason.NONE and end_pause(s, symbol):
                 phase_event(s, symbol, phase)
             head["phase_symbol"] += 1
         else:
             head["price"] = 0
-            if head["phase_cause"] == Reason.NONE:
+            if head["phase_cause"] == Reason.NONE or phase != Phase.REOPENING_AUCTION:
                 end_pause(s, symbol)
             if holds_auction(s, symbol, before, phase):
                 head["price"] = tell_auction(s, EventKind.AUCTIONED, symbol)
@@ -125,6 +132,16 @@ def change_phases(s: int, command: np.void) -> Word:
                 start_sweep(s, symbol, np.int64(MISSED))
     head["stage"] = FRESH
     return DONE
+
+
+@cold_kernel
+def falls_too(s: int, symbol: Word, before: Word, phase: Word) -> bool:
+    """Whether the change concerns the symbol: at a level of the index not all do."""
+    if head_of(s)["phase_cause"] != Reason.MARKET_WIDE_HALT or phase == Phase.REOPENING_AUCTION:
+        return True
+    if phase == Phase.CLOSED:
+        return before != Phase.CLOSED
+    return before == Phase.CONTINUOUS or is_auction(before) or breaker_at(s, symbol)["cause"] != 0
 
 
 @cold_kernel
@@ -170,7 +187,9 @@ def end_pause(s: int, symbol: Word) -> bool:
 
 @cold_kernel
 def holds_auction(s: int, symbol: Word, before: Word, phase: Word) -> bool:
-    """Whether the change ends an auction, or needs one because the book is crossed."""
+    """Whether the change ends an auction, or needs one because the book is crossed. A breaker's holds none."""
+    if head_of(s)["phase_cause"] != Reason.NONE:
+        return False
     if is_auction(before):
         return phase == Phase.CONTINUOUS or phase == Phase.CLOSED
     return phase == Phase.CONTINUOUS and is_crossed(s, symbol)
@@ -187,7 +206,9 @@ def enter_phase(s: int, symbol: Word, before: Word, phase: Word) -> bool:
     forget_told(s, symbol)
     phase_event(s, symbol, phase)
     last_price = book["last_price"]
-    if head["phase_cause"] != Reason.NONE:
+    if head["phase_cause"] != Reason.NONE and phase != Phase.CLOSED:
+        breaker["cause"] = head["phase_cause"]
+        breaker["next_call_ns"] = head["phase_call_ns"]
         breaker["step_ns"] = later(s, np.int64(head["phase_span_ns"]), np.int64(STEP), symbol)
     close_window(s, symbol)
     breaker["anchor_price"] = 0
@@ -239,6 +260,8 @@ def match_at_price(s: int, symbol: Word, price: Word) -> bool:
     head = head_of(s)
     head["match"] += 1
     book_at(s, symbol)["last_price"] = price
+    if breaker_at(s, symbol)["weight"] != 0:
+        count_price(s, symbol, price)
     buyer = level_at(s, bids["best"])["first"]
     seller = level_at(s, asks["best"])["first"]
     qty = min(order_at(s, buyer)["leaves"], order_at(s, seller)["leaves"])

@@ -49,6 +49,8 @@ from wire.dtypes import (
     COMMAND,
     EVENT,
     EXTENSION,
+    INDEX_EVENT,
+    INDEX_TERMS,
     INSTRUMENT_EVENT,
     INSTRUMENT_TERMS,
     ORDER_TERMS,
@@ -104,7 +106,17 @@ HEAD = np.dtype(
         ("brake_runs", "<i8"),  # 1: it is on its way through phases.py
         ("own_key", "<i8"),  # of a taker whose bound the dynamic band has cut: its own
         ("timing", "<i8"),  # 1: time passes, before the first command
-        ("breakers", "<i8"),  # 1: a breaker was set
+        ("breakers", "<i8"),  # 1: a breaker was set, or a weight
+        ("index_value", "<i8"),
+        ("index_start", "<i8"),  # 0: nobody watches it
+        ("index_alarm", "<i8"),  # where the next level is reached
+        ("index_level", "<i8"),  # the highest that was
+        ("index_halt_ns", "<i8"),
+        ("index_call_ns", "<i8"),
+        ("index_level1_bp", "<i8"),
+        ("index_level2_bp", "<i8"),
+        ("index_level3_bp", "<i8"),
+        ("index_fell", "<i8"),  # 1: a price has changed so that a level may be reached
         ("stage", "<i8"),
         ("index", "<i8"),  # next command of the group
         ("extension", "<i8"),  # its first extension record
@@ -126,6 +138,7 @@ HEAD = np.dtype(
         ("phase_to", "<i8"),  # the new phase
         ("phase_cause", "<i8"),  # of a pause: its reason, and how long this phase of it lasts
         ("phase_span_ns", "<i8"),
+        ("phase_call_ns", "<i8"),  # ... and how long its auction collects
         ("sweeping", "<i8"),  # what the walk in hand cancels: what the command says, or MISSED, OUTSIDE
         # auctions that collect
         ("calls", "<i8"),  # how many symbols are in one, and how many are watched for a limit state
@@ -318,6 +331,7 @@ BREAKER = np.dtype(
         ("second", "<i8"),
         ("orders", "<i8"),
         ("weight", "<i8"),
+        ("counted_price", "<i8"),  # the last price, as it is in the index
         ("next_call_ns", "<i8"),
         ("limit_price", "<i8"),
         ("static_bp", "<i2"),
@@ -435,6 +449,7 @@ order_terms_at = table_record(COLUMNS["extensions"], ORDER_TERMS)
 instrument_terms_at = table_record(COLUMNS["extensions"], INSTRUMENT_TERMS)
 price_bands_at = table_record(COLUMNS["extensions"], PRICE_BANDS)
 party_terms_at = table_record(COLUMNS["extensions"], PARTY_TERMS)
+index_terms_at = table_record(COLUMNS["extensions"], INDEX_TERMS)
 breaker_terms_at = table_record(COLUMNS["extensions"], BREAKER_TERMS)
 session_terms_at = table_record(COLUMNS["extensions"], SESSION_TERMS)
 bust_terms_at = table_record(COLUMNS["extensions"], BUST_TERMS)
@@ -445,6 +460,7 @@ instrument_event_at = table_record(COLUMNS["events"], INSTRUMENT_EVENT)
 band_event_at = table_record(COLUMNS["events"], BAND_EVENT)
 party_event_at = table_record(COLUMNS["events"], PARTY_EVENT)
 block_event_at = table_record(COLUMNS["events"], BLOCK_EVENT)
+index_event_at = table_record(COLUMNS["events"], INDEX_EVENT)
 breaker_event_at = table_record(COLUMNS["events"], BREAKER_EVENT)
 rows_of = table_array(COLUMNS["rows"], STATE_ORDER)
 row_at = table_record(COLUMNS["rows"], STATE_ORDER)

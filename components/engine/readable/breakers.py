@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from sortedcontainers import SortedDict, SortedList
 
 from components.engine.readable import events
-from components.engine.readable.auctions import highest_to, lowest_from
-from components.engine.readable.checks import breaker_terms, found, require
-from components.engine.readable.model import Breaker, Corridor, Instrument, Order
+from components.engine.readable.auctions import AUCTIONS, highest_to, lowest_from
+from components.engine.readable.checks import breaker_terms, found, index_terms, require
+from components.engine.readable.model import Breaker, Corridor, Index, Instrument, Order
+from wire.constants import MAX_UNITS
 from wire.enums import EventKind, OrderType, Phase, Reason, Side
 
 EXPIRY, GRACE, WINDOW, LIMIT, STEP = range(5)  # what is due; at one time in this order
@@ -79,6 +80,7 @@ class Breakers:
     _woken: list[tuple[int, Order]]
     _elected: deque[tuple[int, Order]]
     _venue: Breaker  # of which only the rate of orders is used
+    _index: Index
     _renewed: Instrument | None  # the taker in hand gave it a reference
     _stopped: Instrument | None  # the taker in hand met its dynamic band
 
@@ -175,6 +177,65 @@ class Breakers:
             instrument, self._stopped = self._stopped, None
             breaker = instrument.breaker
             self._pause(instrument, Reason.VOLATILITY_PAUSE, breaker.pause_ns, breaker.call_ns)
+        self._watch_index()
+
+    # -------------------------------------------------------------------------------------- the whole market
+
+    def _set_index(self, step: Any) -> None:
+        symbol = step.command.symbol
+        if symbol == 0:
+            value = self._index_value()
+            terms = index_terms(step.extensions, value)
+            start = value if terms.halt_ns else 0
+            self._index = Index(start, terms.halt_ns, terms.call_ns, *terms[1:4])
+        else:
+            instrument = found(self._instruments.get(symbol), Reason.UNKNOWN_INSTRUMENT)
+            weight = step.command.qty
+            others = sum(each.breaker.weight * each.max_price for each in self._instruments.values())
+            most = others + (weight - instrument.breaker.weight) * instrument.max_price
+            require(weight >= 0 and most <= MAX_UNITS, Reason.INVALID_TERMS)
+            instrument.breaker.weight = weight
+            self._index = Index()
+        self._tell_index(symbol, 0)
+
+    def _index_value(self) -> int:
+        return sum(each.breaker.weight * each.last_price for each in self._instruments.values())
+
+    def _tell_index(self, symbol: int, level: int) -> None:
+        index = self._index
+        self._emit(
+            EventKind.INDEX_SET,
+            events.INDEX,
+            symbol=symbol,
+            reason=Reason.MARKET_WIDE_HALT if level else 0,
+            weight=self._instruments[symbol].breaker.weight if symbol else 0,
+            value=self._index_value(),
+            start_value=index.start_value,
+            halt_ns=index.halt_ns,
+            call_ns=index.call_ns,
+            level1_bp=index.level1_bp,
+            level2_bp=index.level2_bp,
+            level3_bp=index.level3_bp,
+            level=level,
+        )
+
+    def _watch_index(self) -> None:
+        """Whether the index has fallen to a level that was not reached yet: then everything stops."""
+        index = self._index
+        fall = 10_000 * (index.start_value - self._index_value()) if index.start_value else 0
+        points = (index.level1_bp, index.level2_bp, index.level3_bp)
+        reached = sum(fall >= index.start_value * each for each in points) if index.start_value else 0
+        if reached <= index.level:
+            return
+        index.level = reached
+        self._tell_index(0, reached)
+        for instrument in self._instruments.values():
+            if reached == len(points):
+                if instrument.phase != Phase.CLOSED:
+                    self._end_pause(instrument)
+                    self._change_phase(instrument, Phase.CLOSED, Reason.MARKET_WIDE_HALT)
+            elif instrument.phase in (Phase.CONTINUOUS, *AUCTIONS) or instrument.breaker.cause:
+                self._pause(instrument, Reason.MARKET_WIDE_HALT, index.halt_ns, index.call_ns)
 
     # -------------------------------------------------------------------------------------- pauses
 

@@ -18,6 +18,7 @@ from components.engine.readable.model import (
     BreakerTerms,
     BustTerms,
     Command,
+    IndexTerms,
     Instrument,
     InstrumentTerms,
     OrderTerms,
@@ -29,6 +30,7 @@ from wire.constants import BASIS_POINTS, MAX_BANDS, MAX_GRACE_NS, MAX_ICEBERG_PA
 from wire.dtypes import (
     BREAKER_TERMS,
     BUST_TERMS,
+    INDEX_TERMS,
     INSTRUMENT_TERMS,
     ORDER_TERMS,
     PARTY_TERMS,
@@ -170,6 +172,17 @@ def breaker_terms(extensions: np.ndarray, instrument: Instrument | None) -> Brea
         pauses = bool(terms.dynamic_bp or terms.limit_state_ns)
         sound &= bool(terms.call_ns) == pauses and (pauses or not terms.pause_ns)
     require(sound, Reason.INVALID_TERMS)
+    return terms
+
+
+def index_terms(extensions: np.ndarray, value: int) -> IndexTerms:
+    """The extension of setIndex: just one, of zeros, or with three levels to which an index of that value may fall."""
+    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
+    terms = IndexTerms(*extensions.view(INDEX_TERMS)[0].item())
+    require(terms.kind == ExtensionKind.INDEX_TERMS and not any(terms[6:]), Reason.EXTENSION_MISMATCH)
+    sound = 0 < terms.level1_bp < terms.level2_bp < terms.level3_bp <= 9_999
+    sound &= 0 < terms.halt_ns <= MAX_GRACE_NS and 0 < terms.call_ns <= MAX_GRACE_NS and value > 0
+    require(sound or not any(terms[1:]), Reason.INVALID_TERMS)
     return terms
 
 

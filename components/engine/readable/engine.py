@@ -58,6 +58,7 @@ from components.engine.readable.model import (
     Band,
     Breaker,
     Command,
+    Index,
     Instrument,
     Order,
     OrderTerms,
@@ -141,6 +142,7 @@ OF_THE_EXCHANGE = (
     CommandKind.ALLOW_ENTRY,
     CommandKind.BUST_TRADE,
     CommandKind.SET_BREAKER,
+    CommandKind.SET_INDEX,
 )
 COLLECTING = (Phase.PRE_OPEN, *AUCTIONS)  # orders come and go, nothing trades
 FENCED_OFF = (Reason.SESSION_CLOSED, Reason.SESSION_MOVED)
@@ -195,6 +197,7 @@ class ReadableEngine(Breakers):
         self._woken: list[tuple[int, Order]] = []  # by the taker in hand: (price of the trade, order)
         self._elected: deque[tuple[int, Order]] = deque()  # in earlier rounds, in the order in which they will act
         self._venue = Breaker()
+        self._index = Index()
         self._renewed = None
         self._stopped = None
 
@@ -940,7 +943,7 @@ class ReadableEngine(Breakers):
     def _change_phase(self, instrument: Instrument, phase: int, cause: int = 0) -> None:
         ends = instrument.phase in AUCTIONS and phase in (Phase.CONTINUOUS, Phase.CLOSED)
         price = 0
-        if ends or (phase == Phase.CONTINUOUS and is_crossed(instrument)):
+        if not cause and (ends or (phase == Phase.CONTINUOUS and is_crossed(instrument))):
             price = self._hold_auction(instrument)
         for order in [*instrument.bids, *instrument.asks]:
             if order.tif in WAITS_IN and phase not in WAITS_IN[TimeInForce(order.tif)]:
@@ -1164,6 +1167,7 @@ class ReadableEngine(Breakers):
         CommandKind.ALLOW_ENTRY: _allow_entry,
         CommandKind.BUST_TRADE: _bust_trade,
         CommandKind.SET_BREAKER: Breakers._set_breaker,
+        CommandKind.SET_INDEX: Breakers._set_index,
     }
 
     # -------------------------------------------------------------------------------------- what goes out
@@ -1251,7 +1255,7 @@ class ReadableEngine(Breakers):
             blocks=rows(STATE_BLOCK, ({"scope": scope, "id": each} for scope, each in sorted(self._blocks))),
             busts=rows(STATE_BUST, ({"match": match} for match in sorted(self._busted))),
             breakers=rows(STATE_BREAKER, self._breaker_rows()),
-            market_index=rows(STATE_INDEX, ()),
+            market_index=rows(STATE_INDEX, [fields_of(self._index)] if self._index.start_value else ()),
         )
 
     def _breaker_rows(self) -> Iterator[dict[str, Any]]:
@@ -1295,6 +1299,8 @@ class ReadableEngine(Breakers):
             else:
                 self._instruments[symbol].breaker = breaker
             self._timers.update((when, kind, symbol) for when, kind in due_of(breaker) if when)
+        for row in records(arrays["market_index"]):
+            self._index = Index(**row)
         for row in records(arrays["accounts"]):
             self._accounts[row["account"]] = Account(**row)
         for row in records(arrays["sessions"]):

@@ -16,6 +16,7 @@ from wire.dtypes import (
     BLOCK_EVENT,
     BREAKER_EVENT,
     EVENT,
+    INDEX_EVENT,
     INSTRUMENT_EVENT,
     PARTY_EVENT,
     REPLACED_EVENT,
@@ -49,6 +50,7 @@ BAND = Layout(BAND_EVENT)
 PARTY = Layout(PARTY_EVENT)
 BLOCK = Layout(BLOCK_EVENT)
 BREAKER = Layout(BREAKER_EVENT)
+INDEX = Layout(INDEX_EVENT)
 
 
 def splitmix64(seed: int) -> Iterator[int]:

@@ -19,6 +19,7 @@ from wire.dtypes import (
     BREAKER_TERMS,
     BUST_TERMS,
     COMMAND,
+    INDEX_TERMS,
     INSTRUMENT_TERMS,
     ORDER_TERMS,
     PARTY_TERMS,
@@ -168,6 +169,22 @@ class BreakerTerms(NamedTuple):
     reserved1: int
 
 
+class IndexTerms(NamedTuple):
+    """The extension of setIndex."""
+
+    kind: int = 0
+    level1_bp: int = 0
+    level2_bp: int = 0
+    level3_bp: int = 0
+    halt_ns: int = 0
+    call_ns: int = 0
+    reserved0: int = 0
+    reserved1: int = 0
+    reserved2: int = 0
+    reserved3: int = 0
+    reserved4: int = 0
+
+
 class SessionTerms(NamedTuple):
     """The extension of openSession; all zero where it has none."""
 
@@ -192,6 +209,7 @@ for _row, _dtype in (
     (SessionTerms, SESSION_TERMS),
     (BustTerms, BUST_TERMS),
     (BreakerTerms, BREAKER_TERMS),
+    (IndexTerms, INDEX_TERMS),
 ):
     assert _row._fields == _dtype.names, f"{_row.__name__} does not follow the schema"
 
@@ -233,6 +251,19 @@ class Band(NamedTuple):
     from_price: int
     tick: int
     lot: int
+
+
+@dataclass(slots=True)
+class Index:
+    """The levels of the whole market; a start of 0: nobody watches it."""
+
+    start_value: int = 0
+    halt_ns: int = 0
+    call_ns: int = 0
+    level1_bp: int = 0
+    level2_bp: int = 0
+    level3_bp: int = 0
+    level: int = 0  # the highest that was reached
 
 
 class Corridor(NamedTuple):
