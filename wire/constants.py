@@ -2,7 +2,7 @@
 of the venue, the same on every machine, never local configuration."""
 
 VERSION = 1  # of every frame
-RULES_VERSION = 4  # of what the engine does with a command
+RULES_VERSION = 5  # of what the engine does with a command
 
 # Command.flags
 FUNDS = 1  # qty is a budget in the quote asset

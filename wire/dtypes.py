@@ -11,6 +11,8 @@ PARTY_TERMS = flat_dtype("PartyTerms")
 SESSION_TERMS = flat_dtype("SessionTerms")
 OPERATOR_TERMS = flat_dtype("OperatorTerms")
 BUST_TERMS = flat_dtype("BustTerms")
+BREAKER_TERMS = flat_dtype("BreakerTerms")
+INDEX_TERMS = flat_dtype("IndexTerms")
 
 EVENT = flat_dtype("Event")
 ACCEPTED_EVENT = flat_dtype("AcceptedEvent")
@@ -21,6 +23,8 @@ INSTRUMENT_EVENT = flat_dtype("InstrumentEvent")
 BAND_EVENT = flat_dtype("BandEvent")
 PARTY_EVENT = flat_dtype("PartyEvent")
 BLOCK_EVENT = flat_dtype("BlockEvent")
+BREAKER_EVENT = flat_dtype("BreakerEvent")
+INDEX_EVENT = flat_dtype("IndexEvent")
 
 ORIGIN = flat_dtype("Origin")
 STAMP = flat_dtype("Stamp")
@@ -42,11 +46,16 @@ STATE_SESSION = flat_dtype("StateSession")
 STATE_ORDER = flat_dtype("StateOrder")
 STATE_BLOCK = flat_dtype("StateBlock")
 STATE_BUST = flat_dtype("StateBust")
+STATE_BREAKER = flat_dtype("StateBreaker")
+STATE_INDEX = flat_dtype("StateIndex")
 
-EXTENSION_VIEWS = (ORDER_TERMS, INSTRUMENT_TERMS, PRICE_BANDS, PARTY_TERMS, SESSION_TERMS, OPERATOR_TERMS, BUST_TERMS)
+EXTENSION_VIEWS = (
+    ORDER_TERMS, INSTRUMENT_TERMS, PRICE_BANDS, PARTY_TERMS, SESSION_TERMS, OPERATOR_TERMS, BUST_TERMS, BREAKER_TERMS,
+    INDEX_TERMS,
+)  # fmt: skip
 EVENT_VIEWS = (
     ACCEPTED_EVENT, REPLACED_EVENT, TRIGGERED_EVENT, REPEGGED_EVENT, INSTRUMENT_EVENT, BAND_EVENT, PARTY_EVENT,
-    BLOCK_EVENT,
+    BLOCK_EVENT, BREAKER_EVENT, INDEX_EVENT,
 )  # fmt: skip
 
 assert COMMAND.itemsize == EXTENSION.itemsize == 64, "a command is 64 bytes: the byte budget rests on it"

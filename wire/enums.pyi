@@ -23,6 +23,8 @@ class CommandKind(IntEnum):
     BLOCK_ENTRY = 16
     ALLOW_ENTRY = 17
     BUST_TRADE = 18
+    SET_BREAKER = 19
+    SET_INDEX = 20
 
 class EventKind(IntEnum):
     NONE = 0
@@ -51,6 +53,9 @@ class EventKind(IntEnum):
     ENTRY_ALLOWED = 23
     TRADE_BUSTED = 24
     REPEGGED = 25
+    BREAKER_SET = 26
+    INDEX_SET = 27
+    LIMIT_STATE = 28
 
 class ExtensionKind(IntEnum):
     NONE = 0
@@ -61,6 +66,8 @@ class ExtensionKind(IntEnum):
     SESSION_TERMS = 5
     OPERATOR_TERMS = 6
     BUST_TERMS = 7
+    BREAKER_TERMS = 8
+    INDEX_TERMS = 9
 
 class Liquidity(IntEnum):
     NONE = 0
@@ -176,6 +183,11 @@ class Reason(IntEnum):
     ENTRY_MISSING = 71
     ENTRY_ENDED = 72
     TOO_MANY_PEGS = 73
+    LIMIT_PAUSE = 74
+    PRICE_OUTSIDE_BANDS = 75
+    THROTTLED = 76
+    VOLATILITY_PAUSE = 77
+    MARKET_WIDE_HALT = 78
 
 class ReplayKind(IntEnum):
     NONE = 0

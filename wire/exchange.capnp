@@ -81,6 +81,8 @@ enum CommandKind {
   blockEntry @16;       # kill switch: cancels all of a scope and takes no new order of it ...
   allowEntry @17;       # ... until this
   bustTrade @18;        # extension: BustTerms
+  setBreaker @19;       # extension: BreakerTerms; of a symbol (0: of the venue, its ordersPerSecond)
+  setIndex @20;         # qty: the symbol's weight in the index; symbol 0, extension IndexTerms: it starts from what it is now
 }
 
 enum EventKind {
@@ -110,12 +112,16 @@ enum EventKind {
   entryAllowed @23;
   tradeBusted @24;
   repegged @25;         # a pegged order has another price (0: none, it is out of the book and waits for one)
+  breakerSet @26;       # by the operator, or because the reference of the static band is another from here on
+  indexSet @27;         # a weight, or the start; with a level: it fell that far
+  limitState @28;       # qty 1: the best bid (side buy) or offer (sell) stands at the band, price; 0: it does no longer
 }
 
 enum Liquidity { none @0; maker @1; taker @2; }
 
 enum ExtensionKind {
   none @0; orderTerms @1; instrumentTerms @2; priceBands @3; partyTerms @4; sessionTerms @5; operatorTerms @6; bustTerms @7;
+  breakerTerms @8; indexTerms @9;
 }
 
 # Why something did not happen, or why an order left the book. The number is the wire code and never changes.
@@ -201,6 +207,11 @@ enum Reason {
   entryMissing @71 $sentence("The exit was cancelled: the session's next command was not its entry, or was refused.");
   entryEnded @72 $sentence("The entry ended without executing this much, so this much needs no exit.");
   tooManyPegs @73 $sentence("The symbol has as many pegged orders as it may.");
+  limitPause @74 $sentence("The best price stood at its band for longer than allowed, so trading pauses until an auction.");
+  priceOutsideBands @75 $sentence("The price is outside the symbol's price bands.");
+  throttled @76 $sentence("More orders came in this second than the symbol or the venue takes; cancels are taken all the same.");
+  volatilityPause @77 $sentence("The next trade would have been outside the dynamic band, so trading pauses until an auction.");
+  marketWideHalt @78 $sentence("The index fell by a level at which the whole market stops.");
 }
 
 # ---------------------------------------------------------------------------------------------- commands
@@ -324,6 +335,30 @@ struct BustTerms {        # of bustTrade: the match as the event log has it, sin
   qty @11 :Int64;
 }
 
+struct BreakerTerms {     # of setBreaker; zero: none of that kind
+  kind @0 :Int16;
+  staticBp @1 :Int16;     # basis points of the reference, below and above it
+  dynamicBp @2 :Int16;    # ... of the last price when the window began
+  reserved0 @3 :Int16;
+  referencePrice @4 :Int64; # 0: the next price
+  windowNs @5 :Int64;
+  limitStateNs @6 :Int64; # how long a limit state may last before trading pauses
+  pauseNs @7 :Int64;      # the halt of a pause; 0: straight into its auction
+  callNs @8 :Int64;       # how long that collects
+  ordersPerSecond @9 :Int64; # new orders and replaces
+  reserved1 @10 :Int64;
+}
+
+struct IndexTerms {       # of setIndex with symbol 0; all zero: it is watched no longer
+  kind @0 :Int16;
+  level1Bp @1 :Int16;     # how far it falls from its start, in basis points
+  level2Bp @2 :Int16;
+  level3Bp @3 :Int16;     # closes every symbol
+  haltNs @4 :Int64;       # of levels 1 and 2
+  callNs @5 :Int64;       # how long the auctions behind it collect
+  reserved0 @6 :Int64; reserved1 @7 :Int64; reserved2 @8 :Int64; reserved3 @9 :Int64; reserved4 @10 :Int64;
+}
+
 # ---------------------------------------------------------------------------------------------- events
 # 128 bytes. One per execution and side: maker first, then taker, with one match number.
 
@@ -442,6 +477,38 @@ struct BlockEvent {       # entryBlocked, entryAllowed
   scope @18 :Int8;        # Scope; venue: the symbol
   reserved5 @19 :Int8; reserved6 @20 :Int8; reserved7 @21 :Int8; reserved8 @22 :Int16;
   gateway @23 :Int16;
+}
+
+struct BreakerEvent {     # breakerSet
+  seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
+  session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; # zero: nobody's report
+  referencePrice @9 :Int64;   # 0: none yet
+  lowPrice @10 :Int64;        # the static band: no order is priced below ...
+  highPrice @11 :Int64;       # ... or above it; 0: there is none
+  windowNs @12 :Int64;
+  limitStateNs @13 :Int64;
+  pauseNs @14 :Int64;
+  callNs @15 :Int64;
+  ordersPerSecond @16 :Int64;
+  reserved0 @17 :Int64;
+  staticBp @18 :Int16;
+  dynamicBp @19 :Int16;
+  reserved1 @20 :Int32;
+}
+
+struct IndexEvent {       # indexSet
+  seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
+  session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; # zero: nobody's report
+  weight @9 :Int64;           # of the symbol
+  value @10 :Int64;           # of the index now
+  startValue @11 :Int64;      # 0: it is not watched
+  haltNs @12 :Int64;
+  callNs @13 :Int64;
+  reserved0 @14 :Int64; reserved1 @15 :Int64; reserved2 @16 :Int64; reserved3 @17 :Int64;
+  level1Bp @18 :Int16;
+  level2Bp @19 :Int16;
+  level3Bp @20 :Int16;
+  level @21 :Int16;           # that was reached: 1, 2, 3; 0: the operator's doing
 }
 
 # ---------------------------------------------------------------------------------------------- frames
@@ -638,7 +705,7 @@ struct Trade {            # topic trades.SYMBOL
   reserved1 @8 :Int32;
 }
 
-struct Status {           # topic status.SYMBOL: its phase, and what its auction gives
+struct Status {           # topic status.SYMBOL: its phase and why, what its auction gives, its limit state
   eventSeq @0 :Int64;
   timeNs @1 :Int64;
   price @2 :Int64;        # at which the auction would end now, or has ended; 0: nothing trades there
@@ -647,8 +714,9 @@ struct Status {           # topic status.SYMBOL: its phase, and what its auction
   phase @5 :Int8;         # Phase
   side @6 :Int8;
   auctioned @7 :Int8;     # 1: the auction was held; its trades follow, then the next phase
-  reserved0 @8 :Int8;
-  reserved1 @9 :Int32;
+  limitSide @8 :Int8;     # Side: its best price stands at the static band, so trading pauses soon; none: it does not
+  reason @9 :Int16;       # Reason of the phase, where a breaker brought it about
+  reserved0 @10 :Int16;
 }
 
 # Not hot: read and written by pycapnp.
@@ -755,6 +823,41 @@ struct StateBlock {       # by scope, then id: what takes no orders
 
 struct StateBust {        # by number: matches that were busted
   match @0 :Int64;
+}
+
+struct StateBreaker {     # by symbol: those of which anything is not zero; symbol 0: the venue
+  symbol @0 :Int32;
+  staticBp @1 :Int16;
+  dynamicBp @2 :Int16;
+  referencePrice @3 :Int64;   # of the static band; 0: none yet
+  anchorPrice @4 :Int64;      # of the dynamic band; 0: none
+  windowNs @5 :Int64;
+  limitStateNs @6 :Int64;
+  pauseNs @7 :Int64;
+  callNs @8 :Int64;
+  ordersPerSecond @9 :Int64;
+  windowEndNs @10 :Int64;     # when the last price becomes the anchor; 0: no window runs
+  limitEndNs @11 :Int64;      # when a limit state becomes a pause; 0: there is none that will
+  stepNs @12 :Int64;          # when a pause goes on to its next phase; 0: it does not, or there is none
+  second @13 :Int64;          # whose orders are counted
+  orders @14 :Int64;
+  weight @15 :Int64;          # in the index
+  nextCallNs @16 :Int64;      # of the pause: how long its auction collects
+  limitPrice @17 :Int64;      # of the limit state that was told; 0: none
+  limitSide @18 :Int8;        # Side
+  awaitsReference @19 :Int8;  # 1: the next price becomes the reference
+  cause @20 :Int16;           # Reason of the pause
+  reserved0 @21 :Int32;
+}
+
+struct StateIndex {       # one row if it is watched, else none
+  startValue @0 :Int64;
+  haltNs @1 :Int64;
+  callNs @2 :Int64;
+  level1Bp @3 :Int16;
+  level2Bp @4 :Int16;
+  level3Bp @5 :Int16;
+  level @6 :Int16;            # the highest that was reached
 }
 
 struct StateBand {        # by symbol, then fromPrice

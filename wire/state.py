@@ -25,6 +25,8 @@ class CanonicalState(NamedTuple):
     dormant: np.ndarray  # STATE_ORDER
     blocks: np.ndarray  # STATE_BLOCK
     busts: np.ndarray  # STATE_BUST
+    breakers: np.ndarray  # STATE_BREAKER
+    market_index: np.ndarray  # STATE_INDEX
 
 
 STATE_DTYPES = (
@@ -37,6 +39,8 @@ STATE_DTYPES = (
     dtypes.STATE_ORDER,
     dtypes.STATE_BLOCK,
     dtypes.STATE_BUST,
+    dtypes.STATE_BREAKER,
+    dtypes.STATE_INDEX,
 )
 
 

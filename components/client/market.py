@@ -68,10 +68,12 @@ class Trade(NamedTuple):
 
 
 class Status(NamedTuple):
-    """An instrument's phase (`wire.enums.Phase`), and what its auction gives, in the instrument's units.
+    """An instrument's phase (`wire.enums.Phase`), why it is in it, and what its auction gives, in its units.
 
-    In an auction `price` and `qty` are those at which it would end now, `leaves_qty` is what would be left over, on
-    `side`; where `auctioned`, it was held so. A price of 0 means that nothing would trade.
+    `reason` (`wire.enums.Reason`) is not 0 where a breaker brought the phase about; `limit_side` where the best price
+    of that side stands at the static band, so that trading pauses soon. In an auction `price` and `qty` are those at
+    which it would end now, `leaves_qty` is what would be left over, on `side`; where `auctioned`, it was held so. A
+    price of 0 means that nothing would trade.
     """
 
     event_seq: int
@@ -82,6 +84,8 @@ class Status(NamedTuple):
     phase: int
     side: int
     auctioned: int
+    limit_side: int
+    reason: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +161,7 @@ class StatusFeed(Feed):
             self.status = Status._make(rows[-1].item()[: len(Status._fields)])
 
 
-_UNTOLD: Final = Status(0, 0, 0, 0, 0, Phase.CONTINUOUS, 0, 0)
+_UNTOLD: Final = Status(0, 0, 0, 0, 0, Phase.CONTINUOUS, 0, 0, 0, 0)
 
 
 class TradeFeed(Feed):

@@ -32,6 +32,7 @@ BAND_ADDED: Final = int(EventKind.BAND_ADDED)
 PHASE_CHANGED: Final = int(EventKind.PHASE_CHANGED)
 INDICATIVE: Final = int(EventKind.INDICATIVE)
 AUCTIONED: Final = int(EventKind.AUCTIONED)
+LIMIT_STATE: Final = int(EventKind.LIMIT_STATE)
 TRADE_BUSTED: Final = int(EventKind.TRADE_BUSTED)
 BUY: Final = int(Side.BUY)
 SELL: Final = int(Side.SELL)
@@ -44,18 +45,13 @@ assert (TOP.itemsize, LEVEL_DELTA.itemsize, TRADE.itemsize, STATUS.itemsize) == 
 _MOST: Final = (1 << 63) - 1
 _SIDE_SHIFT: Final = 32  # of LevelDelta.side in the word that it shares with `orders`
 _STATUS_SIDE_SHIFT: Final = 8  # of Status.side in the word that it shares with `phase` and
-_AUCTIONED: Final = 1 << 16  # `auctioned`
+_AUCTIONED: Final = 1 << 16  # `auctioned` and
+_LIMIT_SHIFT: Final = 24  # `limit_side` and
+_REASON_SHIFT: Final = 32  # `reason`
 _BUSTED: Final = 1 << 8  # Trade.busted in the word that it shares with `side`
-assert np.array([7, 8, 9, 5, 6, 3 | 2 << _STATUS_SIDE_SHIFT | _AUCTIONED]).view(STATUS).item()[:8] == (
-    7,
-    8,
-    9,
-    5,
-    6,
-    3,
-    2,
-    1,
-)
+assert np.array(
+    [7, 8, 9, 5, 6, 3 | 2 << _STATUS_SIDE_SHIFT | _AUCTIONED | 1 << _LIMIT_SHIFT | 77 << _REASON_SHIFT]
+).view(STATUS).item() == (7, 8, 9, 5, 6, 3, 2, 1, 1, 77, 0)
 assert np.array([7, 8, 9, 5 | 2 << _SIDE_SHIFT]).view(LEVEL_DELTA).item()[:5] == (7, 8, 9, 5, 2)
 
 
@@ -107,8 +103,8 @@ class Book:
     """One instrument: its terms, both sides, the last trade, and the entries that are not yet collected."""
 
     __slots__ = (
-        "auctioned", "bids", "depth", "last", "phase", "shown", "sides", "statuses", "symbol", "terms", "top", "tops",
-        "trades", "volume",
+        "auctioned", "bids", "depth", "last", "limit_side", "phase", "reason", "shown", "sides", "statuses", "symbol",
+        "terms", "top", "tops", "trades", "volume",
     )  # fmt: skip
 
     def __init__(self, symbol: int, terms: Terms) -> None:
@@ -124,6 +120,8 @@ class Book:
         self.trades: list[int] = []  # Trade
         self.statuses: list[int] = []  # and Status rows
         self.phase = int(Phase.CONTINUOUS)
+        self.reason = 0  # of the phase
+        self.limit_side = 0
         self.auctioned = False  # its trades are those of an auction, until the next phase
 
     def change(self, seq: int, side: int, price: int, qty: int, orders: int) -> None:
@@ -166,13 +164,17 @@ class Book:
             raise BrokenInvariant(f"{qty} trade in an auction, where nothing stands")
         self.change(seq, side, abs(book_side.best), -qty, 0 if leaves else -1)
 
-    def note_status(self, seq: int, time_ns: int, kind: int, told: tuple[int, int, int, int]) -> None:
-        """Note a phase, or what an auction gives: price, qty, leaves_qty, side."""
+    def note_status(self, seq: int, time_ns: int, kind: int, told: tuple[int, int, int, int], reason: int) -> None:
+        """Note a phase and why, a limit state, or what an auction gives: price, qty, leaves_qty, side."""
         price, qty, leaves, side = told
         self.auctioned = kind == AUCTIONED
         if kind == PHASE_CHANGED:
-            self.phase, qty = qty, 0
+            self.phase, self.reason, qty = qty, reason, 0
+        elif kind == LIMIT_STATE:
+            self.limit_side = side if qty else 0
+            price = qty = side = 0
         words = self.phase | side << _STATUS_SIDE_SHIFT | (_AUCTIONED if self.auctioned else 0)
+        words |= self.limit_side << _LIMIT_SHIFT | self.reason << _REASON_SHIFT
         self.statuses += (seq, time_ns, price, qty, leaves, words)
 
     def collect(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -234,7 +236,7 @@ class Books:
         """
         kinds, flags = events["kind"], events["flags"]
         matters = (kinds == ACCEPTED) | (kinds == REPLACED) | (kinds == INSTRUMENT_ADDED) | (kinds == BAND_ADDED)
-        matters |= (kinds == PHASE_CHANGED) | (kinds == INDICATIVE) | (kinds == AUCTIONED)
+        matters |= (kinds == PHASE_CHANGED) | (kinds == INDICATIVE) | (kinds == AUCTIONED) | (kinds == LIMIT_STATE)
         matters |= (kinds == DISPLAYED) | (kinds == TRIGGERED)
         matters |= (kinds == TRADE_BUSTED) & (events["side"] == BUY)  # a bust is told to both sides, and here once
         matters |= ((kinds == EXECUTED) | (kinds == CANCELLED)) & ((flags & (FROM_BOOK | RESTS)) != 0)
@@ -312,7 +314,7 @@ class Books:
                     book.volume -= qty
                     traded = True
                 elif kind != BAND_ADDED:
-                    book.note_status(seq, time_ns, kind, (price, qty, leaves, side))
+                    book.note_status(seq, time_ns, kind, (price, qty, leaves, side), int(events["reason"][at]))
                     continue
                 else:
                     band = events[at : at + 1].view(BAND_EVENT)[0]

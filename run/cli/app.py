@@ -446,6 +446,61 @@ def allow(
     operate.block(load(config), what.value, name, True, who, why, as_json)
 
 
+@app.command("breaker", rich_help_panel=OPERATE, epilog="Example: zmx breaker AAPL --static 20 --reference 190.50")
+def breaker(
+    symbol: Annotated[str, typer.Argument(help="Name of the instrument, or venue (--rate alone).", metavar="SYMBOL")],
+    static: Annotated[str, typer.Option(help="Per cent around the reference: no order is priced outside.")] = "0",
+    reference: Annotated[str, typer.Option(help="Price; 0: the next one that there is.")] = "0",
+    limit_state: Annotated[str, typer.Option(help="Seconds at the static band until trading pauses.")] = "0",
+    dynamic: Annotated[str, typer.Option(help="Per cent within --window: a trade outside pauses.")] = "0",
+    window: Annotated[str, typer.Option(help="Seconds.")] = "0",
+    pause: Annotated[str, typer.Option(help="Seconds of halt; 0: straight into the auction.")] = "0",
+    call: Annotated[str, typer.Option(help="Seconds for which the auction behind it collects.")] = "0",
+    rate: Annotated[int, typer.Option(help="New orders and replaces in a second; 0: any number.", min=0)] = 0,
+    who: Who = "",
+    why: Why = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what stops trading in an instrument: bands, pauses, rates.
+
+    It takes the place of what was set before; what is not named is off.
+    """
+    from run.cli import operate
+    from run.config import load
+
+    texts = {"static": static, "reference": reference, "limit_state": limit_state, "dynamic": dynamic}
+    texts |= {"window": window, "pause": pause, "call": call}
+    operate.breaker(load(config), symbol, texts, rate, who, why, as_json)
+
+
+@app.command("index", rich_help_panel=OPERATE, epilog="Example: zmx index --levels 7,13,20 --halt 900 --call 300")
+def index(
+    symbol: Annotated[str, typer.Argument(help="Name of the instrument whose --weight it is.", metavar="SYMBOL")] = "",
+    weight: Annotated[int | None, typer.Option(help="Its last price counts so many times; 0: not at all.")] = None,
+    levels: Annotated[str, typer.Option(help="Per cent below what it is now: three, or off.", metavar="A,B,C")] = "",
+    halt: Annotated[str, typer.Option(help="Seconds for which the first two stop the whole market.")] = "900",
+    call: Annotated[str, typer.Option(help="Seconds for which the auctions behind that collect.")] = "300",
+    who: Who = "",
+    why: Why = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what the market's index is made of, and at which falls everything stops.
+
+    The third level closes every instrument. Another weight ends the watch: say the levels again.
+    """
+    from run.cli import operate
+    from run.config import load
+
+    if weight is not None and symbol and not levels:
+        operate.weigh(load(config), symbol, weight, who, why, as_json)
+    elif levels and weight is None and not symbol:
+        operate.watch_index(load(config), levels, halt, call, who, why, as_json)
+    else:
+        raise typer.BadParameter("say an instrument and its --weight, or --levels")
+
+
 @app.command("bust", rich_help_panel=OPERATE, epilog="Example: zmx bust 1042 --why 'clearly erroneous'")
 def bust(
     match: Annotated[int, typer.Argument(help="Number of the match.", metavar="MATCH", min=1)],

@@ -16,7 +16,9 @@ from wire.dtypes import (
     ACCEPTED_EVENT,
     BAND_EVENT,
     BLOCK_EVENT,
+    BREAKER_EVENT,
     EVENT,
+    INDEX_EVENT,
     INSTRUMENT_EVENT,
     PARTY_EVENT,
     REPEGGED_EVENT,
@@ -38,6 +40,8 @@ _FORMS = {
     EventKind.SESSION_ADDED: PARTY_EVENT,
     EventKind.ENTRY_BLOCKED: BLOCK_EVENT,
     EventKind.ENTRY_ALLOWED: BLOCK_EVENT,
+    EventKind.BREAKER_SET: BREAKER_EVENT,
+    EventKind.INDEX_SET: INDEX_EVENT,
 }
 _OF_REFERENCE_DATA = frozenset(_FORMS) - {
     EventKind.ACCEPTED,

@@ -15,7 +15,8 @@ from run.cli.screen import has_terminal, out, print_json
 from run.client.market import MarketDataSync
 from run.config import Config
 from run.topology import MARKET, SNAPSHOTS
-from wire.enums import Phase, Side
+from wire.enums import Phase, Reason, Side
+from wire.reasons import explain
 
 _REDRAW_S = 0.1  # at most so often: nobody reads faster
 _RECENT = 10  # past trades to begin with
@@ -97,7 +98,14 @@ def phase(config: Config, symbol: str, as_json: bool) -> None:
         statuses = {name: market.status(name) for name in names}
     for name, status in statuses.items():
         if as_json:
-            print_json({"symbol": name, **status._asdict(), "phase": _phase_name(status.phase)})
+            print_json(
+                {
+                    "symbol": name,
+                    **status._asdict(),
+                    "phase": _phase_name(status.phase),
+                    "reason": Reason(status.reason).name,
+                }
+            )
             continue
         instrument = instruments[name]
         auction = ""
@@ -105,7 +113,9 @@ def phase(config: Config, symbol: str, as_json: bool) -> None:
             auction = f", {instrument.qty_text(status.qty)} at {instrument.price_text(status.price)}"
         if status.leaves_qty:
             auction += f", {instrument.qty_text(status.leaves_qty)} left to {Side(status.side).name.lower()}"
-        out().print(f"{name} is in {_phase_name(status.phase)}{auction}", soft_wrap=True)
+        why = f" ({explain(Reason(status.reason))})" if status.reason else ""
+        limit = f", limit state: {Side(status.limit_side).name.lower()}" if status.limit_side else ""
+        out().print(f"{name} is in {_phase_name(status.phase)}{why}{limit}{auction}", soft_wrap=True)
 
 
 def _market(config: Config) -> MarketDataSync:

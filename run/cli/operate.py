@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,12 @@ from run.config import Config
 from run.eventlog import EventLogReader
 from run.storage import FileStorage
 from run.topology import EVENTS, OPERATOR, REPLAY
-from wire.dtypes import BUST_TERMS, EXTENSION
+from wire.dtypes import BREAKER_EVENT, BREAKER_TERMS, BUST_TERMS, EXTENSION, INDEX_EVENT, INDEX_TERMS
 from wire.enums import CommandKind, EventKind, ExtensionKind, Phase, Reason, Scope, Side
 from wire.reasons import explain
+from wire.units import to_units
 
+_LEVELS = 3
 _NEAR = 8  # events between the two executions of a match, at most
 
 
@@ -53,6 +57,59 @@ def phase(config: Config, symbol: str, into: str, who: str, why: str, as_json: b
     wanted = Phase[into.upper().replace("-", "_")]
     outcome = _send(config, CommandKind.SET_PHASE, who, why, symbol=number, qty=wanted)
     _tell(outcome, as_json, f"{symbol} in {into}")
+
+
+def breaker(config: Config, symbol: str, texts: dict[str, str], rate: int, who: str, why: str, as_json: bool) -> None:
+    """What stops trading in an instrument; `texts` are percentages, seconds and a price as people write them."""
+    terms = np.zeros(1, BREAKER_TERMS)
+    terms["kind"], terms["orders_per_second"] = ExtensionKind.BREAKER_TERMS, rate
+    instrument = None if symbol == "venue" else named(instruments_of(config), symbol)
+    with _understood():
+        for name in ("static", "dynamic"):
+            terms[f"{name}_bp"] = to_units(texts[name], 2)
+        for name in ("window", "limit_state", "pause", "call"):
+            terms[f"{name}_ns"] = to_units(texts[name], 9)
+        if instrument:
+            terms["reference_price"] = instrument.price_units(texts["reference"])
+    number = instrument.symbol if instrument else 0
+    outcome = _send(config, CommandKind.SET_BREAKER, who, why, terms.view(EXTENSION), symbol=number)
+    told = outcome.events[outcome.events["kind"] == EventKind.BREAKER_SET].view(BREAKER_EVENT)
+    text = f"the breaker of {symbol} is set"
+    if instrument and told["high_price"][0]:
+        low, high = (instrument.price_text(int(told[f"{end}_price"][0])) for end in ("low", "high"))
+        text += f"; orders are taken from {low} to {high}"
+    _tell(outcome, as_json, text)
+
+
+def weigh(config: Config, symbol: str, weight: int, who: str, why: str, as_json: bool) -> None:
+    """How often an instrument's price counts in the index."""
+    outcome = _send(config, CommandKind.SET_INDEX, who, why, symbol=_symbol(config, symbol), qty=weight)
+    _tell(outcome, as_json, f"{symbol} counts {weight:,} times in the index, which is {_index(outcome):,}")
+
+
+def watch_index(config: Config, levels: str, halt: str, call: str, who: str, why: str, as_json: bool) -> None:
+    """At which falls of the index, in per cent, the whole market stops, and for how long; `off`: at none."""
+    terms = np.zeros(1, INDEX_TERMS)
+    terms["kind"] = ExtensionKind.INDEX_TERMS
+    if levels != "off":
+        points = levels.split(",")
+        if len(points) != _LEVELS:
+            raise Failure(f"there are three levels, such as 7,13,20, or off, not {levels!r}")
+        with _understood():
+            for level, point in enumerate(points, 1):
+                terms[f"level{level}_bp"] = to_units(point.strip(), 2)
+            terms["halt_ns"], terms["call_ns"] = to_units(halt, 9), to_units(call, 9)
+    outcome = _send(config, CommandKind.SET_INDEX, who, why, terms.view(EXTENSION))
+    if levels == "off":
+        _tell(outcome, as_json, "the index is watched no longer")
+    else:
+        _tell(outcome, as_json, f"the index is watched from {_index(outcome):,} on; levels at {levels} per cent below")
+
+
+def _index(outcome: Outcome) -> int:
+    """The value that was told."""
+    told = outcome.events[outcome.events["kind"] == EventKind.INDEX_SET].view(INDEX_EVENT)
+    return int(told["value"][0])
 
 
 def bust(config: Config, match: int, who: str, why: str, as_json: bool) -> None:
@@ -135,11 +192,17 @@ def _send(config: Config, kind: CommandKind, who: str, why: str, *extensions: np
     """One command, in somebody's name: the user's of this process where none is given."""
     # Replay only mends gaps of the stream: nobody waits for the follower to stop a market.
     ends = endpoint(config, OPERATOR), endpoint(config, EVENTS), REPLAY.endpoint(config.runtime_dir)
-    with answered(), Operator(*ends, who=who or getpass.getuser()[:16]) as operator:
-        try:
-            return operator.command(kind, *extensions, why=why, **fields).raise_for_reject()
-        except (ValueError, OverflowError) as error:  # a text too long, a number that no field holds
-            raise Failure(str(error)) from error
+    with answered(), Operator(*ends, who=who or getpass.getuser()[:16]) as operator, _understood():
+        return operator.command(kind, *extensions, why=why, **fields).raise_for_reject()
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """What is no number, a text too long, a number that no field holds: said in a line."""
+    try:
+        yield
+    except (ValueError, OverflowError) as error:
+        raise Failure(str(error)) from error
 
 
 def _orders(outcome: Outcome, kind: EventKind, done: str) -> str:

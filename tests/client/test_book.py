@@ -363,9 +363,10 @@ def test_phases_and_auctions_survive_a_bad_network() -> None:
     for symbol, feed in rig.statuses.items():
         changes = events[(events["kind"] == EventKind.PHASE_CHANGED) & (events["symbol"] == symbol)]
         assert feed.status.phase == (changes["qty"][-1] if len(changes) else Phase.CONTINUOUS)
-        told = events[np.isin(events["kind"], (EventKind.INDICATIVE, EventKind.AUCTIONED, EventKind.PHASE_CHANGED))]
+        kinds = (EventKind.INDICATIVE, EventKind.AUCTIONED, EventKind.PHASE_CHANGED, EventKind.LIMIT_STATE)
+        told = events[np.isin(events["kind"], kinds)]
         (last,) = told[told["symbol"] == symbol][-1:] if len(changes) else (None,)
-        if last is not None and last["kind"] != EventKind.PHASE_CHANGED:
+        if last is not None and last["kind"] in (EventKind.INDICATIVE, EventKind.AUCTIONED):
             assert feed.status[:5] == tuple(last[["seq", "time_ns", "price", "qty", "leaves_qty"]].item())
 
 
@@ -374,7 +375,7 @@ def test_an_instrument_of_which_nothing_was_said_trades_continuously() -> None:
     head = {"kind": MarketKind.SNAPSHOT, "symbol": 1, "epoch": 1, "first_seq": 0}
     feed.on_frame(MARKET_FRAME.decode(MARKET_FRAME.encode(head)))
     assert feed.synced
-    assert feed.status == (0, 0, 0, 0, 0, Phase.CONTINUOUS, 0, 0)
+    assert feed.status == (0, 0, 0, 0, 0, Phase.CONTINUOUS, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("module", [components.client.book, components.client.market])

@@ -35,9 +35,11 @@ from wire.constants import (
     STP_BY_FIRM,
 )
 from wire.dtypes import (
+    BREAKER_TERMS,
     BUST_TERMS,
     COMMAND,
     EXTENSION,
+    INDEX_TERMS,
     INSTRUMENT_TERMS,
     OPERATOR_TERMS,
     ORDER_TERMS,
@@ -202,6 +204,7 @@ class Crowd:
         self.rush = 0  # the symbol of which everyone pegs at the moment
         self.matches: list[dict[str, int]] = []  # of late, as the terms of their busts
         self.exits: list[dict[str, int]] = []  # that were sent, and whose entry is not: fields and terms
+        self.coming: list[Callable[[], Draw]] = []  # what happens next, mostly
         # A venue of one mood per seed: how deep the books get, how often everything is swept away.
         self.patience = self.chance.choice((0.5, 2.0, 6.0))
         self.biggest = self.chance.choice((8, 60, 400))
@@ -233,6 +236,9 @@ class Crowd:
             (0.8, self.block_entry),
             (1.8, self.allow_entry),
             (0.7, self.bust_trade),
+            (1.1, self.set_breaker),
+            (0.25, self.set_index),
+            (0.25, self.start_crash),
             (0.3, self.nonsense),
             (0.6, self.misdirected),
         ]
@@ -243,6 +249,7 @@ class Crowd:
         self.by_kind["new_order"] += [self.start_rush] if self.rushes else []
         self.by_kind["pegged"] = [self.follower, self.follower, self.quote, self.take]
         self.by_kind["set_phase"] = self.by_kind["auction"] = [self.set_phase, self.quote, self.take, self.at_market]
+        self.by_kind["breaker"] = [self.set_breaker, self.set_index, self.start_crash, self.take, self.at_market]
         self.by_kind["replace"] = [self.quote, self.replace, self.replace]
         self.outcomes = Outcomes()
         self.sought: list[str] = []  # kinds that could have led to more than they did
@@ -330,6 +337,11 @@ class Crowd:
             action = self.one_of_the_rush
         if self.exits and self.chance.random() < 0.85:
             action = self.entry
+        closed = all(each.phase != Phase.CONTINUOUS for each in self.engine._instruments.values())
+        if closed and self.chance.random() < 0.1:
+            action = self.set_phase
+        if self.coming and not self.exits and self.chance.random() < 0.9:
+            action = self.coming.pop(0)
         draw = self.close_session() if self.chance.random() < leaving else action()
         if not draw.fields.get("session") and self.chance.random() < 0.15:
             draw.extensions.append(extension(OPERATOR_TERMS, who0=self.seq, why4=self.chance.randint(-1, 1)))
@@ -1005,12 +1017,113 @@ class Crowd:
     def set_phase(self) -> Draw:
         """Into any phase, seldom all symbols; one that does not trade mostly trades again before long."""
         away = [each for each in self.engine._instruments.values() if each.phase != Phase.CONTINUOUS]
+        if len(away) == len(self.engine._instruments) and self.chance.random() < 0.8:
+            return operator(CommandKind.SET_PHASE, qty=Phase.CONTINUOUS)
         if away and self.chance.random() < 0.8:
             phase: int = Phase.CONTINUOUS if self.chance.random() < 0.8 else self.chance.choice(list(Phase))
             return operator(CommandKind.SET_PHASE, symbol=self.chance.choice(away).symbol, qty=phase)
         phase = self.chance.choice((*list(Phase)[1:], Phase.OPENING_AUCTION, Phase.CLOSING_AUCTION, 0, 8))
         symbol = self.an_instrument().symbol if self.chance.random() < 0.9 else self.chance.choice((0, 777))
         return operator(CommandKind.SET_PHASE, symbol=symbol, qty=phase)
+
+    def set_breaker(self) -> Draw:
+        """Bands, pauses and rates of an instrument, mostly small ones around where it trades; or none any more."""
+        instrument = self.an_instrument()
+        if self.chance.random() < 0.15:
+            rate = self.chance.choice((0, 0, 40, 400))
+            draw = operator(CommandKind.SET_BREAKER, symbol=self.chance.choice((0, 0, 0, 777)))
+            draw.extensions.append(extension(BREAKER_TERMS, orders_per_second=rate))
+            return draw
+        terms: dict[str, int] = {}
+        held = [each for each in self.engine._resting.values() if each.is_held and each.price]
+        if held and self.chance.random() < 0.4:  # a narrow band around what its entry may trade at
+            instrument = self.chance.choice(held).instrument
+            terms |= {"static_bp": 20, "reference_price": self.a_price(instrument, 0)}
+        elif self.chance.random() < 0.55:
+            terms["static_bp"] = self.chance.choice((3, 60, 500, 500, 2_500, 9_999))
+            terms["reference_price"] = self.a_price(instrument, 0) if self.chance.random() < 0.3 else 0
+            terms["limit_state_ns"] = self.chance.choice((0, 1, 300, 10**6))
+        if self.chance.random() < 0.6:
+            terms["dynamic_bp"] = self.chance.choice((2, 25, 400, 2_000, 9_999))
+            terms["window_ns"] = self.chance.choice((1, 200, 10**5, 10**9))
+        if terms.get("dynamic_bp") or terms.get("limit_state_ns"):
+            terms["pause_ns"] = self.chance.choice((0, 1, 200, 10**5))
+            terms["call_ns"] = self.chance.choice((1, 300, 10**4, 10**6))
+        if self.chance.random() < 0.2:
+            terms["orders_per_second"] = self.chance.choice((5, 30, 300))
+        if self.chance.random() < 0.1:
+            terms[self.chance.choice((BREAKER_TERMS.names or ())[1:])] = self.chance.choice((0, -1, 1, 10_000))
+        draw = operator(CommandKind.SET_BREAKER, symbol=instrument.symbol)
+        draw.extensions.append(extension(BREAKER_TERMS, **terms))
+        if self.chance.random() < 0.05:
+            draw.extensions = self.chance.choice(([], draw.extensions * 2, [extension(ORDER_TERMS)]))
+        return draw
+
+    def set_index(self) -> Draw:
+        """A weight, or the levels: mostly so near that the next trades reach them."""
+        if self.chance.random() < 0.5:
+            instrument = self.an_instrument()
+            weight = self.chance.choice((1, 3, 1_000, 0, -1, MAX_UNITS // instrument.max_price, INT64_MAX))
+            symbol = instrument.symbol if self.chance.random() < 0.95 else 777
+            return operator(CommandKind.SET_INDEX, symbol=symbol, qty=weight)
+        levels = [*sorted(self.chance.sample((1, 2, 5, 30, 200), 2)), self.chance.choice((250, 4_000, 9_999))]
+        terms = {f"level{level}_bp": points for level, points in enumerate(levels, 1)}
+        terms |= {"halt_ns": self.chance.choice((1, 100, 10**5)), "call_ns": self.chance.choice((1, 200, 10**5))}
+        if self.chance.random() < 0.15:
+            terms = dict.fromkeys(terms, 0)
+        if self.chance.random() < 0.1:
+            terms[self.chance.choice(list(terms))] = self.chance.choice((0, -1, 10_000))
+        draw = operator(CommandKind.SET_INDEX)
+        draw.extensions.append(extension(INDEX_TERMS, **terms))
+        if self.chance.random() < 0.05:
+            draw.extensions = self.chance.choice(([], draw.extensions * 2, [extension(ORDER_TERMS)]))
+        return draw
+
+    def start_crash(self) -> Draw:
+        """What stops trading is set near the last price; then a sale wakes sellers, who go where nobody may."""
+        instrument = self.an_instrument()
+        bid, last = instrument.bids.best(), instrument.last_price
+        if bid is None or not 0 < bid.price <= last or instrument.phase != Phase.CONTINUOUS:
+            return self.take()
+        symbol, price, tick = instrument.symbol, bid.price, instrument.band_at(bid.price).tick
+        points = (last - price + 2 * tick) * 10_000 // last + 1
+        times = {"pause_ns": self.chance.choice((0, 100)), "call_ns": 100}
+        steps: list[Callable[[], Draw]] = []
+        if self.chance.random() < 0.7:
+            terms = {"dynamic_bp": min(points, 9_999), "window_ns": 10**9, **times}
+            steps += [lambda: self.terms_of(CommandKind.SET_BREAKER, symbol, extension(BREAKER_TERMS, **terms))]
+        if self.chance.random() < 0.7:
+            first = self.chance.choice((1, min(points, 9_000)))
+            levels = {"level1_bp": first, "level2_bp": first + 1, "level3_bp": first + self.chance.choice((2, 900))}
+            index = {**levels, "halt_ns": self.chance.choice((100, 10**5)), "call_ns": 100}
+            steps += [lambda: operator(CommandKind.SET_INDEX, symbol=symbol, qty=1)]
+            steps += [lambda: self.terms_of(CommandKind.SET_INDEX, 0, extension(INDEX_TERMS, **index))]
+        other = self.an_instrument().symbol
+        if other != symbol and self.chance.random() < 0.5:  # an auction that the fall of the index ends
+            steps += [lambda: operator(CommandKind.SET_PHASE, symbol=other, qty=Phase.CLOSING_AUCTION)]
+            steps += [lambda: self.order(aggressive=False, symbol=other, tif=TimeInForce.AT_CLOSE)[0]]
+        steps += [lambda: self.falling(symbol, OrderType.STOP, 0, price)] * self.chance.randint(1, 3)
+        steps += [lambda: self.falling(symbol, OrderType.OCO, last + 3 * tick, price)] * self.chance.randint(0, 2)
+        steps += [lambda: self.falling(symbol, OrderType.LIMIT, price, 0)]
+        self.coming = steps
+        return self.quote()
+
+    def terms_of(self, kind: CommandKind, symbol: int, terms: bytes) -> Draw:
+        """An operator's command with one extension."""
+        draw = operator(kind, symbol=symbol)
+        draw.extensions.append(terms)
+        return draw
+
+    def falling(self, symbol: int, order_type: OrderType, price: int, stop_price: int) -> Draw:
+        """A sale, now or when the price has fallen; what waits for that is large."""
+        fields = {"side": Side.SELL, "symbol": symbol, "order_type": order_type, "price": price}
+        draw, instrument, terms = self.order(aggressive=True, tif=TimeInForce.GTC, **fields)
+        lot = instrument.band_at(price or 1).lot
+        most = min(instrument.max_qty, draw.fields["qty"] * (9 if stop_price else 1))
+        draw.fields["qty"] = max(most // lot, 1) * lot
+        if stop_price:
+            terms["stop_price"] = stop_price
+        return self.packed(draw, terms)
 
     def misdirected(self) -> Draw:
         """A sound command in the wrong name: the operator's from a session, a broker's from nobody or a stranger."""

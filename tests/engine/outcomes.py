@@ -2,7 +2,8 @@
 
 An outcome is an event's kind with what tells apart its cases: the reason, the side of the match, whether what is left
 rests. What the passing of time does is counted under `time`, not under the command that happened to come first; what
-becomes of dormant orders that wake up and of exits, under `woken`, and of pegged orders that move, under `pegged`.
+becomes of dormant orders that wake up and of exits, under `woken`, of pegged orders that move, under `pegged`, and what
+breakers do, under `breaker`.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ POSSIBLE: dict[str, set[str]] = {
         R.WOULD_TAKE,
         R.EXIT_MISSING,
         R.TOO_MANY_PEGS,
+        R.PRICE_OUTSIDE_BANDS,
+        R.THROTTLED,
     )
     | {"accepted", "accepted, rests", "cancelled SELF_TRADE, rests", "displayed"}
     | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.MIN_QTY_NOT_MET, R.FOK_NOT_FILLED, R.FUNDS_EXHAUSTED)
@@ -81,7 +84,7 @@ POSSIBLE: dict[str, set[str]] = {
     | TRADES
     | PRICE_AND_QTY
     | rejected(R.NOT_PERMITTED, R.RESERVED_NOT_ZERO, R.UNKNOWN_ORDER, R.INVALID_DISPLAY_QTY, R.WOULD_TAKE)
-    | rejected(R.WRONG_PHASE, R.INVALID_TRIGGER)
+    | rejected(R.WRONG_PHASE, R.INVALID_TRIGGER, R.PRICE_OUTSIDE_BANDS, R.THROTTLED)
     | {"replaced", "replaced, rests", "cancelled SELF_TRADE, rests", "displayed"}
     | cancelled(R.REPLACED_BELOW_EXECUTED, R.SELF_TRADE),
     "mass_cancel": FENCE
@@ -109,6 +112,8 @@ POSSIBLE: dict[str, set[str]] = {
         R.QTY_OUT_OF_RANGE,
     )
     | {"trade_busted"},
+    "set_breaker": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT, R.EXTENSION_MISMATCH, R.INVALID_TERMS)
+    | {"breaker_set"},
     "tick": rejected(R.NOT_PERMITTED) | {"nothing"},
     "end_of_day": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT)
     | cancelled(R.END_OF_DAY)
@@ -136,10 +141,19 @@ POSSIBLE: dict[str, set[str]] = {
     "add_session": rejected(R.NOT_PERMITTED, R.ID_OUT_OF_RANGE, R.ALREADY_EXISTS, R.EXTENSION_MISMATCH, R.PARTY_MISSING)
     | {"session_added"},
     "set_rules": rejected(R.NOT_PERMITTED, R.UNSUPPORTED_RULES) | {"rules_set"},
+    "set_index": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT, R.EXTENSION_MISMATCH, R.INVALID_TERMS) | {"index_set"},
     "set_phase": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT, R.INVALID_TERMS)
     | cancelled(R.AUCTION_MISSED)
     | {"phase_changed", "auctioned", "executed none", "executed none, rests", "displayed", "nothing"},
     "auction": {"indicative"},  # whatever changed its book
+    "breaker": {
+        "breaker_set",
+        "limit_state",
+        "index_set MARKET_WIDE_HALT",
+    }  # whoever traded, or what time ended
+    | {f"phase_changed {reason.name}" for reason in (R.VOLATILITY_PAUSE, R.LIMIT_PAUSE, R.MARKET_WIDE_HALT)}
+    | {"phase_changed", "auctioned", "executed none", "executed none, rests", "displayed"}
+    | cancelled(R.PRICE_OUTSIDE_BANDS, R.AUCTION_MISSED),
     "woken": TRADES  # whatever woke them
     | {"triggered", "triggered, rests"}
     | {"cancelled SELF_TRADE, rests", "displayed"}
@@ -153,7 +167,8 @@ POSSIBLE: dict[str, set[str]] = {
 }
 PAIRS: set[Pair] = {(kind, outcome) for kind, outcomes in POSSIBLE.items() for outcome in outcomes}
 ACTORS: dict[int, str] = {EventKind.TRIGGERED: "woken", EventKind.REPEGGED: "pegged"}  # what follows is theirs
-_KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.BUST_TRADE + 1)} - {CommandKind.ORDER_STATUS}
+_LABELS = {**ACTORS, EventKind.BREAKER_SET: "breaker"}
+_KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.SET_INDEX + 1)} - {CommandKind.ORDER_STATUS}
 
 
 ASKED_FOR = (
@@ -173,6 +188,21 @@ def latest_of(marked: np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1)) if len(marked) else np.zeros(0, np.int64)
 
 
+def by_breaker(kinds: np.ndarray, events: np.ndarray) -> np.ndarray:
+    """bool[n]: what a breaker does behind a taker, or when its time is up; `kinds` are those of the commands."""
+    kind, reason = events["kind"], events["reason"]
+    at_auction = (kind == EventKind.EXECUTED) & (events["liquidity"] == Liquidity.NONE)
+    of_phases = (
+        at_auction | np.isin(kind, (EventKind.PHASE_CHANGED, EventKind.AUCTIONED)) | (reason == R.AUCTION_MISSED)
+    )
+    marked = of_phases & (kinds != CommandKind.SET_PHASE)
+    marked |= (kind == EventKind.BREAKER_SET) & (kinds != CommandKind.SET_BREAKER)
+    marked |= np.isin(reason, (R.VOLATILITY_PAUSE, R.LIMIT_PAUSE, R.MARKET_WIDE_HALT)) | (kind == EventKind.LIMIT_STATE)
+    marked |= (kind == EventKind.CANCELLED) & (reason == R.PRICE_OUTSIDE_BANDS)
+    marked[1:] |= (kind[1:] == EventKind.DISPLAYED) & marked[:-1]  # of an iceberg that was just cancelled or traded
+    return np.asarray(marked)
+
+
 class Outcomes:
     """Counts of (command kind, outcome). Cheap: distinct rows are counted first and named afterwards."""
 
@@ -187,15 +217,18 @@ class Outcomes:
         by_time = np.isin(events["reason"], (Reason.EXPIRED, Reason.DISCONNECTED))
         by_time[1:] |= (events["kind"][1:] == EventKind.DISPLAYED) & by_time[:-1]  # of the order just cancelled
         of_exits = np.isin(events["reason"], (Reason.ENTRY_MISSING, Reason.ENTRY_ENDED))
-        by_command = np.isin(events["kind"], ANSWERS) | np.isin(events["reason"], ASKED_FOR)
+        by_command = np.isin(events["kind"], ANSWERS) | np.isin(events["reason"], ASKED_FOR) | by_time
         latest = latest_of(np.isin(events["kind"], list(ACTORS)) | of_exits)
-        # Who acted last: in this command, or by time, whose orders act before the command has its answer.
+        # Who acted last: in this command, or by time, which elects before it goes on, and before the command's answer.
         acted = (latest >= np.searchsorted(events["command_seq"], events["command_seq"])) & (
             latest > latest_of(by_command)
         )
         actor = np.where(of_exits[latest], EventKind.TRIGGERED, events["kind"][latest]) * acted
+        actor[by_breaker(kinds, events)] = EventKind.BREAKER_SET
         keys = np.stack([kinds, events["kind"], events["reason"], by_time, actor, events["liquidity"], rests], 1)
-        special = events["kind"] == EventKind.INSTRUMENT_ADDED  # its bytes mean something else there
+        special = np.isin(
+            events["kind"], (EventKind.INSTRUMENT_ADDED, EventKind.BREAKER_SET, EventKind.INDEX_SET)
+        )  # their bytes mean something else there
         keys[special, 5:] = 0
         distinct, counts = np.unique(keys, axis=0, return_counts=True)
         for key, count in zip(distinct.tolist(), counts.tolist(), strict=True):
@@ -208,7 +241,7 @@ class Outcomes:
             if resting:
                 outcome += ", rests"
             label = "time" if of_time else named(CommandKind, command) if command in _KNOWN else "unknown"
-            label = "auction" if kind == EventKind.INDICATIVE else ACTORS.get(acting, label)
+            label = "auction" if kind == EventKind.INDICATIVE else _LABELS.get(acting, label)
             self.counts[label, outcome] += count
         silent = np.setdiff1d(np.arange(len(group.commands)), events["command_seq"] - group.first_seq)
         for command, count in Counter(group.commands["kind"][silent].tolist()).items():

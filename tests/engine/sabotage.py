@@ -11,7 +11,8 @@ from components.engine import readable
 from components.engine.readable import ReadableEngine
 
 SOURCES = Path(readable.__file__).parent
-MODULES = ("model", "events", "checks", "auctions", "brackets", "pegs", "engine")  # each imports only those before it
+# each imports only those before it
+MODULES = ("model", "events", "checks", "auctions", "breakers", "brackets", "pegs", "engine")
 
 MISTAKES: dict[str, tuple[str, str, str]] = {
     "the newest at a price trades first": (
@@ -141,7 +142,11 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "        for session in cut_off:\n            self._leave(session)",
         "        for session in cut_off:\n            session.gateway = 0",
     ),
-    "graces end before orders expire": ("engine", "EXPIRY, GRACE = 0, 1", "EXPIRY, GRACE = 1, 0"),
+    "graces end before orders expire": (
+        "breakers",
+        "EXPIRY, GRACE, WINDOW, LIMIT, STEP = range(5)",
+        "GRACE, EXPIRY, WINDOW, LIMIT, STEP = range(5)",
+    ),
     "a disconnected session's orders go by price": (
         "engine",
         "in sorted(own, key=lambda order: order.order_id):",
@@ -218,8 +223,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "a crossed book opens": (
         "engine",
-        "if ends or (phase == Phase.CONTINUOUS and is_crossed(instrument)):",
-        "if ends:",
+        "if not cause and (ends or (phase == Phase.CONTINUOUS and is_crossed(instrument))):",
+        "if not cause and ends:",
     ),
     "an order for an auction outlives it": (
         "engine",
@@ -267,12 +272,12 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "post-only takes": (
         "engine",
-        "require(rests_untouched or not command.flags & POST_ONLY, Reason.WOULD_TAKE)",
+        "require(not (command.flags & POST_ONLY and next_maker(order, bound)), Reason.WOULD_TAKE)",
         "require(True, Reason.WOULD_TAKE)",
     ),
     "a post-only order is replaced into a match": (
         "engine",
-        "require(rests or not order.flags & POST_ONLY, Reason.WOULD_TAKE)",
+        "require(not (takes and order.flags & POST_ONLY), Reason.WOULD_TAKE)",
         "require(True, Reason.WOULD_TAKE)",
     ),
     "own orders count for FOK and min_qty": (
@@ -318,14 +323,14 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "an entry need not be of its exit's kind": ("brackets", "require(fits and exit_order.side !=", "require(0 !="),
     "an exit that time lets loose acts behind the command": (
         "engine",
-        "self._disconnect(self._sessions[number])\n        self._elect()",
-        "self._disconnect(self._sessions[number])",
+        "self._time_is_up(what, self._instruments[number])\n            self._elect()",
+        "self._time_is_up(what, self._instruments[number])",
     ),
-    "a pegged order follows what is hidden": ("pegs", "if not order.is_hidden), 0)", "if not order.is_pegged), 0)"),
+    "a pegged order follows what is hidden": ("model", "if not order.is_hidden), 0)", "if not order.is_pegged), 0)"),
     "the middle is rounded towards a trade": (
         "pegs",
-        "limits = [total // len(followed), instrument.max_price]",
-        "limits = [-(-total // len(followed)), instrument.max_price]",
+        "limits = [total // len(followed), allowed.high]",
+        "limits = [-(-total // len(followed)), allowed.high]",
     ),
     "an offset is turned round for who sells": (
         "pegs",
@@ -350,8 +355,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "who was woken waits until all have followed": (
         "engine",
-        "self._move(*found)\n                self._elect()",
         "self._move(*found)\n            self._elect()",
+        "self._move(*found)\n        self._elect()",
     ),
     "more of a pegged order keeps its place": (
         "engine",
@@ -360,6 +365,62 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "one pegged order too many": ("engine", "len(instrument.pegs) < MAX_PEGS", "len(instrument.pegs) <= MAX_PEGS"),
     "the hash stops at 32 bits": ("events", "return running ^ (running >> 29)", "return running & 0xFFFFFFFF"),
+    "the dynamic band is wider by one": (
+        "breakers",
+        "away = price * points // 10_000",
+        "away = price * points // 10_000 + 1",
+    ),
+    "a band leaves what is outside of it": (
+        "breakers",
+        "if order.order_type in (OrderType.LIMIT, OrderType.OCO) and is_outside(instrument, order.price):",
+        "if False:",
+    ),
+    "who is elected in a pause is forgotten": ("breakers", "instrument.dormant.add(order)", "self._pull"),
+    "a FOK pauses the symbol": (
+        "engine",
+        "self._drop(order, Reason.FOK_NOT_FILLED, command.client_ref)",
+        "self._note_end(order, bound)\n            self._drop(order, Reason.FOK_NOT_FILLED, command.client_ref)",
+    ),
+    "an operator's phase leaves the pause running": (
+        "engine",
+        "ended = self._end_pause(instrument)",
+        "ended = False",
+    ),
+    "a throttled order is counted": (
+        "breakers",
+        "require(all(each.orders < each.orders_per_second for each in limited), Reason.THROTTLED)",
+        "require(all(each.orders <= each.orders_per_second for each in limited), Reason.THROTTLED)",
+    ),
+    "a limit state pauses though it is over": (
+        "breakers",
+        "if limit_state(instrument) == (breaker.limit_side, breaker.limit_price):",
+        "if True:",
+    ),
+    "a hidden order at the band is a limit state": (
+        "breakers",
+        "instrument.bids.displayed() == allowed.high",
+        "(best := instrument.bids.best()) is not None and best.price == allowed.high",
+    ),
+    "an oco elected in a pause waits for any price": ("breakers", "if order.order_type != OrderType.OCO:", "if True:"),
+    "a pegged order follows out of the band": ("pegs", "static_band(instrument) or ", ""),
+    "an exit acts outside the band": ("brackets", "elif outside:", "elif False:"),
+    "whom time elects acts when all is due": (
+        "engine",
+        "self._time_is_up(what, self._instruments[number])\n            self._elect()",
+        "self._time_is_up(what, self._instruments[number])\n        self._elect()",
+    ),
+    "a level stops the market twice": (
+        "breakers",
+        "if reached <= index.level:",
+        "if reached < max(index.level, 1):",
+    ),
+    "the third level pauses": ("breakers", "if reached == len(points):", "if False:"),
+    "a pause of its own outlasts the market's": ("breakers", "or instrument.breaker.cause:", "and True:"),
+    "a window never ends": (
+        "breakers",
+        "breaker.anchor_price = instrument.last_price\n        elif kind == LIMIT",
+        "pass\n        elif kind == LIMIT",
+    ),
 }
 
 

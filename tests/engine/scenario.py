@@ -45,13 +45,14 @@ from tests.engine.groups import (
     EXTENSION_KINDS,
     Draft,
     Group,
+    extension,
     group_of,
     named,
     spell,
 )
 from tests.engine.story import GTC, GTD, IOC, Broker, Lines, Venue
 from wire.constants import BASIS_POINTS, ENTRY, EXIT, FUNDS, HIDDEN, POST_ONLY, STP_BY_FIRM
-from wire.dtypes import EXTENSION, ORDER_TERMS
+from wire.dtypes import BREAKER_TERMS, EXTENSION, INDEX_TERMS, ORDER_TERMS
 from wire.enums import CommandKind, ExtensionKind, OrderType, Phase, Scope, Side, StpMode, TimeInForce
 
 INDENT = "    "
@@ -474,6 +475,36 @@ def _phase(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]
     return [_sent(stage, "operator", CommandKind.SET_PHASE, fields)]
 
 
+def _breaker(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    """What stops trading in a symbol, word by word of breakerTerms; no words: nothing does. `venue`: its rate."""
+    terms = _terms(clauses, ("symbol", *(BREAKER_TERMS.names or ())))
+    fields = {"symbol": 0 if words["venue"] else terms.pop("symbol", 1)}
+    return [_sent(stage, "operator", CommandKind.SET_BREAKER, fields, extension(BREAKER_TERMS, **terms))]
+
+
+def _weigh(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    """How often a symbol counts in the index."""
+    _terms(clauses, ())
+    return [
+        _sent(stage, "operator", CommandKind.SET_INDEX, {"symbol": int(words["symbol"]), "qty": int(words["weight"])})
+    ]
+
+
+def _watch(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    """At which levels the whole market stops, word by word of indexTerms; no words: at none."""
+    terms = _terms(clauses, INDEX_TERMS.names or ())
+    return [_sent(stage, "operator", CommandKind.SET_INDEX, {}, extension(INDEX_TERMS, **terms))]
+
+
+def _terms(clauses: Clauses, known: tuple[str, ...]) -> dict[str, int]:
+    """NAME NUMBER, ... of names that are known."""
+    pairs = [clause.partition(" ")[::2] for clause in clauses]
+    unknown = [name for name, _ in pairs if name not in known]
+    if unknown:
+        raise Wrong(f"{unknown[0]!r} is no word of it; what may follow: {', '.join(known)}")
+    return {name: int(value) for name, value in pairs}
+
+
 def _sent(stage: Stage, who: str, kind: CommandKind, fields: Fields, *extensions: bytes) -> Draft:
     """A command of a broker, or of the exchange itself."""
     if who == "operator":
@@ -597,6 +628,17 @@ FORMS: list[tuple[str, str, Meaning]] = [  # how it looks, as people and as the 
     ("WHO logs on", r"(?P<who>\w+) logs on", _log_on),
     ("WHO logs off", r"(?P<who>\w+) logs off", _log_off),
     ("operator ends the day", r"operator ends the day", _end_of_day),
+    (
+        "operator sets breaker (of the venue), NAME NUMBER, ...",
+        r"operator sets breaker(?P<venue> of the venue)?",
+        _breaker,
+    ),
+    (
+        "operator weighs symbol N with WEIGHT",
+        rf"operator weighs symbol (?P<symbol>\d+) with (?P<weight>{_NUMBER})",
+        _weigh,
+    ),
+    ("operator watches the index, NAME NUMBER, ...", r"operator watches the index", _watch),
     ("operator sets phase NAME", r"operator sets phase (?P<phase>[a-z_ ]+)", _phase),
     (
         "WHO blocks|allows session|account NAME, firm|symbol N, or one's own session or firm",

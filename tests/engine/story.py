@@ -19,7 +19,15 @@ import numpy as np
 from components.engine.contract import Engine
 from tests.engine.groups import Draft, apply, draft, event_fields, extension, group_of, named
 from wire.constants import FROM_BOOK, FUNDS, RESTS
-from wire.dtypes import INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
+from wire.dtypes import (
+    BREAKER_TERMS,
+    INDEX_TERMS,
+    INSTRUMENT_TERMS,
+    ORDER_TERMS,
+    PARTY_TERMS,
+    PRICE_BANDS,
+    SESSION_TERMS,
+)
 from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Phase, Reason, Scope, Side, TimeInForce
 from wire.units import pack_name
 
@@ -101,6 +109,16 @@ class Venue:
             line += ", rests" if event["flags"] & RESTS else ""
         elif kind == EventKind.PHASE_CHANGED:
             line += f" {named(Phase, event['qty'])}" + of_symbol(event)
+        elif kind == EventKind.BREAKER_SET:
+            bands = f" {event['low_price']} to {event['high_price']}" if event["high_price"] else ""
+            line += bands + (of_symbol(event) if event["symbol"] else " of the venue")
+        elif kind == EventKind.INDEX_SET:
+            line += f" level {event['level']}" if event["level"] else ""
+            line += f" weight {event['weight']}{of_symbol(event)}" if event["symbol"] else ""
+            line += f" at {event['value']}"
+        elif kind == EventKind.LIMIT_STATE:
+            line += f" {named(Side, event['side'])} @ {event['price']} {'begins' if event['qty'] else 'ends'}"
+            line += of_symbol(event)
         elif kind in (EventKind.INDICATIVE, EventKind.AUCTIONED):
             line += f" {event['qty']} @ {event['price']}" + of_symbol(event)
             line += f", {event['leaves_qty']} left to {named(Side, event['side'])}" if event["leaves_qty"] else ""
@@ -145,6 +163,18 @@ class Venue:
     def phase(self, phase: Phase, symbol: int = 1) -> Lines:
         """The operator puts a symbol (0: all) into a phase."""
         return self.operator(CommandKind.SET_PHASE, symbol=symbol, qty=phase)
+
+    def breaker(self, symbol: int = 1, /, **terms: int) -> Lines:
+        """setBreaker: what stops trading in a symbol (0: how many orders a second the venue takes)."""
+        return self.operator(CommandKind.SET_BREAKER, extension(BREAKER_TERMS, **terms), symbol=symbol)
+
+    def weigh(self, symbol: int, weight: int) -> Lines:
+        """setIndex: a symbol's weight."""
+        return self.operator(CommandKind.SET_INDEX, symbol=symbol, qty=weight)
+
+    def watch_index(self, **terms: int) -> Lines:
+        """setIndex: the levels; it starts from what it is now."""
+        return self.operator(CommandKind.SET_INDEX, extension(INDEX_TERMS, **terms))
 
     def passes(self, time_ns: int) -> Lines:
         """Time goes on to that moment, and someone notices."""

@@ -209,7 +209,7 @@ def test_an_exit_may_trade_as_it_begins(venue: Venue, alice: Broker, bob: Broker
     assert venue.book() == ([], [("carol 1", 99, 2)])
 
 
-def test_an_exit_whose_stop_was_reached_acts_in_the_next_round(
+def test_of_exits_whose_stop_was_reached_an_oco_acts_at_once_and_a_stop_in_the_next_round(
     venue: Venue, alice: Broker, bob: Broker, carol: Broker
 ) -> None:
     stop_exit(carol)
@@ -220,12 +220,12 @@ def test_an_exit_whose_stop_was_reached_acts_in_the_next_round(
     assert bob.sell(6, at=88)[-8:] == [
         "carol 1 triggered 5 @ 0, leaves 5",
         "carol 3 triggered 1 @ 0, leaves 1",
-        "carol 1 triggered 5 @ 88, leaves 5",
-        "alice 1 executed 5 @ 85, leaves 4, cum 5, maker, from book, rests",
-        "carol 1 executed 5 @ 85, cum 5, taker",
         "carol 3 triggered 1 @ 88, leaves 1",
-        "alice 1 executed 1 @ 85, leaves 3, cum 6, maker, from book, rests",
+        "alice 1 executed 1 @ 85, leaves 8, cum 1, maker, from book, rests",
         "carol 3 executed 1 @ 85, cum 1, taker",
+        "carol 1 triggered 5 @ 88, leaves 5",
+        "alice 1 executed 5 @ 85, leaves 3, cum 6, maker, from book, rests",
+        "carol 1 executed 5 @ 85, cum 5, taker",
     ]
 
 

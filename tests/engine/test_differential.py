@@ -24,7 +24,7 @@ try:
 except ImportError as missing:
     pytest.skip(f"the compiled engine is not built yet: {missing}", allow_module_level=True)
 
-SEEDS = (100, 105, 106, 108)  # of such lives these reach every outcome
+SEEDS = (102, 133, 148)  # of such lives these reach every outcome
 COMMANDS = 4_000
 MakeEngine = Callable[[], Engine]
 

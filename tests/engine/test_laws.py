@@ -36,7 +36,7 @@ from wire.dtypes import EVENT, ORDER_TERMS, SESSION_TERMS
 from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Phase, Reason, Scope, Side, TimeInForce
 
 Event = dict[str, int]
-SEEDS = range(200, 204)
+SEEDS = (201, 203, 204, 205)
 COMMANDS = 2_500
 
 REPORTS = {
@@ -168,6 +168,12 @@ class Auditor:
         self.held: dict[int, Known] = {}
         self.exits: dict[int, int] = {}  # by session: its last order, an exit whose entry has to come next
         self.doubted = 0  # such an exit, of the session whose command is in hand
+        self.bands: dict[int, tuple[int, int]] = {}  # by symbol: between which prices orders may rest
+        self.breakers: dict[int, Event] = {}  # by symbol: what was told last
+        self.anchors: dict[int, tuple[int, int]] = {}  # by symbol: the price of the dynamic band, and when it came
+        self.windows: dict[int, int] = {}  # by symbol: when its window ends
+        self.paused: set[int] = set()  # symbols
+        self.limits: dict[int, Event] = {}  # by symbol: the limit state that was told
 
     def read(self, group: Group, events: np.ndarray) -> None:
         """One group and its events."""
@@ -210,6 +216,7 @@ class Auditor:
         for symbol in sorted({event["symbol"] for event in told}):
             self.never_crossed(symbol)
             self.pegs_stand_right(symbol)
+            self.within_static(symbol)
         self.auction_is_over()
         if draft.number in self.orders:
             self.outcome(self.orders[draft.number], answers)
@@ -284,10 +291,19 @@ class Auditor:
             case EventKind.INSTRUMENT_ADDED:
                 self.instruments[event["symbol"]] = event
                 self.phases[event["symbol"]] = Phase.CONTINUOUS
+            case EventKind.BREAKER_SET:
+                self.breaker_set(event, fields)
+            case EventKind.DAY_ENDED:
+                for symbol in self.bands if not event["symbol"] else [event["symbol"]]:
+                    self.bands[symbol] = (0, 0)
+            case EventKind.LIMIT_STATE:
+                told = self.limits.pop(event["symbol"], None)
+                assert (told is None) == bool(event["qty"]), "a limit state begins, then ends"
+                if told is None:
+                    self.limits[event["symbol"]] = event
             case EventKind.PHASE_CHANGED:
                 self.auction_is_over()
-                assert event["qty"] != self.phases[event["symbol"]], "a phase is told when it changes"
-                self.phases[event["symbol"]] = event["qty"]
+                self.phase_changed(event)
                 if event["qty"] == Phase.CONTINUOUS and self.last_price[event["symbol"]]:
                     self.traded(event["symbol"], self.last_price[event["symbol"]])
             case EventKind.AUCTIONED:
@@ -318,6 +334,72 @@ class Auditor:
         if order and not order.ended and not order.rests and order.price:
             self.stand(self.acting, order)
         self.acting = 0
+
+    def phase_changed(self, event: Event) -> None:
+        """A pause has a reason; who was elected and has not acted waits until trading goes on."""
+        symbol = event["symbol"]
+        ends = symbol in self.paused and event["reason"] in (0, Reason.MARKET_WIDE_HALT)
+        assert event["qty"] != self.phases[symbol] or ends, "a phase is told when it changes"
+        self.paused -= {symbol}
+        if event["reason"]:
+            paused = event["qty"] in (Phase.HALT, Phase.REOPENING_AUCTION)
+            closed = (event["qty"], event["reason"]) == (Phase.CLOSED, Reason.MARKET_WIDE_HALT)
+            assert paused or closed, "a pause is a halt, then a call"
+            self.paused |= {symbol} if paused else set()
+        self.phases[symbol] = event["qty"]
+        self.windows.pop(symbol, None)
+        self.anchors.pop(symbol, None)
+        if event["qty"] == Phase.CONTINUOUS:
+            self.anchors[symbol] = (self.last_price[symbol], 0)
+            return
+        for order_id, _ in (*self.woken.items(), *self.elected):
+            order = self.orders[order_id]
+            if order.accepted["symbol"] != symbol or order.held:
+                continue
+            if order.order_type == OrderType.OCO:
+                self.ocos[symbol][order_id] = order
+            else:
+                touched = order.order_type in (OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED)
+                rises = (order.accepted["side"] == Side.BUY) != touched
+                order.stop_price = 1 if rises else self.instruments[symbol]["max_price"]
+                order.offset, order.in_points = 0, False
+                self.dormant[symbol][order_id] = order
+        again = {*self.dormant[symbol], *self.ocos[symbol]}
+        self.woken = {each: price for each, price in self.woken.items() if each not in again}
+        self.elected = [each for each in self.elected if each[0] not in again]
+
+    def breaker_set(self, event: Event, fields: Event) -> None:
+        """Terms, and the static band."""
+        symbol = event["symbol"]
+        self.bands[symbol] = (event["low_price"], event["high_price"])
+        self.breakers[symbol] = event
+        if fields["kind"] == CommandKind.SET_BREAKER and self.phases.get(symbol) == Phase.CONTINUOUS:
+            self.anchors[symbol] = (self.last_price[symbol], 0)
+            self.windows.pop(symbol, None)
+
+    def within_dynamic(self, symbol: int, price: int, order_id: int) -> None:
+        """No taker trades further away from where the window began than it may."""
+        breaker = self.breakers.get(symbol)
+        if not breaker or not breaker["dynamic_bp"]:
+            return
+        anchor, by = self.anchors.get(symbol, (0, 0))
+        if symbol in self.windows and self.windows[symbol] <= self.time_ns:
+            anchor, by = self.last_price[symbol], 0
+            del self.windows[symbol]
+        if not anchor:
+            anchor, by = price, order_id
+        self.anchors[symbol] = (anchor, by)
+        assert by == order_id or 10_000 * abs(price - anchor) <= anchor * breaker["dynamic_bp"], "the dynamic band"
+        if price != anchor and symbol not in self.windows and self.time_ns < INT64_MAX:
+            self.windows[symbol] = min(self.time_ns + breaker["window_ns"], INT64_MAX)
+
+    def within_static(self, symbol: int) -> None:
+        """Nothing rests outside the static band."""
+        low, high = self.bands.get(symbol, (0, 0))
+        for side in (Side.BUY, Side.SELL):
+            for price, ids in self.books[symbol, side].items():
+                limits = [each for each in ids if self.orders[each].order_type != OrderType.MARKET]
+                assert not high or not limits or low <= price <= high, "the static band"
 
     def block(self, event: Event) -> tuple[int, int]:
         """What an event of the kill switch is about."""
@@ -383,7 +465,10 @@ class Auditor:
             return
         if last_price and order.wakes(last_price):
             assert not order.rests, "whose stop was reached does not rest"
-            self.woken[order_id] = last_price
+            if order.order_type == OrderType.OCO:
+                self.elected.insert(0, (order_id, last_price))  # it acts at once
+            else:
+                self.woken[order_id] = last_price
         else:
             (self.dormant if order.order_type in BECOMES else self.ocos)[symbol][order_id] = order
 
@@ -478,22 +563,24 @@ class Auditor:
         if not followed or self.phases[symbol] != Phase.CONTINUOUS:
             return 0
         twice = followed + 2 * order.offset
-        question = (symbol, side, twice, bid, ask, order.worst)
+        question = (symbol, side, twice, bid, ask, order.worst, *self.bands.get(symbol, (0, 0)))
         if question not in self.targets:
             self.targets[question] = self.nearest(*question)
         return self.targets[question]
 
-    def nearest(self, symbol: int, side: int, twice: int, bid: int, ask: int, worst: int) -> int:
-        """The same; `twice` the price that it follows, with its offset."""
+    def nearest(self, symbol: int, side: int, twice: int, bid: int, ask: int, worst: int, low: int, high: int) -> int:
+        """The same; `twice` the price that it follows, with its offset; from `low` to `high` is the static band."""
         top = self.instruments[symbol]["max_price"]
 
         def may_stand(price: int) -> bool:
+            if high and not low <= price <= high:
+                return False
             if side == Side.BUY:
                 return 2 * price <= twice and not (ask and price >= ask) and not (worst and price > worst)
             return 2 * price >= twice and price > bid and price >= worst
 
         # the best prices of each band: what may stand is all below, or all above, some price
-        best = [twice // 2, -(-twice // 2), ask - 1, bid + 1, worst, top, 1]
+        best = [twice // 2, -(-twice // 2), ask - 1, bid + 1, worst, low, high, top, 1]
         edges = [edge for first, _ in self.ticks[symbol] for edge in (first, first - 1)]
         candidates = set()
         for price in (*best, *edges):
@@ -555,6 +642,7 @@ class Auditor:
             order.prices.append((event["price"], event["qty"]))
             assert not order.flags & POST_ONLY, "who only adds does not take"
             assert not self.own(order, self.orders[maker["order_id"]]), "nobody with a mode trades with its own"
+            self.within_dynamic(event["symbol"], event["price"], event["order_id"])
             self.traded(event["symbol"], event["price"])
         self.place(event, order)
 
@@ -778,7 +866,7 @@ class Auditor:
     def outcome(self, order: Known, told: list[Event]) -> None:
         """What a new order's instructions promise, once its command is over."""
         words = order.accepted
-        own = [event for event in told if event["order_id"] == words["order_id"]]
+        own = [event for event in told if event.get("order_id") == words["order_id"]]
         if words["tif"] == TimeInForce.FOK:
             assert order.cum in (0, order.total), "all or nothing"
             assert (order.cum == 0) == (own[-1]["reason"] == Reason.FOK_NOT_FILLED)

@@ -20,7 +20,7 @@ from tests.engine.scenario import Wrong, read, verdict
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 
-SEEDS = (100, 101, 103, 22, 17, 25, 36)
+SEEDS = (132, 102, 133, 181, 186, 194)
 
 
 class Played(NamedTuple):
@@ -73,6 +73,21 @@ def test_a_mistake_is_noticed(mistake: str, played: list[list[Played]]) -> None:
 
 # Judged by no other engine at all: the scenario that goes red where a rule is broken.
 RED = {
+    "the dynamic band is wider by one": "breakers/taker_stops_at_the_dynamic_band",
+    "a band leaves what is outside of it": "breakers/static_band_and_market_order",
+    "who is elected in a pause is forgotten": "pairs/pause_x_stop_cascade",
+    "a FOK pauses the symbol": "pairs/pause_x_fok",
+    "an operator's phase leaves the pause running": "pairs/pause_x_set_phase",
+    "a throttled order is counted": "breakers/throttled",
+    "a limit state pauses though it is over": "pairs/limit_state_x_expiry",
+    "a window never ends": "breakers/window_rolls_over",
+    "a hidden order at the band is a limit state": "pairs/limit_state_x_hidden",
+    "an oco elected in a pause waits for any price": "pairs/pause_x_oco",
+    "a pegged order follows out of the band": "pairs/static_band_x_peg",
+    "an exit acts outside the band": "pairs/static_band_x_bracket",
+    "a level stops the market twice": "market_wide/a_level_stops_once",
+    "the third level pauses": "market_wide/third_level_closes_every_symbol",
+    "a pause of its own outlasts the market's": "market_wide/a_pause_of_its_own_gives_way",
     "the newest at a price trades first": "limit/price_then_time",
     "an order in sight of its bound does not reach it": "limit/equal_prices_cross",
     "a band holds only above its first price": "bands/ticks_and_lots_grow_with_the_price",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from components.publisher import BrokenInvariant, Publisher
+from components.publisher.books import Books
 from tests.publisher.flow import SYMBOLS, Market, cut, engine_levels, publish, published_levels
 from wire.constants import FROM_BOOK, RESTS, UNSEEN
 from wire.dtypes import BUST_TERMS, EVENT
@@ -193,9 +194,29 @@ def test_status_says_phases_and_auctions() -> None:
             if each["kind"] == EventKind.PHASE_CHANGED:
                 phase, words[3] = words[3], 0
             held = int(each["kind"] == EventKind.AUCTIONED)
-            expected.append((*words, phase, int(each["side"]), held, 0, 0))
+            expected.append((*words, phase, int(each["side"]), held, 0, 0, 0))
         assert list(published.get(f"status.{name}".encode(), {}).values()) == expected
     assert len(published[b"status.AAPL"]) > 10
+
+
+def test_status_says_who_stopped_trading_and_who_stands_at_the_band() -> None:
+    """A limit state, and the reason of a pause until the next phase."""
+    events = np.zeros(5, EVENT)
+    kinds = (EventKind.INSTRUMENT_ADDED, EventKind.LIMIT_STATE, EventKind.PHASE_CHANGED, EventKind.LIMIT_STATE)
+    events["kind"] = (*kinds, EventKind.PHASE_CHANGED)
+    events["seq"], events["symbol"] = np.arange(1, 6), 1
+    events["side"][[1, 3]], events["price"][[1, 3]], events["qty"][1] = Side.BUY, 120, 1
+    events["qty"][[2, 4]], events["reason"][2] = (Phase.HALT, Phase.CONTINUOUS), Reason.LIMIT_PAUSE
+    books = Books()
+    books.apply(events)
+    *_, statuses = books.by_symbol[1].collect()
+    words = ("price", "qty", "phase", "side", "limit_side", "reason")
+    assert [tuple(int(row[word]) for word in words) for row in statuses] == [
+        (0, 0, Phase.CONTINUOUS, 0, Side.BUY, 0),
+        (0, 0, Phase.HALT, 0, Side.BUY, Reason.LIMIT_PAUSE),
+        (0, 0, Phase.HALT, 0, 0, Reason.LIMIT_PAUSE),
+        (0, 0, Phase.CONTINUOUS, 0, 0, 0),
+    ]
 
 
 def test_of_an_iceberg_stands_what_displayed_says_and_of_a_hidden_order_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,6 +38,12 @@ def say(running: Exchange, *words: str | int) -> dict[str, object]:
     assert answer.returncode == 0, answer.stderr
     told: dict[str, object] = json.loads(answer.stdout)
     return told
+
+
+def told_by(running: Exchange, *words: str | int) -> list[dict[str, Any]]:
+    events = say(running, *words)["events"]
+    assert isinstance(events, list)
+    return events
 
 
 def test_the_kill_switch_and_a_bust_by_hand(running: Exchange, broker: BrokerSync) -> None:
@@ -73,6 +80,49 @@ def test_the_kill_switch_and_a_bust_by_hand(running: Exchange, broker: BrokerSyn
     assert [event["kind"] for event in told["events"]] == ["CANCELLED", "MASS_CANCELLED"]
 
 
+def test_a_breaker_by_hand(running: Exchange, broker: BrokerSync) -> None:
+    try:
+        bands = ["--static", "20", "--reference", "200.00", "--limit-state", "15", "--pause", "300", "--call", "60"]
+        (event,) = told_by(running, "breaker", "AMZN", *bands, "--rate", 1, "--who", "carol")
+        assert (event["kind"], event["symbol"], event["static_bp"]) == ("BREAKER_SET", SYMBOL, 2000)
+        assert (event["low_price"], event["high_price"]) == (16_000, 24_000)
+        assert (event["limit_state_ns"], event["pause_ns"], event["call_ns"]) == (15 * 10**9, 300 * 10**9, 60 * 10**9)
+        assert broker.limit(SYMBOL, "buy", 24_001, 5).reason is Reason.PRICE_OUTSIDE_BANDS
+        orders = [broker.limit(SYMBOL, "buy", 24_000, 5) for _ in range(3)]  # within two seconds, surely
+        reasons = [order.reason for order in orders]
+        assert Reason.THROTTLED in reasons
+        assert (orders[0].state, reasons[0]) == (OrderState.LIVE, Reason.NONE)
+        told = say(running, "phase", "AMZN")
+        assert (told["phase"], told["limit_side"]) == ("continuous", 1)
+    finally:
+        say(running, "breaker", "AMZN")
+        say(running, "mass-cancel", "--session", SESSION)
+    assert say(running, "phase", "AMZN")["limit_side"] == 0
+    say(running, "breaker", "venue", "--rate", 1_000_000)
+    say(running, "breaker", "venue")
+
+
+def test_the_whole_market_by_hand(running: Exchange, broker: BrokerSync) -> None:
+    """A fall by a level stops every instrument; an operator lets them trade again."""
+    for price, qty in ((10_000, 5), (9_300, 5)):
+        broker.limit(SYMBOL, "buy", price, qty)
+    assert broker.market(SYMBOL, "sell", 5).state is OrderState.FILLED
+    (event,) = told_by(running, "index", "AMZN", "--weight", 3)
+    assert event["value"] == 30_000
+    (event,) = told_by(running, "index", "--levels", "7,13,20", "--halt", "900", "--call", "0.5", "--why", "a watch")
+    assert [event[f"level{level}_bp"] for level in (1, 2, 3)] == [700, 1_300, 2_000]
+    assert (event["halt_ns"], event["call_ns"], event["start_value"]) == (900 * 10**9, 5 * 10**8, 30_000)
+    try:
+        assert broker.market(SYMBOL, "sell", 5).state is OrderState.FILLED
+        phases = [say(running, "phase", name) for name in ("AMZN", "AAPL")]
+        assert [(each["phase"], each["reason"]) for each in phases] == [("halt", "MARKET_WIDE_HALT")] * 2
+    finally:
+        say(running, "index", "--levels", "off")
+        say(running, "index", "AMZN", "--weight", 0)
+        say(running, "phase", "all", "continuous")
+    assert say(running, "phase", "AMZN")["reason"] == "NONE"
+
+
 def test_a_broker_pulls_its_own_plug(running: Exchange, broker: BrokerSync) -> None:
     resting = broker.limit(SYMBOL, "buy", 1_000_000, 5)
     answer = broker.block_entry("session")
@@ -89,6 +139,15 @@ def test_a_broker_pulls_its_own_plug(running: Exchange, broker: BrokerSync) -> N
     [
         (["mass-cancel"], "say whose"),
         (["mass-cancel", "--all", "--firm", "1"], "say whose"),
+        (["breaker", "MOON"], "there is no instrument 'MOON'"),
+        (["breaker", "AMZN", "--static", "a"], "'a'"),
+        (["breaker", "AMZN", "--static", "20", "--limit-state", "15"], "contradict"),
+        (["breaker", "venue", "--static", "20"], "contradict"),
+        (["index", "AMZN"], "say an instrument and its --weight, or --levels"),
+        (["index", "AMZN", "--weight", "-1"], "contradict"),
+        (["index", "--levels", "7,13"], "three levels"),
+        (["index", "--levels", "7,x,20"], "'x'"),
+        (["index", "--levels", "13,7,20"], "contradict"),
         (["block", "moon", "1"], "'moon' is not one of"),
         (["block", "account", "me"], "named by its number"),
         (["block", "account", "999"], "There is no such account"),

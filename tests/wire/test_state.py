@@ -11,10 +11,10 @@ from wire.state import STATE_DTYPES, CanonicalState, state_hash
 
 STRUCTS = [
     *("StateEngine", "StateInstrument", "StateBand", "StateAccount", "StateSession", "StateOrder", "StateOrder"),
-    *("StateBlock", "StateBust"),
+    *("StateBlock", "StateBust", "StateBreaker", "StateIndex"),
 ]
-COUNTS = [1, 2, 3, 2, 2, 4, 3, 2, 3]
-KEPT = "30ab73286651d04af054ff5805605f0882c7da58fbced970b8abb5d077fe24ad"
+COUNTS = [1, 2, 3, 2, 2, 4, 3, 2, 3, 2, 2]
+KEPT = "c5a681bc93ddd591b617b9c3454db45bc0650d5a0f680d6a0c470afa4899db4a"
 
 
 def sample() -> CanonicalState:
@@ -53,7 +53,7 @@ def test_order_and_number_of_rows_count() -> None:
         if len(rows) > 1:
             hashes.add(state_hash(state._replace(**{name: rows[::-1]})))
             hashes.add(state_hash(state._replace(**{name: rows[:-1]})))
-    assert len(hashes) == 1 + 2 * 8
+    assert len(hashes) == 1 + 2 * 10
 
 
 def test_how_the_rows_lie_in_memory_does_not_count() -> None:

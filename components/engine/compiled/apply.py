@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.engine.compiled.bands import timers_of_breakers
+from components.engine.compiled.braking import run_elected, set_breaker, time_is_up
 from components.engine.compiled.canonical import canonical_dormant, canonical_orders
 from components.engine.compiled.checks import check_sender
-from components.engine.compiled.electing import run_elected
 from components.engine.compiled.events import hash_events, new_event, rejected_event
 from components.engine.compiled.following import end_command
 from components.engine.compiled.ladder import FIRST_CAPACITY, ladders_fit
-from components.engine.compiled.matching import has_event_room, match_taker
+from components.engine.compiled.marketwide import set_index
+from components.engine.compiled.matching import has_event_room, match_on
 from components.engine.compiled.operator import allow_entry, bust_trade
 from components.engine.compiled.orders import (
     find_by_id,
@@ -26,11 +28,15 @@ from components.engine.compiled.phases import (
 from components.engine.compiled.plain import apply_plain
 from components.engine.compiled.special import doubt_exit
 from components.engine.compiled.state import (
+    BANDED,
+    BRAKING,
     BROKEN,
     DONE,
     ELECTING,
     EVENTS_FULL,
+    EXPIRY,
     FRESH,
+    GRACE,
     MATCHING,
     NEED_ACCOUNTS,
     NEED_BOOKS,
@@ -38,11 +44,14 @@ from components.engine.compiled.state import (
     NEED_ORDERS,
     NEED_ROOM,
     NEED_SESSIONS,
+    NONE,
     OUT_OF_TURN,
     PEGGING,
     PHASING,
     SCATTERED,
+    SESSION_ENDS,
     TELLING,
+    TIME_PASSES,
     UNREAD,
     accounts_of,
     adopt_commands,
@@ -61,11 +70,19 @@ from components.engine.compiled.state import (
     session_at,
     sessions_of,
     specials_of,
+    timer_at,
     timers_of,
 )
-from components.engine.compiled.sweeping import block_entry, end_of_day, go_on, let_time_pass, mass_cancel
-from components.engine.compiled.timers import compact_timers, has_timer_room, next_deadline
-from components.engine.compiled.trading import cancel, new_order, replace
+from components.engine.compiled.sweeping import block_entry, end_of_day, go_on, mass_cancel
+from components.engine.compiled.timers import (
+    compact_timers,
+    end_grace,
+    has_timer_room,
+    next_deadline,
+    pop_timer,
+    timer_is_live,
+)
+from components.engine.compiled.trading import cancel, cancel_whole, new_order, replace
 from components.engine.compiled.venue import (
     add_account,
     add_instrument,
@@ -81,6 +98,7 @@ from wire.constants import MAX_ACCOUNT, MAX_SESSION, MAX_SYMBOL, MAX_UNITS
 from wire.enums import CommandKind, EventKind, Reason
 
 _AHEAD = 24  # commands that are fetched ahead of the look over all
+_TIMERS_OF_AN_ORDER = 4  # its expiry; a window, a limit state and a pause of its symbol
 
 
 @cold_kernel
@@ -104,10 +122,10 @@ def apply_group(s: int) -> Word:
     head = head_of(s)
     head["written"] = 0
     head["noted"] = 0
-    if head["index"] == 0 and (head["stage"] == FRESH or head["timely"] != 0):
+    if head["index"] == 0 and (head["stage"] == FRESH or head["timing"] != 0):
         if not extensions_add_up(s):
             return BROKEN
-        status = pass_time(s)
+        status = let_time_pass(s)
         if status != DONE:
             return status
     commands = commands_of(s)
@@ -124,11 +142,11 @@ def apply_group(s: int) -> Word:
             if head["index"] > 0:
                 head["command_seq"] += 1
             status = begin(s, command)
-        elif head["stage"] == MATCHING:
-            status = match_taker(s)
+        elif head["stage"] == MATCHING or head["stage"] == BANDED:
+            status = match_on(s)
         elif head["stage"] == PHASING:
             status = change_phases(s, command)
-        elif head["stage"] == ELECTING or head["stage"] == PEGGING or head["stage"] == TELLING:
+        elif head["stage"] in (ELECTING, BRAKING, PEGGING, TELLING):
             status = DONE
         else:
             status = go_on(s, command)
@@ -142,29 +160,44 @@ def apply_group(s: int) -> Word:
         head["index"] += 1
 
 
-@kernel
-def pass_time(s: int) -> Word:
-    """What is due happens, and whoever it elects acts, before the first command."""
-    head = head_of(s)
-    if head["timely"] == 0:
-        if let_time_pass(s) != DONE:
-            return EVENTS_FULL
-        if head["elected"] == 0:
-            return DONE
-    return run_timely(s)
-
-
 @cold_kernel
-def run_timely(s: int) -> Word:
-    """Let those act whom time has elected."""
+def let_time_pass(s: int) -> Word:
+    """What timers say, one after another: GTD orders expire, orders of sessions go whose grace ends, and what breakers
+    wait for happens; whom that elects acts before the next."""
     head = head_of(s)
-    head["timely"] = 1
-    if head["stage"] == MATCHING and match_taker(s) != DONE:
+    if head["timing"] == 0:
+        head["timing"] = TIME_PASSES
+    if match_on(s) != DONE:
         return EVENTS_FULL
-    status = run_elected(s)
-    if status == DONE:
-        head["timely"] = 0
-    return status
+    while True:
+        if head["elected"] > 0 and head["timing"] == TIME_PASSES:
+            status = run_elected(s)
+            if status != DONE:
+                return status
+        if head["timers_used"] == 0 or timer_at(s, 0)["due_ns"] > head["time_ns"]:
+            head["timing"] = 0
+            return DONE
+        if not has_event_room(s):
+            return EVENTS_FULL
+        timer = timer_at(s, 0)
+        kind, number, slot = np.int64(timer["kind"]), np.int64(timer["id"]), np.int64(timer["slot"])
+        if not timer_is_live(s, 0):
+            pop_timer(s)
+        elif kind == EXPIRY:
+            pop_timer(s)
+            cancel_whole(s, slot, Reason.EXPIRED, 0)
+        elif kind != GRACE:
+            if not has_timer_room(s, timers_of_breakers(s)):
+                return NEED_ROOM
+            pop_timer(s)
+            time_is_up(s, kind, number)
+        elif session_at(s, number)["first"] != NONE:  # one order a round: its timer stays until all are gone
+            head["timing"] = SESSION_ENDS
+            cancel_whole(s, session_at(s, number)["first"], Reason.DISCONNECTED, 0)
+        else:
+            head["timing"] = TIME_PASSES
+            end_grace(s, number)
+            pop_timer(s)
 
 
 @cold_kernel
@@ -232,6 +265,10 @@ def begin_rare(s: int, command: np.void) -> Word:
         return set_rules(s, command)
     if kind == CommandKind.SET_PHASE:
         return set_phase(s, command)
+    if kind == CommandKind.SET_BREAKER:
+        return set_breaker(s, command)
+    if kind == CommandKind.SET_INDEX:
+        return set_index(s, command)
     return DONE  # a tick: time has passed already
 
 
@@ -258,7 +295,6 @@ def has_state_room(s: int, command: np.void) -> bool:
     if kind == CommandKind.NEW_ORDER or kind == CommandKind.REPLACE:
         head = head_of(s)
         if head["safe_orders"] <= 0 and not count_safe_orders(s):
-            head["needed_table"] = NEED_ORDERS
             return False
         head["safe_orders"] -= 1
         return ladders_fit(s)
@@ -273,13 +309,21 @@ def count_safe_orders(s: int) -> bool:
     terms."""
     head = head_of(s)
     compact_timers(s)
+    if head["breakers"] != 0 and not has_timer_room(s, timers_of_breakers(s) + _TIMERS_OF_AN_ORDER):
+        return False
     safe = len(orders_of(s)) - head["orders_live"] - 1  # a taker in hand has a slot too
     safe = min(safe, len(levels_of(s)) - head["levels_live"])
     safe = min(safe, len(ids_of(s)) * 5 // 8 - head["orders_live"])
-    safe = min(safe, len(timers_of(s)) - head["timers_used"])
+    timers = len(timers_of(s)) - head["timers_used"]
+    if head["breakers"] != 0:
+        timers = (timers - timers_of_breakers(s)) // _TIMERS_OF_AN_ORDER
+    safe = min(safe, timers)
     safe = min(safe, len(specials_of(s)) - head["special_live"])
     head["safe_orders"] = safe
-    return safe > 0
+    if safe > 0:
+        return True
+    head["needed_table"] = NEED_ORDERS
+    return False
 
 
 @cold_kernel
@@ -289,6 +333,10 @@ def rare_fits(s: int, command: np.void) -> bool:
     kind = command["kind"]
     if kind == CommandKind.CLOSE_SESSION:
         return has_timer_room(s, 1)
+    if kind == CommandKind.SET_PHASE or kind == CommandKind.SET_BREAKER:
+        return (head_of(s)["breakers"] == 0 and kind == CommandKind.SET_PHASE) or has_timer_room(
+            s, timers_of_breakers(s)
+        )
     if kind == CommandKind.GATEWAY_LOST:
         return has_timer_room(s, head_of(s)["sessions"])
     if kind == CommandKind.BUST_TRADE:

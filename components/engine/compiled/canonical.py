@@ -20,7 +20,16 @@ from components.engine.compiled.state import (
 from components.engine.compiled.triggers import mark_stops
 from components.kernels.kernel import Word, cold_kernel
 from wire.constants import EXIT, MAX_BANDS
-from wire.dtypes import STATE_ACCOUNT, STATE_BAND, STATE_BLOCK, STATE_ENGINE, STATE_INSTRUMENT, STATE_SESSION
+from wire.dtypes import (
+    STATE_ACCOUNT,
+    STATE_BAND,
+    STATE_BLOCK,
+    STATE_BREAKER,
+    STATE_ENGINE,
+    STATE_INDEX,
+    STATE_INSTRUMENT,
+    STATE_SESSION,
+)
 from wire.enums import Scope
 from wire.state import CanonicalState
 
@@ -118,7 +127,26 @@ def canonical_state(arrays: dict[str, np.ndarray], orders: np.ndarray, dormant: 
         dormant,
         canonical_blocks(arrays),
         arrays["busts"][: head["busts"][0]].copy(),
+        canonical_breakers(arrays),
+        canonical_index(head[0]),
     )
+
+
+def canonical_index(head: np.void) -> np.ndarray:
+    """The index, if it is watched."""
+    row = np.zeros(1 if head["index_start"] else 0, STATE_INDEX)
+    row["start_value"] = head["index_start"]
+    for name in ("halt_ns", "call_ns", "level1_bp", "level2_bp", "level3_bp", "level"):
+        row[name] = head[f"index_{name}"]
+    return row
+
+
+def canonical_breakers(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """The breakers of which there is anything to say, by symbol; the venue's first."""
+    rows = _rows(STATE_BREAKER, arrays["breakers"], {"symbol": np.zeros(1, np.int32)})
+    (known,) = np.nonzero(rows.view(np.uint8).reshape(len(rows), -1).any(axis=1))
+    rows["symbol"] = np.arange(len(rows))
+    return rows[known]
 
 
 def canonical_blocks(arrays: dict[str, np.ndarray]) -> np.ndarray:

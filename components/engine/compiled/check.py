@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.engine.compiled.breakercheck import check_breakers, times_of_breakers
 from components.engine.compiled.ladder import BITS_AT
 from components.engine.compiled.pegcheck import check_pegs
 from components.engine.compiled.state import EXPIRY, FIRM_BLOCKED, FRESH, GRACE, NO_KEY, NONE, RECENT, SLOT, TAKEN
@@ -30,7 +31,7 @@ def _follow(records: np.ndarray, first: int, last: int, following: str, before: 
 def check_state(arrays: dict[str, np.ndarray]) -> None:
     """Raise BrokenInvariant unless books, threads, timers, maps and pools agree with one another."""
     head = arrays["head"][0]
-    demand(head["stage"] == FRESH and head["index"] == head["timely"] == 0, "a group is under way")
+    demand(head["stage"] == FRESH and head["index"] == head["timing"] == 0, "a group is under way")
     resting = _check_books(arrays)
     dormant = check_dormant(arrays, sorted(resting))
     waiting = check_pegs(arrays, resting)
@@ -43,10 +44,11 @@ def check_state(arrays: dict[str, np.ndarray]) -> None:
     check_brackets(arrays, live)
     _check_special(arrays, live)
     calls = np.isin(arrays["books"]["phase"], AUCTIONS)
-    watches = calls.sum() + arrays["pegs"]["live"].sum()
-    demand(watches == head["watches"], "the symbols in an auction and the pegged orders are not counted as they are")
+    watches = calls.sum() + arrays["pegs"]["live"].sum() + arrays["breakers"]["watched"].sum()
+    demand(watches == head["watches"], "who is looked at behind a command is not counted as they are")
+    check_breakers(arrays)
     demand(not arrays["auctions"]["touched"].any(), "an auction's change is not told")
-    watched = calls | (arrays["pegs"]["live"] > 0)
+    watched = calls | (arrays["pegs"]["live"] > 0) | (arrays["breakers"]["watched"] > 0)
     demand(bool((arrays["books"]["watched"] == watched).all()), "a symbol is watched, or not, as it should not be")
     _check_blocks(arrays, live)
     busts = arrays["busts"]["match"][: head["busts"]]
@@ -183,7 +185,9 @@ def _check_timers(arrays: dict[str, np.ndarray], live: set[int]) -> None:
     away = np.flatnonzero(sessions["deadline_ns"])
     graces = {(int(sessions["deadline_ns"][i]), GRACE, int(i)) for i in away}
     demand(graces <= set(keys), "a session in grace has no timer")
-    demand(len(dated) + len(graces) == head["timers_live"], "timers are not counted as they stand")
+    awaited = times_of_breakers(arrays)
+    demand(awaited <= set(keys), "a breaker has no timer")
+    demand(len(dated) + len(graces) + len(awaited) == head["timers_live"], "timers are not counted as they stand")
     demand(bool((sessions["gateway"][away] == 0).all()), "an open session is in grace")
     demand(bool((sessions["grace_ns"][away] > 0).all()), "a session is in a grace that it does not have")
     demand(bool((sessions["deadline_ns"][away] > head["time_ns"]).all()), "a session's grace is over")

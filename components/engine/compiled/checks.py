@@ -19,6 +19,7 @@ from components.engine.compiled.state import (
     band_at,
     book_at,
     books_of,
+    breaker_at,
     command_words_at,
     extension_at,
     head_of,
@@ -77,7 +78,7 @@ def check_sender(s: int, command: np.void) -> Word:
 def check_rare_sender(s: int, command: np.void) -> Word:
     """The same for all but the orders of sessions."""
     kind = command["kind"]
-    if not CommandKind.NEW_ORDER <= kind <= CommandKind.BUST_TRADE or kind == CommandKind.ORDER_STATUS:
+    if not CommandKind.NEW_ORDER <= kind <= CommandKind.SET_INDEX or kind == CommandKind.ORDER_STATUS:
         return Reason.UNKNOWN_COMMAND
     opens_or_closes = CommandKind.OPEN_SESSION <= kind <= CommandKind.CLOSE_SESSION
     if command["session"] == 0:
@@ -120,6 +121,23 @@ def check_price(s: int, symbol: Word, price: Word) -> Word:
     if tick != 1 and price % tick != 0:
         return Reason.PRICE_NOT_ON_TICK
     return Reason.NONE
+
+
+@cold_kernel
+def outside_static(s: int, symbol: Word, price: Word) -> bool:
+    """Row 18a: whether the static band does not allow a limit price."""
+    breaker = breaker_at(s, symbol)
+    return breaker["static_high"] != 0 and not breaker["static_low"] <= price <= breaker["static_high"]
+
+
+@kernel
+def price_is_plain(s: int, symbol: Word, price: Word) -> bool:
+    """Whether a limit price passes rows 17 to 18a, and is inside all bands."""
+    book = book_at(s, symbol)
+    tick = book["tick"]
+    if tick == 0 or not book["plain_low"] <= price <= book["plain_high"]:
+        return False
+    return tick == 1 or price % tick == 0
 
 
 @kernel
@@ -318,6 +336,8 @@ def check_amounts(s: int, command: np.void) -> Word:
         if command["order_type"] == OrderType.MARKET and command["tif"] > TimeInForce.FOK:
             return Reason.PRICE_OUT_OF_RANGE  # for an auction: at any price
         reason = check_price(s, symbol, price)
+        if reason == Reason.NONE and needs_price(command["order_type"]) and outside_static(s, symbol, price):
+            reason = np.int64(Reason.PRICE_OUTSIDE_BANDS)
         if reason != Reason.NONE:
             return reason
     if command["flags"] & FUNDS != 0:
@@ -396,8 +416,8 @@ def parts_fit(s: int, symbol: Word, price: Word, qty: Word, display_qty: Word) -
 
 @kernel
 def is_plain(s: int, command: np.void) -> bool:
-    """Rows 7 to 24 by the few comparisons that pass most orders: a limit order without flags, prevention, terms or
-    expiry; one band, trading goes on. False: `check_rows` knows."""
+    """Rows 7 to 24c by the few comparisons that pass most orders: a limit order without flags, prevention, terms or
+    expiry; trading goes on, one tick holds everywhere, and no band has anything to say. False: `check_rows` knows."""
     words = command_words_at(s, head_of(s)["index"])
     how = words["how"]
     side_and_type = words["what"] >> 48
@@ -422,7 +442,7 @@ def plain_amounts(book: Any, price: Word, qty: Word) -> bool:
     lot = book["lot"]
     if tick == 0 or book["phase"] != Phase.CONTINUOUS:
         return False
-    if not (0 < price <= book["max_price"] and book["min_qty"] <= qty <= book["max_qty"]):
+    if not (book["plain_low"] <= price <= book["plain_high"] and book["min_qty"] <= qty <= book["max_qty"]):
         return False
     return (tick == 1 or price % tick == 0) and (lot == 1 or qty % lot == 0)
 

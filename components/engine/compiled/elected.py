@@ -63,7 +63,7 @@ def next_elected(s: int) -> Word:
 @cold_kernel
 def _queue_woken(s: int) -> None:
     head = head_of(s)
-    node = _sorted_by_id(s, head["woken"])
+    node = sorted_by_id(s, head["woken"])
     head["woken"] = NONE
     before = head["last_elected"]
     if before == NONE:
@@ -83,7 +83,7 @@ def _order_id(s: int, node: Word) -> Word:
 
 
 @cold_kernel
-def _sorted_by_id(s: int, first: Word) -> Word:
+def sorted_by_id(s: int, first: Word) -> Word:
     """Sort a list by order id, in place: runs of 1, 2, 4, ... are merged pair by pair (Knuth, volume 3, 5.2.4)."""
     run = 1
     while True:

@@ -9,27 +9,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.engine.compiled.checks import needs_price, stop_limit
-from components.engine.compiled.elected import next_elected
+from components.engine.compiled.bands import cut_bound, look_at, stop_trading, timers_of_breakers
+from components.engine.compiled.checks import needs_price, outside_static, stop_limit
+from components.engine.compiled.elected import leave_elected, next_elected, sorted_by_id
 from components.engine.compiled.events import cancelled_event, order_event
 from components.engine.compiled.ladder import ladders_fit
 from components.engine.compiled.matching import (
     bound_price,
     crosses,
     has_event_room,
-    match_taker,
     rest,
     rests_by_nature,
     start_matching,
 )
-from components.engine.compiled.orders import drop_waiting, index_order, leave_level, side_index
+from components.engine.compiled.orders import (
+    drop_waiting,
+    free_order,
+    index_order,
+    leave_level,
+    side_index,
+    unindex_order,
+)
 from components.engine.compiled.special import NEVER_CAME, free_special
 from components.engine.compiled.state import (
+    BANDED,
     DONE,
-    ELECTING,
     EVENTS_FULL,
-    FRESH,
-    MATCHING,
     NEED_ORDERS,
     NEED_ROOM,
     NONE,
@@ -42,11 +47,13 @@ from components.engine.compiled.state import (
     session_at,
     special_at,
 )
+from components.engine.compiled.timers import has_timer_room
 from components.engine.compiled.triggers import (
     is_dormant,
     join_dormant,
     join_heap,
     leave_dormant,
+    wait_for_any,
     wake_by_trade,
     wakes,
 )
@@ -97,24 +104,55 @@ def rests_at_once(s: int, slot: Word, bound: Word) -> bool:
         return False
     side = side_index(order["side"])
     trades = book_at(s, order["symbol"])["phase"] == Phase.CONTINUOUS
-    return not trades or not crosses(s, order["symbol"], side, price_key(1 - side, bound))
+    return not trades or not crosses(s, order["symbol"], side, price_key(1 - side, allowed_bound(s, slot, bound)))
+
+
+@cold_kernel
+def allowed_bound(s: int, slot: Word, bound: Word) -> Word:
+    """The bound of an order that enters, cut by the dynamic band where it would trade."""
+    order = order_at(s, slot)
+    side = side_index(order["side"])
+    if not crosses(s, order["symbol"], side, price_key(1 - side, bound)):
+        return bound
+    return cut_bound(s, order["symbol"], side, bound)
 
 
 @cold_kernel
 def enter_known(s: int, slot: Word, rests: bool, request_ref: Word, bound: Word) -> None:
     """What follows behind the event that lets an order enter which is known by its id already: it rests or takes.
 
-    An oco is among the triggers before it trades; what it trades itself cannot reach its stop.
+    An oco is among the triggers before it trades; what it trades itself cannot reach its stop. One whose stop was
+    reached already is what that makes of it at once.
     """
-    if order_at(s, slot)["order_type"] == OrderType.OCO:
-        stopped = is_stopped(s, slot)
-        begin_waiting(s, slot)
-        if stopped:
+    order = order_at(s, slot)
+    if order["order_type"] == OrderType.OCO:
+        if is_stopped(s, slot):
+            special_at(s, order["special"])["slot"] = slot
+            special_at(s, order["special"])["cause"] = book_at(s, order["symbol"])["last_price"]
+            act(s, slot)
             return
+        join_heap(s, slot)
+    rest_or_take(s, slot, rests, request_ref, bound)
+
+
+@cold_kernel
+def rest_or_take(s: int, slot: Word, rests: bool, request_ref: Word, bound: Word) -> None:
+    """The order, which may trade up to `bound`, is in the book from here on or the taker in hand; if the dynamic band
+    keeps it from what it would take, trading stops."""
+    order = order_at(s, slot)
+    symbol, side = np.int64(order["symbol"]), side_index(order["side"])
+    allowed = allowed_bound(s, slot, bound)
+    if order["order_type"] != OrderType.MARKET:
+        look_at(s, symbol, side, order["price"])
     if rests:
         rest(s, slot)
-    else:
-        start_matching(s, slot, request_ref, bound, 0)
+        if allowed != bound:
+            stop_trading(s, symbol)
+        return
+    start_matching(s, slot, request_ref, allowed, 0)
+    if allowed != bound:
+        head_of(s)["own_key"] = price_key(1 - side, bound)
+        head_of(s)["stage"] = BANDED
 
 
 # ---------------------------------------------------------------------------------------- acting
@@ -147,13 +185,27 @@ def act(s: int, slot: Word) -> None:
     order["flags"] &= ~BASIS_POINTS
     woken_at = special["cause"]
     shed_terms(s, slot)
-    side = side_index(order["side"])
-    bound = bound_price(s, order["symbol"], side, order["order_type"], order["price"])
-    rests = rests_at_once(s, slot, bound)
+    bound = bound_price(s, order["symbol"], side_index(order["side"]), order["order_type"], order["price"])
+    outside = order["order_type"] == OrderType.LIMIT and outside_static(s, order["symbol"], order["price"])
+    rests = not outside and rests_at_once(s, slot, bound)
     row = triggered_event(s, slot, (RESTS if rests else 0) | (FROM_BOOK if previous_price != 0 else 0))
     event_at(s, row)["fee"] = woken_at  # trade_price, of this kind
     event_at(s, row)["match"] = previous_price
-    enter_known(s, slot, rests, 0, bound)
+    if outside:
+        drop_outside(s, slot)
+    else:
+        rest_or_take(s, slot, rests, np.int64(0), bound)
+
+
+@cold_kernel
+def drop_outside(s: int, slot: Word) -> None:
+    """The order has come outside the static band meanwhile: it ends before it enters."""
+    order = order_at(s, slot)
+    left = order["leaves"]
+    order["leaves"] = 0
+    cancelled_event(s, slot, Reason.PRICE_OUTSIDE_BANDS, 0, left, 0)
+    unindex_order(s, slot)
+    free_order(s, slot)
 
 
 @cold_kernel
@@ -198,13 +250,17 @@ def release(s: int, slot: Word) -> None:
         begin_waiting(s, slot)
         return
     leave_dormant(s, slot)
-    rests = rests_at_once(s, slot, order["price"])
+    outside = outside_static(s, order["symbol"], order["price"])
+    rests = not outside and rests_at_once(s, slot, order["price"])
     if order["order_type"] == OrderType.OCO:
         rests = rests and not is_stopped(s, slot)
     else:
         shed_terms(s, slot)
     triggered_event(s, slot, RESTS if rests else 0)
-    enter_known(s, slot, rests, 0, order["price"])
+    if outside:
+        drop_outside(s, slot)
+    else:
+        enter_known(s, slot, rests, np.int64(0), np.int64(order["price"]))
 
 
 @cold_kernel
@@ -216,21 +272,30 @@ def room_to_act(s: int) -> Word:
     if head["levels_live"] == len(levels_of(s)) or not ladders_fit(s):
         head["needed_table"] = NEED_ORDERS
         return NEED_ROOM
+    if head["breakers"] != 0 and not has_timer_room(s, timers_of_breakers(s)):
+        return NEED_ROOM
     return DONE
 
 
 @cold_kernel
-def run_elected(s: int) -> Word:
-    """Let all whom trades have woken act, one after another, and whom those wake, until nobody waits."""
+def wait_again(s: int, symbol: Word) -> None:
+    """A symbol leaves continuous: whom a trade elected there, and who has not acted, waits again, for any trade; an
+    oco, which stands in the book, for its stop. An exit whose entry has ended still acts."""
     head = head_of(s)
-    head["safe_orders"] = 0  # what commands were promised may be used up here
-    while head["elected"] > 0:
-        head["stage"] = ELECTING
-        status = room_to_act(s)
-        if status != DONE:
-            return status
-        elect_next(s)
-        if head["stage"] == MATCHING and match_taker(s) != DONE:
-            return EVENTS_FULL
-    head["stage"] = FRESH
-    return DONE
+    waiting = np.int64(NONE)
+    for queue in range(2):
+        node = np.int64(head["woken"] if queue == 0 else head["first_elected"])
+        while node != NONE:
+            following = np.int64(special_at(s, node)["next"])
+            slot = np.int64(special_at(s, node)["slot"])
+            order = order_at(s, slot)
+            if order["symbol"] == symbol and order["flags"] & EXIT == 0:
+                leave_elected(s, node)
+                if order["order_type"] == OrderType.OCO:
+                    join_heap(s, slot)
+                else:
+                    special_at(s, node)["next"] = waiting
+                    waiting = node
+            node = following
+    if waiting != NONE:
+        wait_for_any(s, sorted_by_id(s, waiting))

@@ -25,6 +25,7 @@ from components.engine.compiled.state import (
     NEED_SESSIONS,
     NEED_TIMERS,
     OUT_OF_TURN,
+    ROWS_OF_A_SYMBOL,
     SCATTERED,
     SLOT,
     STATE_ARRAYS,
@@ -34,7 +35,7 @@ from components.engine.compiled.state import (
 )
 from components.engine.contract import MIN_EVENT_CAPACITY, BrokenInvariant
 from components.kernels.kernel import JIT, StateTable, cache_aligned, is_cache_aligned
-from wire.constants import MAX_BANDS, RULES_VERSION
+from wire.constants import RULES_VERSION
 from wire.dtypes import COMMAND, EVENT, EXTENSION, STATE_ORDER
 from wire.state import CanonicalState, state_hash
 
@@ -94,7 +95,7 @@ class CompiledEngine:
 
     @property
     def next_deadline_ns(self) -> int:
-        """When time alone changes something next: an order expires or a session's grace ends; 0: never."""
+        """When time alone changes something next: an order expires, a grace or a breaker's time ends; 0: never."""
         return int(doors.next_deadline_entry(self._table.address))
 
     def apply(
@@ -212,14 +213,7 @@ class CompiledEngine:
         """Make the room that the kernel asked for. Capacity never shows in an event."""
         needed = self._number("needed_table")
         if needed == NEED_BOOKS:
-            for name, rows in (
-                ("books", 1),
-                ("sides", 2),
-                ("triggers", 2),
-                ("bands", MAX_BANDS),
-                ("auctions", 1),
-                ("pegs", 1),
-            ):
+            for name, rows in ROWS_OF_A_SYMBOL.items():
                 self._reach(name, rows)
         elif needed == NEED_ACCOUNTS:
             self._reach("accounts", 1)

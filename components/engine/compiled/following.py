@@ -7,9 +7,12 @@ wherever a taker may, and goes on from what the list of pegged orders knows (peg
 
 from __future__ import annotations
 
-from components.engine.compiled.electing import room_to_act, run_elected
+import numpy as np
+
+from components.engine.compiled.braking import run_elected
+from components.engine.compiled.electing import allowed_bound, rest_or_take, room_to_act
 from components.engine.compiled.events import order_event
-from components.engine.compiled.matching import crosses, match_taker, rest, start_matching
+from components.engine.compiled.matching import crosses, match_on
 from components.engine.compiled.orders import leave_level, side_index
 from components.engine.compiled.pegs import hold_against_book, out_of_place, target_price
 from components.engine.compiled.phases import note_touched, tell_indicatives
@@ -17,7 +20,6 @@ from components.engine.compiled.state import (
     DONE,
     EVENTS_FULL,
     FRESH,
-    MATCHING,
     NONE,
     PEGGING,
     event_at,
@@ -40,18 +42,23 @@ def end_command(s: int) -> Word:
     symbol = head["first_touched"]
     while symbol <= head["last_touched"] and head["last_touched"] != 0:
         if pegs_at(s, symbol)["live"] > 0:
+            level = head["index_level"]
             status = follow(s, symbol)
             if status != DONE:
                 return status
+            if head["index_level"] != level:  # everything has stopped, what was passed by too
+                symbol = head["first_touched"] - 1
         symbol += 1
     return tell_indicatives(s)
 
 
 @cold_kernel
 def follow(s: int, symbol: Word) -> Word:
-    """Move the symbol's pegged orders, each with what its trades lead to, until all stand as they should."""
+    """Move the symbol's pegged orders, each with what its trades lead to, until all stand as they should, or the whole
+    market stops."""
     head = head_of(s)
-    while True:
+    level = head["index_level"]
+    while head["index_level"] == level:
         note_touched(s)
         if pegs_at(s, symbol)["touched"] != 0:
             hold_against_book(s, symbol)
@@ -65,12 +72,14 @@ def follow(s: int, symbol: Word) -> Word:
             return status
         head["stage"] = FRESH
         move(s, slot, target_price(s, slot))
-        if head["stage"] == MATCHING and match_taker(s) != DONE:
+        if match_on(s) != DONE:
             return EVENTS_FULL
         if head["elected"] > 0:
             status = run_elected(s)
             if status != DONE:
                 return status
+    note_touched(s)
+    return DONE
 
 
 @cold_kernel
@@ -86,12 +95,10 @@ def move(s: int, slot: Word, price: Word) -> None:
         flags = FROM_BOOK
     order["price"] = price
     side = side_index(order["side"])
-    takes = price != 0 and crosses(s, symbol, side, price_key(1 - side, price))
+    takes = price != 0 and crosses(s, symbol, side, price_key(1 - side, allowed_bound(s, slot, price)))
     if price != 0 and not takes:
         flags |= RESTS
     row = order_event(s, EventKind.REPEGGED, 0, slot, 0, price, order["leaves"], Liquidity.NONE, flags)
     event_at(s, row)["fee"] = previous_price  # previous_price, of this kind
-    if takes:
-        start_matching(s, slot, 0, price, 0)
-    elif price != 0:
-        rest(s, slot)
+    if price != 0:
+        rest_or_take(s, slot, not takes, np.int64(0), price)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from components.engine.compiled.bands import note_trade, stop_trading
 from components.engine.compiled.checks import band_for
 from components.engine.compiled.events import cancelled_event, executed_event
 from components.engine.compiled.ladder import any_price_key, best_level, next_level
@@ -20,6 +21,7 @@ from components.engine.compiled.orders import (
 )
 from components.engine.compiled.prevention import available_of_others, is_own, prevent
 from components.engine.compiled.state import (
+    BANDED,
     DONE,
     EVENTS_FULL,
     FRESH,
@@ -28,6 +30,7 @@ from components.engine.compiled.state import (
     NONE,
     band_at,
     book_at,
+    event_at,
     events_of,
     head_of,
     level_at,
@@ -47,7 +50,7 @@ from components.kernels.wide import (
     wide_times_power_of_ten,
 )
 from wire.constants import FROM_BOOK, FUNDS, MAX_UNITS, RESTS
-from wire.enums import Liquidity, OrderType, Reason, StpMode, TimeInForce
+from wire.enums import EventKind, Liquidity, OrderType, Reason, StpMode, TimeInForce
 
 
 @kernel
@@ -210,7 +213,14 @@ def match_one(s: int, taker_slot: Word, side: Word, maker_slot: Word, qty: Word)
     book = book_at(s, taker["symbol"])
     book["last_price"] = price
     if price >= book["rise_alarm"] or price <= book["fall_alarm"]:
-        wake_by_trade(s, taker["symbol"], price)
+        ring_alarm(s, taker["symbol"], price)
+
+
+@cold_kernel
+def ring_alarm(s: int, symbol: Word, price: Word) -> None:
+    """A trade that a dormant order or a breaker has waited for."""
+    note_trade(s, symbol, price)
+    wake_by_trade(s, symbol, price)
 
 
 @kernel
@@ -276,6 +286,40 @@ def match_taker(s: int) -> Word:
         else:
             qty = min(taker["leaves"], qty)
         match_one(s, taker_slot, side, maker_slot, qty)
+
+
+@cold_kernel
+def match_banded(s: int) -> Word:
+    """The same for a taker whose bound the dynamic band has cut: where it stops with something left that would have
+    traded within its own bound, trading stops."""
+    head = head_of(s)
+    slot = head["taker"]
+    taker = order_at(s, slot)
+    order_id, symbol, side = taker["order_id"], np.int64(taker["symbol"]), side_index(taker["side"])
+    if match_taker(s) != DONE:
+        return EVENTS_FULL
+    rests_now = order_at(s, slot)["order_id"] == order_id
+    if (rests_now or was_cut_short(s)) and crosses(s, symbol, side, head["own_key"]):
+        stop_trading(s, symbol)
+    return DONE
+
+
+@cold_kernel
+def was_cut_short(s: int) -> bool:
+    """Whether the last event says that nothing more could be taken."""
+    event = event_at(s, head_of(s)["written"] - 1)
+    reason = event["reason"]
+    cut_short = reason == Reason.REMAINDER_CANCELLED or reason == Reason.NO_LIQUIDITY
+    return event["kind"] == EventKind.CANCELLED and cut_short
+
+
+@cold_kernel
+def match_on(s: int) -> Word:
+    """Go on with the taker in hand, if there is one."""
+    stage = head_of(s)["stage"]
+    if stage == BANDED:
+        return match_banded(s)
+    return match_taker(s) if stage == MATCHING else DONE
 
 
 @kernel

@@ -18,6 +18,7 @@ from components.engine.compiled.ladder import best_level, next_level
 from components.engine.compiled.state import (
     NONE,
     book_at,
+    breaker_at,
     head_of,
     level_at,
     order_at,
@@ -25,7 +26,6 @@ from components.engine.compiled.state import (
     special_at,
 )
 from components.kernels.kernel import Word, cold_kernel, kernel
-from wire.constants import MAX_UNITS
 from wire.enums import OrderType, Phase, Side
 
 
@@ -101,7 +101,26 @@ def leave_pegs(s: int, slot: Word) -> None:
 def set_watched(s: int, symbol: Word) -> None:
     """Whether anything is to be done behind a command that changes the symbol's book."""
     book = book_at(s, symbol)
-    book["watched"] = 1 if is_auction(book["phase"]) or pegs_at(s, symbol)["live"] > 0 else 0
+    limited = breaker_at(s, symbol)["watched"] != 0
+    book["watched"] = 1 if limited or is_auction(book["phase"]) or pegs_at(s, symbol)["live"] > 0 else 0
+
+
+@cold_kernel
+def touch(s: int, symbol: Word) -> None:
+    """At the end of the command the symbol is looked at."""
+    head = head_of(s)
+    if head["last_touched"] == 0 or symbol < head["first_touched"]:
+        head["first_touched"] = symbol
+    head["last_touched"] = max(head["last_touched"], symbol)
+
+
+@cold_kernel
+def ask_all(s: int, symbol: Word) -> None:
+    """The static band is another, so any pegged order may have to move."""
+    pegs = pegs_at(s, symbol)
+    if pegs["live"] > 0:
+        pegs["next"] = pegs["first"]
+        touch(s, symbol)
 
 
 # ---------------------------------------------------------------------------------------- where they should stand
@@ -173,14 +192,19 @@ def target_among(s: int, order: Any, bid: Word, ask: Word) -> Word:
             return np.int64(0)
         raw = followed + special["offset"]
     worst = special["stop_price"]
+    low, high = np.int64(breaker_at(s, symbol)["static_low"]), np.int64(breaker_at(s, symbol)["static_high"])
+    if high == 0:
+        high = np.int64(book_at(s, symbol)["max_price"])
     if buys:
+        raw = min(raw, high)
         if worst != 0:
             raw = min(raw, worst)
         if ask != 0:
             raw = min(raw, ask - 1)
-        return highest_tick_to(s, symbol, raw)
-    price = lowest_tick_from(s, symbol, max(raw, worst, bid + 1))
-    return price if price <= MAX_UNITS else np.int64(0)
+        price = np.int64(highest_tick_to(s, symbol, raw))
+    else:
+        price = np.int64(lowest_tick_from(s, symbol, max(raw, worst, bid + 1, low)))
+    return price if low <= price <= high else np.int64(0)
 
 
 @cold_kernel

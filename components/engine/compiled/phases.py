@@ -10,20 +10,35 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.engine.compiled.bands import (
+    breaker_event,
+    close_window,
+    count_price,
+    later,
+    refresh_bands,
+    tell_limit_state,
+    watch,
+)
 from components.engine.compiled.checks import instrument_exists, is_auction
 from components.engine.compiled.crossing import auction_result, is_crossed
+from components.engine.compiled.electing import wait_again
 from components.engine.compiled.events import executed_event, new_event, rejected_event
 from components.engine.compiled.matching import has_event_room
 from components.engine.compiled.orders import drop_order
-from components.engine.compiled.pegs import set_watched
+from components.engine.compiled.pegs import ask_all, set_watched, touch
 from components.engine.compiled.state import (
     DONE,
     EVENTS_FULL,
     FRESH,
+    MISSED,
+    NEED_ROOM,
+    OUTSIDE,
     PHASING,
+    STEP,
     TELLING,
     auction_at,
     book_at,
+    breaker_at,
     event_at,
     head_of,
     level_at,
@@ -32,6 +47,7 @@ from components.engine.compiled.state import (
     side_at,
 )
 from components.engine.compiled.sweeping import start_walk, walk_books
+from components.engine.compiled.timers import has_timer_room
 from components.engine.compiled.triggers import wake_by_trade
 from components.engine.compiled.unseen import show_no_more_than_leaves, show_nothing
 from components.kernels.kernel import Word, cold_kernel
@@ -42,6 +58,7 @@ from wire.enums import EventKind, Liquidity, Phase, Reason
 _BEGIN = 0
 _UNCROSS = 1
 _SWEEP = 2  # orders that were meant for an auction and miss it
+_TRIM = 3  # orders outside a static band that is new
 
 
 @cold_kernel
@@ -56,19 +73,36 @@ def set_phase(s: int, command: np.void) -> Word:
     if reason != Reason.NONE:
         rejected_event(s, command, reason, 0, 0)
         return DONE
+    last = symbol if symbol != 0 else head_of(s)["symbols"]
+    phase = np.int64(command["qty"])
+    start_phases(
+        s, symbol if symbol != 0 else np.int64(1), last, phase, np.int64(Reason.NONE), np.int64(0), np.int64(0)
+    )
+    return change_phases(s, command)
+
+
+@cold_kernel
+def start_phases(
+    s: int, symbol: Word, last_symbol: Word, phase: Word, cause: Word, span_ns: Word, call_ns: Word
+) -> None:
+    """Stand before the first of the symbols that change; of a pause, why, how long this phase of it lasts, and
+    its auction."""
     head = head_of(s)
     head["stage"] = PHASING
-    head["phase_symbol"] = symbol if symbol != 0 else 1
-    head["phase_last"] = symbol if symbol != 0 else head["symbols"]
+    head["phase_symbol"] = symbol
+    head["phase_last"] = last_symbol
     head["phase_step"] = _BEGIN
-    return change_phases(s, command)
+    head["phase_to"] = phase
+    head["phase_cause"] = cause
+    head["phase_span_ns"] = span_ns
+    head["phase_call_ns"] = call_ns
 
 
 @cold_kernel
 def change_phases(s: int, command: np.void) -> Word:
     """Go on with the symbol in hand, then with the further ones."""
     head = head_of(s)
-    phase = np.int64(command["qty"])
+    phase = np.int64(head["phase_to"])
     while head["phase_symbol"] <= head["phase_last"]:
         if not has_event_room(s):
             return EVENTS_FULL
@@ -76,55 +110,139 @@ def change_phases(s: int, command: np.void) -> Word:
         before = np.int64(book_at(s, symbol)["phase"])
         if head["phase_step"] == _UNCROSS:
             if not match_at_price(s, symbol, head["price"]):
-                start_sweep(s, symbol)
-        elif head["phase_step"] == _SWEEP:
+                start_sweep(s, symbol, np.int64(MISSED))
+        elif head["phase_step"] == _SWEEP or head["phase_step"] == _TRIM:
             if walk_books(s, command) != DONE:
                 return EVENTS_FULL
-            enter_phase(s, symbol, before, phase)
-            head["phase_step"] = _BEGIN
+            head["sweeping"] = 0
+            if head["phase_step"] == _TRIM or not enter_phase(s, symbol, before, phase):
+                head["phase_step"] = _BEGIN
+                head["phase_symbol"] += 1
+        elif before == Phase.NONE or not falls_too(s, symbol, before, phase):
             head["phase_symbol"] += 1
-        elif before == Phase.NONE or before == phase:
+        elif before == phase and head["phase_cause"] == Reason.NONE:
+            if head["phase_cause"] == Reason.NONE and end_pause(s, symbol):
+                phase_event(s, symbol, phase)
             head["phase_symbol"] += 1
-        elif holds_auction(s, symbol, before, phase):
-            head["price"] = tell_auction(s, EventKind.AUCTIONED, symbol)
-            head["phase_step"] = _UNCROSS
         else:
-            start_sweep(s, symbol)
+            head["price"] = 0
+            if head["phase_cause"] == Reason.NONE or phase != Phase.REOPENING_AUCTION:
+                end_pause(s, symbol)
+            if holds_auction(s, symbol, before, phase):
+                head["price"] = tell_auction(s, EventKind.AUCTIONED, symbol)
+                head["phase_step"] = _UNCROSS
+            else:
+                start_sweep(s, symbol, np.int64(MISSED))
     head["stage"] = FRESH
     return DONE
 
 
 @cold_kernel
-def start_sweep(s: int, symbol: Word) -> None:
-    """Stand before the first order of the symbol's book."""
+def falls_too(s: int, symbol: Word, before: Word, phase: Word) -> bool:
+    """Whether the change concerns the symbol: at a level of the index not all do."""
+    if head_of(s)["phase_cause"] != Reason.MARKET_WIDE_HALT or phase == Phase.REOPENING_AUCTION:
+        return True
+    if phase == Phase.CLOSED:
+        return before != Phase.CLOSED
+    return before == Phase.CONTINUOUS or is_auction(before) or breaker_at(s, symbol)["cause"] != 0
+
+
+@cold_kernel
+def start_sweep(s: int, symbol: Word, what: Word) -> None:
+    """Stand before the first order of the symbol's book; whoever is MISSED or OUTSIDE goes."""
     start_walk(s, symbol)
     head = head_of(s)
     head["stage"] = PHASING
-    head["phase_step"] = _SWEEP
+    head["phase_step"] = _SWEEP if what == MISSED else _TRIM
+    head["sweeping"] = what
+
+
+@cold_kernel
+def start_outside(s: int, symbol: Word) -> None:
+    """Tell the static band that is new, and stand before the first order that may be outside."""
+    breaker_event(s, symbol)
+    ask_all(s, symbol)
+    if breaker_at(s, symbol)["limit_state_ns"] != 0 or breaker_at(s, symbol)["watched"] != 0:
+        watch(s, symbol)
+    start_sweep(s, symbol, np.int64(OUTSIDE))
+
+
+@cold_kernel
+def start_trim(s: int, symbol: Word) -> None:
+    """The same of one symbol alone, whose phase stays."""
+    head = head_of(s)
+    head["phase_symbol"] = symbol
+    head["phase_last"] = symbol
+    start_outside(s, symbol)
+
+
+@cold_kernel
+def end_pause(s: int, symbol: Word) -> bool:
+    """No pause of the symbol runs from here on; whether one did."""
+    breaker = breaker_at(s, symbol)
+    if breaker["step_ns"] != 0:
+        head_of(s)["timers_live"] -= 1
+    ran = breaker["cause"] != 0
+    breaker["step_ns"] = 0
+    breaker["cause"] = 0
+    breaker["next_call_ns"] = 0
+    return ran
 
 
 @cold_kernel
 def holds_auction(s: int, symbol: Word, before: Word, phase: Word) -> bool:
-    """Whether the change ends an auction, or needs one because the book is crossed."""
+    """Whether the change ends an auction, or needs one because the book is crossed. A breaker's holds none."""
+    if head_of(s)["phase_cause"] != Reason.NONE:
+        return False
     if is_auction(before):
         return phase == Phase.CONTINUOUS or phase == Phase.CLOSED
     return phase == Phase.CONTINUOUS and is_crossed(s, symbol)
 
 
 @cold_kernel
-def enter_phase(s: int, symbol: Word, before: Word, phase: Word) -> None:
-    """The symbol is in the phase from here on, and nothing was told of its auction yet."""
+def enter_phase(s: int, symbol: Word, before: Word, phase: Word) -> bool:
+    """The symbol is in the phase from here on, and nothing was told of its auction yet. True where a sweep is begun, of
+    what is outside a static band that came of the auction."""
     head = head_of(s)
     head["watches"] += (1 if is_auction(phase) else 0) - (1 if is_auction(before) else 0)
-    book_at(s, symbol)["phase"] = phase
+    book, breaker = book_at(s, symbol), breaker_at(s, symbol)
+    book["phase"] = phase
     set_watched(s, symbol)
     forget_told(s, symbol)
-    event = event_at(s, new_event(s, EventKind.PHASE_CHANGED, 0, 0, False))
+    phase_event(s, symbol, phase)
+    last_price = book["last_price"]
+    if head["phase_cause"] != Reason.NONE and phase != Phase.CLOSED:
+        breaker["cause"] = head["phase_cause"]
+        breaker["next_call_ns"] = head["phase_call_ns"]
+        breaker["step_ns"] = later(s, np.int64(head["phase_span_ns"]), np.int64(STEP), symbol)
+    close_window(s, symbol)
+    breaker["anchor_price"] = 0
+    if phase != Phase.CONTINUOUS:
+        if head["elected"] > 0:
+            wait_again(s, symbol)
+    elif breaker["dynamic_bp"] != 0:
+        breaker["anchor_price"] = last_price
+    renewed = head["price"] != 0 and breaker["awaits_reference"] != 0
+    if renewed:
+        breaker["awaits_reference"] = 0
+        breaker["reference_price"] = head["price"]
+    refresh_bands(s, symbol)
+    if phase == Phase.CONTINUOUS:
+        if breaker["limit_state_ns"] != 0:
+            watch(s, symbol)
+        if last_price != 0:
+            wake_by_trade(s, symbol, last_price)
+    if renewed:
+        start_outside(s, symbol)
+    return renewed
+
+
+@cold_kernel
+def phase_event(s: int, symbol: Word, phase: Word) -> None:
+    """phaseChanged, with the reason of a pause."""
+    event = event_at(s, new_event(s, EventKind.PHASE_CHANGED, head_of(s)["phase_cause"], 0, False))
     event["symbol"] = symbol
     event["qty"] = phase
-    last_price = book_at(s, symbol)["last_price"]
-    if phase == Phase.CONTINUOUS and last_price != 0:
-        wake_by_trade(s, symbol, last_price)
 
 
 @cold_kernel
@@ -147,6 +265,8 @@ def match_at_price(s: int, symbol: Word, price: Word) -> bool:
     head = head_of(s)
     head["match"] += 1
     book_at(s, symbol)["last_price"] = price
+    if breaker_at(s, symbol)["weight"] != 0:
+        count_price(s, symbol, price)
     buyer = level_at(s, bids["best"])["first"]
     seller = level_at(s, asks["best"])["first"]
     qty = min(order_at(s, buyer)["leaves"], order_at(s, seller)["leaves"])
@@ -191,7 +311,8 @@ def tell_auction(s: int, kind: Word, symbol: Word) -> Word:
 
 @cold_kernel
 def note_touched(s: int) -> None:
-    """Find the symbols in an auction, or with pegged orders, whose books events changed that were not looked at yet."""
+    """Find the symbols in an auction, with pegged orders or watched, whose books events changed that were not looked
+    at yet."""
     head = head_of(s)
     for row in range(head["noted"], head["written"]):
         event = event_at(s, row)
@@ -206,34 +327,36 @@ def note_touched(s: int) -> None:
             or kind == EventKind.DISPLAYED
         ):
             symbol = np.int64(event["symbol"])
-            called = is_auction(book_at(s, symbol)["phase"])
+            called = is_auction(book_at(s, symbol)["phase"]) or breaker_at(s, symbol)["watched"] != 0
             followed = pegs_at(s, symbol)["live"] > 0
-            if called:
-                auction_at(s, symbol)["touched"] = 1
             if followed:
                 pegs_at(s, symbol)["touched"] = 1
+            if called:
+                auction_at(s, symbol)["touched"] = 1
             if called or followed:
-                if head["last_touched"] == 0 or symbol < head["first_touched"]:
-                    head["first_touched"] = symbol
-                head["last_touched"] = max(head["last_touched"], symbol)
+                touch(s, symbol)
     head["noted"] = head["written"]
 
 
 @cold_kernel
 def tell_indicatives(s: int) -> Word:
-    """What the auctions would give now, where the command changed that, in order of symbol."""
+    """What the auctions would give now, and who is in a limit state, where the command changed that, by symbol."""
     note_touched(s)
     head = head_of(s)
     head["stage"] = TELLING
     while head["first_touched"] <= head["last_touched"] and head["last_touched"] != 0:
         if not has_event_room(s):
             return EVENTS_FULL
+        if head["breakers"] != 0 and not has_timer_room(s, np.int64(1)):
+            return NEED_ROOM
         symbol = head["first_touched"]
         if auction_at(s, symbol)["touched"] != 0:
             auction_at(s, symbol)["touched"] = 0
-            if not is_told(s, symbol):
+            if is_auction(book_at(s, symbol)["phase"]) and not is_told(s, symbol):
                 remember_told(s, symbol)
                 tell_auction(s, EventKind.INDICATIVE, symbol)
+            if breaker_at(s, symbol)["watched"] != 0:
+                tell_limit_state(s, symbol)
         head["first_touched"] += 1
     head["first_touched"] = 0
     head["last_touched"] = 0

@@ -13,12 +13,14 @@
     recents   slots by the low bits of order ids, behind them by those of refs: of two that meet there the newer one
     ids, refs hash maps: order id -> slot; (session, client ref) -> slot, for the older ones (orders.py)
     special   a pool: the terms of orders that are not plain, so that a plain one has no room for them
+    breakers  per symbol: bands, pauses and rates; row 0 is the venue's (bands.py, braking.py)
     busts     the numbers of busted matches, rising
     triggers  two rows per symbol (rising, falling): where its dormant orders wait; see triggers.py
     trails    a pool: trailing stops that follow the same price
     pegs      per symbol: its pegged orders, and what they follow; see pegs.py
     timers    a binary heap of what time will do: (when, EXPIRY, order id) for GTD orders, (when, GRACE, session) for
-              sessions that are not open; entries that nothing waits for any more are skipped when they surface
+              sessions that are not open, (when, WINDOW or LIMIT or STEP, symbol) for breakers; entries that nothing
+              waits for any more are skipped when they surface
 
 Numbers of slots, levels and symbols are indices; -1 is none. Side, as an index, is 0 for buy and 1 for sell.
 """
@@ -42,10 +44,14 @@ from wire.constants import MAX_BANDS, RULES_VERSION
 from wire.dtypes import (
     BAND_EVENT,
     BLOCK_EVENT,
+    BREAKER_EVENT,
+    BREAKER_TERMS,
     BUST_TERMS,
     COMMAND,
     EVENT,
     EXTENSION,
+    INDEX_EVENT,
+    INDEX_TERMS,
     INSTRUMENT_EVENT,
     INSTRUMENT_TERMS,
     ORDER_TERMS,
@@ -96,8 +102,22 @@ HEAD = np.dtype(
         ("woken", "<i8"),  # terms of the last order that the taker in hand woke; see elected.py
         ("first_elected", "<i8"),  # of those that takers before it woke, in the order in which they act
         ("last_elected", "<i8"),
-        ("elected", "<i8"),  # how many both are
-        ("timely", "<i8"),  # 1: whom time has elected act, before the group's first command
+        ("elected", "<i8"),  # how many both are, and one more while anything brakes
+        ("braking", "<i8"),  # the symbol for which something is due once the taker in hand is done; 0: none
+        ("brake_runs", "<i8"),  # 1: it is on its way through phases.py
+        ("own_key", "<i8"),  # of a taker whose bound the dynamic band has cut: its own
+        ("timing", "<i8"),  # TIME_PASSES, SESSION_ENDS: what time does, before the first command; 0: it is done
+        ("breakers", "<i8"),  # 1: a breaker was set, or a weight
+        ("index_value", "<i8"),
+        ("index_start", "<i8"),  # 0: nobody watches it
+        ("index_alarm", "<i8"),  # where the next level is reached
+        ("index_level", "<i8"),  # the highest that was
+        ("index_halt_ns", "<i8"),
+        ("index_call_ns", "<i8"),
+        ("index_level1_bp", "<i8"),
+        ("index_level2_bp", "<i8"),
+        ("index_level3_bp", "<i8"),
+        ("index_fell", "<i8"),  # 1: a price has changed so that a level may be reached
         ("stage", "<i8"),
         ("index", "<i8"),  # next command of the group
         ("extension", "<i8"),  # its first extension record
@@ -116,8 +136,13 @@ HEAD = np.dtype(
         ("phase_symbol", "<i8"),  # changing phases: this symbol's, up to ...
         ("phase_last", "<i8"),  # ... that one's
         ("phase_step", "<i8"),
-        # what is looked at behind a command: auctions that collect, and pegged orders
-        ("watches", "<i8"),  # how many symbols are in an auction, and how many orders are pegged
+        ("phase_to", "<i8"),  # the new phase
+        ("phase_cause", "<i8"),  # of a pause: its reason, and how long this phase of it lasts
+        ("phase_span_ns", "<i8"),
+        ("phase_call_ns", "<i8"),  # ... and how long its auction collects
+        ("sweeping", "<i8"),  # what the walk in hand cancels: what the command says, or MISSED, OUTSIDE
+        # what is looked at behind a command: auctions that collect, pegged orders, limit states
+        ("watches", "<i8"),  # symbols in an auction, pegged orders, and symbols watched for a limit state
         ("first_touched", "<i8"),  # of the step in hand: the lowest and highest symbol with such whose book it changed
         ("last_touched", "<i8"),
         ("noted", "<i8"),  # events in the buffer that were looked at for this
@@ -274,16 +299,15 @@ BOOK = np.dtype(
     [
         ("phase", "<i4"),  # 0: does not exist
         ("bands", "<i4"),
-        ("max_price", "<i8"),
+        ("plain_low", "<i8"),  # from here ...
+        ("plain_high", "<i8"),  # ... to here no band has anything to say to a limit price
         ("min_qty", "<i8"),
         ("max_qty", "<i8"),
-        ("tick", "<i8"),  # that holds everywhere; 0: more than one band does, or a notional has limits
+        ("tick", "<i8"),  # that holds everywhere; 0: more than one band does, a notional has limits, or see bands.py
         ("lot", "<i8"),
-        ("quote_scale", "<i4"),
         ("blocked", "<i2"),  # ITSELF_BLOCKED
-        ("watched", "<i2"),  # it is in an auction, or has pegged orders: its commands go the general way
-        ("price_scale", "<i4"),
-        ("qty_scale", "<i4"),
+        ("watched", "<i2"),  # something is looked at behind its commands, so they go the general way
+        ("reserved", "<i4"),
         # 64 bytes
         ("name0", "<i8"),
         ("name1", "<i8"),
@@ -294,10 +318,49 @@ BOOK = np.dtype(
         ("min_product_high", "<i8"),
         ("min_product_low", "<i8"),
         ("max_product_high", "<i8"),
+        # 128 bytes
         ("max_product_low", "<i8"),
+        ("max_price", "<i8"),
+        ("quote_scale", "<i4"),
+        ("price_scale", "<i4"),
+        ("qty_scale", "<i4"),
+        ("reserved2", "<i4"),
+        ("own_tick", "<i8"),  # `tick`, whatever breakers say
         ("last_price", "<i8"),  # of the last trade
-        ("rise_alarm", "<i8"),  # a trade at or above it moves or wakes a dormant order
+        ("rise_alarm", "<i8"),  # a trade at or above it moves or wakes a dormant order, or concerns a breaker
         ("fall_alarm", "<i8"),  # ... at or below it
+    ]
+)
+BREAKER = np.dtype(
+    [
+        ("static_low", "<i8"),  # the bands that hold; both 0: none
+        ("static_high", "<i8"),
+        ("dynamic_low", "<i8"),
+        ("dynamic_high", "<i8"),
+        # as of StateBreaker
+        ("reference_price", "<i8"),
+        ("anchor_price", "<i8"),
+        ("window_ns", "<i8"),
+        ("limit_state_ns", "<i8"),
+        ("pause_ns", "<i8"),
+        ("call_ns", "<i8"),
+        ("orders_per_second", "<i8"),
+        ("window_end_ns", "<i8"),
+        ("limit_end_ns", "<i8"),
+        ("step_ns", "<i8"),
+        ("second", "<i8"),
+        ("orders", "<i8"),
+        ("weight", "<i8"),
+        ("counted_price", "<i8"),  # the last price, as it is in the index
+        ("next_call_ns", "<i8"),
+        ("limit_price", "<i8"),
+        ("static_bp", "<i2"),
+        ("dynamic_bp", "<i2"),
+        ("cause", "<i2"),
+        ("limit_side", "i1"),
+        ("awaits_reference", "i1"),
+        ("watched", "<i4"),  # 1: the book is looked at for a limit state after each command that changed it
+        ("due", "<i4"),  # bits: REFERRED, STOPPED, ...
     ]
 )
 AUCTION = np.dtype([("price", "<i8"), ("qty", "<i8"), ("leaves_qty", "<i8"), ("side", "<i4"), ("touched", "<i4")])
@@ -334,6 +397,9 @@ TIMER = np.dtype([("due_ns", "<i8"), ("id", "<i8"), ("kind", "<i4"), ("slot", "<
 ITSELF_BLOCKED, FIRM_BLOCKED = 1, 2  # bits of `blocked`
 EXPIRY = 0  # of the order `id` in `slot`
 GRACE = 1  # of the session `id`
+WINDOW, LIMIT, STEP = 2, 3, 4  # of the symbol `id`: of its dynamic band, its limit state, its pause
+REFERRED, STOPPED, AT_LIMIT, AWAITED, NEXT_PHASE = 1, 2, 4, 8, 16  # bits of `due`, in the order in which it is done
+MISSED, OUTSIDE = 1, 2  # what a walk cancels: orders for an auction that is over; what stands outside the static band
 WORD = np.dtype(np.int64)
 SLOT = np.dtype(np.int32)
 
@@ -348,6 +414,7 @@ STATE_ARRAYS = {
     "books": BOOK,
     "auctions": AUCTION,
     "bands": BAND,
+    "breakers": BREAKER,
     "accounts": ACCOUNT,
     "sessions": SESSION,
     "recents": SLOT,
@@ -359,6 +426,15 @@ STATE_ARRAYS = {
     "triggers": TRIGGERS,
     "trails": TRAIL,
     "pegs": PEGS,
+}
+ROWS_OF_A_SYMBOL = {
+    "books": 1,
+    "sides": 2,
+    "triggers": 2,
+    "bands": MAX_BANDS,
+    "auctions": 1,
+    "pegs": 1,
+    "breakers": 1,
 }
 _PASSING = ["commands", "extensions", "events", "words", "rows", "ticks"]  # what a call brings with it
 COLUMNS = {name: column for column, name in enumerate([*STATE_ARRAYS, *_PASSING])}
@@ -378,6 +454,7 @@ books_of = table_array(COLUMNS["books"], BOOK)
 book_at = table_record(COLUMNS["books"], BOOK)
 auction_at = table_record(COLUMNS["auctions"], AUCTION)
 band_at = table_record(COLUMNS["bands"], BAND)
+breaker_at = table_record(COLUMNS["breakers"], BREAKER)
 accounts_of = table_array(COLUMNS["accounts"], ACCOUNT)
 account_at = table_record(COLUMNS["accounts"], ACCOUNT)
 sessions_of = table_array(COLUMNS["sessions"], SESSION)
@@ -404,6 +481,8 @@ order_terms_at = table_record(COLUMNS["extensions"], ORDER_TERMS)
 instrument_terms_at = table_record(COLUMNS["extensions"], INSTRUMENT_TERMS)
 price_bands_at = table_record(COLUMNS["extensions"], PRICE_BANDS)
 party_terms_at = table_record(COLUMNS["extensions"], PARTY_TERMS)
+index_terms_at = table_record(COLUMNS["extensions"], INDEX_TERMS)
+breaker_terms_at = table_record(COLUMNS["extensions"], BREAKER_TERMS)
 session_terms_at = table_record(COLUMNS["extensions"], SESSION_TERMS)
 bust_terms_at = table_record(COLUMNS["extensions"], BUST_TERMS)
 events_of = table_array(COLUMNS["events"], EVENT)
@@ -413,6 +492,8 @@ instrument_event_at = table_record(COLUMNS["events"], INSTRUMENT_EVENT)
 band_event_at = table_record(COLUMNS["events"], BAND_EVENT)
 party_event_at = table_record(COLUMNS["events"], PARTY_EVENT)
 block_event_at = table_record(COLUMNS["events"], BLOCK_EVENT)
+index_event_at = table_record(COLUMNS["events"], INDEX_EVENT)
+breaker_event_at = table_record(COLUMNS["events"], BREAKER_EVENT)
 rows_of = table_array(COLUMNS["rows"], STATE_ORDER)
 row_at = table_record(COLUMNS["rows"], STATE_ORDER)
 prefetch_command = table_prefetch(COLUMNS["commands"], COMMAND, fixed=False)
@@ -455,6 +536,12 @@ WALKING_DORMANT = 7  # behind WALKING, along the dormant orders; head: slot
 ELECTING = 8  # between two elected orders
 PEGGING = 9  # between two pegged orders that move; pegs: next
 WALKING_PEGS = 10  # behind WALKING_DORMANT, along the pegged orders that are out of the book; head: symbol, slot
+BRAKING = 11  # within what breakers do behind a taker; head: braking, brake_runs
+BANDED = 12  # as MATCHING, with a bound that the dynamic band has cut; head: own_key too
+
+# What time does.
+TIME_PASSES = 1
+SESSION_ENDS = 2  # its orders go, one after another
 
 NONE = -1
 FAR = (1 << 63) - 1  # above every price
@@ -483,8 +570,7 @@ def empty_state(expected_orders: int) -> dict[str, np.ndarray]:
     sizes = {**INITIAL, "head": 1}
     while sizes["orders"] <= expected_orders:
         sizes["orders"] *= 2
-    sizes |= {"sides": 2 * sizes["books"], "bands": MAX_BANDS * sizes["books"], "auctions": sizes["books"]}
-    sizes |= {"triggers": 2 * sizes["books"], "pegs": sizes["books"]}
+    sizes |= {name: rows * sizes["books"] for name, rows in ROWS_OF_A_SYMBOL.items()}
     sizes |= {"ids": 2 * sizes["orders"], "refs": 2 * sizes["orders"]}
     arrays = {name: cache_aligned(sizes[name], dtype) for name, dtype in STATE_ARRAYS.items()}
     head = arrays["head"]

@@ -1,28 +1,32 @@
-"""What ends many orders: mass cancel, end of day, time. Each goes from order to order with its place kept in
+"""What ends many orders: mass cancel, end of day. Each goes from order to order with its place kept in
 the head, so that it can stop wherever the event buffer is full and go on later with the same result."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from components.engine.compiled.checks import check_whose, instrument_exists, only_scope
+from components.engine.compiled.bands import refresh_bands, watch
+from components.engine.compiled.checks import check_whose, instrument_exists, only_scope, outside_static
 from components.engine.compiled.events import new_event, rejected_event
 from components.engine.compiled.ladder import best_level, next_level
 from components.engine.compiled.matching import has_event_room
 from components.engine.compiled.operator import block_event, check_block, set_blocked
+from components.engine.compiled.pegs import ask_all
 from components.engine.compiled.state import (
     DONE,
     EVENTS_FULL,
-    EXPIRY,
     FRESH,
+    MISSED,
     NO_KEY,
     NONE,
+    OUTSIDE,
     THREAD_ACCOUNT,
     THREAD_SESSION,
     WALKING,
     WALKING_DORMANT,
     WALKING_PEGS,
     account_at,
+    breaker_at,
     event_at,
     head_of,
     level_at,
@@ -30,12 +34,10 @@ from components.engine.compiled.state import (
     pegs_at,
     session_at,
     special_at,
-    timer_at,
 )
-from components.engine.compiled.timers import end_grace, pop_timer, timer_is_live
 from components.engine.compiled.trading import cancel_whole
 from components.kernels.kernel import Word, cold_kernel
-from wire.enums import CommandKind, EventKind, Phase, Reason, Scope, Side, TimeInForce
+from wire.enums import CommandKind, EventKind, OrderType, Phase, Reason, Scope, Side, TimeInForce
 
 
 @cold_kernel
@@ -123,6 +125,7 @@ def finish_sweep(s: int, command: np.void) -> None:
     head = head_of(s)
     if command["kind"] == CommandKind.END_OF_DAY:
         event = event_at(s, new_event(s, EventKind.DAY_ENDED, 0, 0, False))
+        await_references(s, np.int64(command["symbol"]))
     elif command["kind"] == CommandKind.BLOCK_ENTRY:
         set_blocked(s, command, True)
         block_event(s, EventKind.ENTRY_BLOCKED, command, head["count"])
@@ -138,14 +141,35 @@ def finish_sweep(s: int, command: np.void) -> None:
 
 
 @cold_kernel
+def await_references(s: int, symbol: Word) -> None:
+    """The static band of a symbol (0: of all) has no reference until there is a next price."""
+    last = symbol if symbol != 0 else head_of(s)["symbols"]
+    for each in range(symbol if symbol != 0 else 1, last + 1):
+        breaker = breaker_at(s, each)
+        if breaker["static_bp"] != 0:
+            breaker["reference_price"] = 0
+            breaker["awaits_reference"] = 1
+            refresh_bands(s, each)
+            ask_all(s, each)
+            if breaker["watched"] != 0:
+                watch(s, each)
+
+
+@cold_kernel
 def sweep_if_fitting(s: int, command: np.void, slot: Word) -> None:
-    """Cancel one order if the command means it."""
+    """Cancel one order if the command, or the change of a phase or a band, means it."""
     order = order_at(s, slot)
-    if command["symbol"] != 0 and command["symbol"] != order["symbol"]:
-        return
-    if command["kind"] == CommandKind.SET_PHASE:
-        if misses_auction(order["tif"], command["qty"]):
+    sweeping = head_of(s)["sweeping"]
+    if sweeping == MISSED:
+        if misses_auction(order["tif"], head_of(s)["phase_to"]):
             cancel_whole(s, slot, Reason.AUCTION_MISSED, 0)
+        return
+    if sweeping == OUTSIDE:
+        has_limit = order["order_type"] == OrderType.LIMIT or order["order_type"] == OrderType.OCO
+        if has_limit and outside_static(s, order["symbol"], order["price"]):
+            cancel_whole(s, slot, Reason.PRICE_OUTSIDE_BANDS, 0)
+        return
+    if command["symbol"] != 0 and command["symbol"] != order["symbol"]:
         return
     if command["kind"] == CommandKind.END_OF_DAY:
         if order["tif"] == TimeInForce.DAY:
@@ -327,29 +351,4 @@ def walk_pegs(s: int, command: np.void) -> Word:
                 sweep_if_fitting(s, command, slot)
         head["symbol"] += 1
         head["slot"] = first_peg(s)
-    return DONE
-
-
-# ---------------------------------------------------------------------------------------- by time
-
-
-@cold_kernel
-def let_time_pass(s: int) -> Word:
-    """Cancel every GTD order whose time has come, and the orders of every session whose grace ends, as timers say."""
-    head = head_of(s)
-    while head["timers_used"] > 0 and timer_at(s, 0)["due_ns"] <= head["time_ns"]:
-        if not has_event_room(s):
-            return EVENTS_FULL
-        timer = timer_at(s, 0)
-        if not timer_is_live(s, 0):
-            pop_timer(s)
-        elif timer["kind"] == EXPIRY:
-            slot = timer["slot"]
-            pop_timer(s)
-            cancel_whole(s, slot, Reason.EXPIRED, 0)
-        elif session_at(s, timer["id"])["first"] != NONE:  # one order a round: its timer stays until all are gone
-            cancel_whole(s, session_at(s, timer["id"])["first"], Reason.DISCONNECTED, 0)
-        else:
-            end_grace(s, timer["id"])
-            pop_timer(s)
     return DONE

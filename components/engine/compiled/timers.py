@@ -1,4 +1,5 @@
-"""What time alone will do: a binary heap by (when, kind, id), of GTD orders' expiries and of graces of sessions.
+"""What time alone will do: a binary heap by (when, kind, id), of GTD orders' expiries, graces of sessions, and what
+breakers wait for.
 
 An entry stays when its order dies or its session is opened again, until it surfaces: then it is seen to be dead.
 """
@@ -9,8 +10,12 @@ from typing import Any
 
 from components.engine.compiled.state import (
     GRACE,
+    LIMIT,
     NEED_TIMERS,
     NONE,
+    STEP,
+    WINDOW,
+    breaker_at,
     head_of,
     order_at,
     session_at,
@@ -73,10 +78,16 @@ def add_timer(s: int, due_ns: Word, kind: Word, number: Word, slot: Word) -> Non
 
 @cold_kernel
 def timer_is_live(s: int, i: Word) -> bool:
-    """Whether the entry's order still rests; whether its session still is in that grace."""
+    """Whether the entry's order still rests; whether its session, or breaker, still waits for that moment."""
     timer = timer_at(s, i)
     if timer["kind"] == GRACE:
         return session_at(s, timer["id"])["deadline_ns"] == timer["due_ns"]
+    if timer["kind"] == WINDOW:
+        return breaker_at(s, timer["id"])["window_end_ns"] == timer["due_ns"]
+    if timer["kind"] == LIMIT:
+        return breaker_at(s, timer["id"])["limit_end_ns"] == timer["due_ns"]
+    if timer["kind"] == STEP:
+        return breaker_at(s, timer["id"])["step_ns"] == timer["due_ns"]
     order = order_at(s, timer["slot"])
     return order["order_id"] == timer["id"] and order["indexed"] == 1
 

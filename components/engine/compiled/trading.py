@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.engine.compiled.bands import count_order, cut_bound, look_at, stop_trading
 from components.engine.compiled.checks import (
     check_phase,
     check_price,
@@ -14,7 +15,9 @@ from components.engine.compiled.checks import (
     needs_price,
     on_its_side,
     only_target,
+    outside_static,
     parts_fit,
+    price_is_plain,
     stop_limit,
 )
 from components.engine.compiled.electing import enter_known, fall_asleep, hold, is_stopped
@@ -23,6 +26,8 @@ from components.engine.compiled.matching import (
     available_to,
     bound_price,
     crosses,
+    match_banded,
+    match_on,
     match_taker,
     rest,
     rest_at_any_price,
@@ -44,8 +49,8 @@ from components.engine.compiled.orders import (
 from components.engine.compiled.pegs import ask_again, is_pegged, join_pegs
 from components.engine.compiled.special import join_exit, take_special
 from components.engine.compiled.state import (
+    BANDED,
     DONE,
-    MATCHING,
     NONE,
     book_at,
     command_words_at,
@@ -69,8 +74,9 @@ from wire.enums import EventKind, Liquidity, OrderType, Phase, Reason, TimeInFor
 @kernel
 def new_order(s: int, command: np.void) -> Word:
     """Enter an order: accepted or rejected, matched, and left to rest or ended."""
-    if not is_plain(s, command):
-        reason = check_rows(s, command)
+    plain = is_plain(s, command)
+    if not plain:
+        reason = check_special(s, command)
         if reason != Reason.NONE:
             rejected_event(s, command, reason, command["client_ref"], head_of(s)["command_seq"])
             return DONE
@@ -84,6 +90,11 @@ def new_order(s: int, command: np.void) -> Word:
     if crossing and command["flags"] & POST_ONLY != 0:
         rejected_event(s, command, Reason.WOULD_TAKE, command["client_ref"], head_of(s)["command_seq"])
         return DONE
+    own_bound, own_key = bound, bound_key
+    if crossing and not plain:
+        bound = cut_bound(s, symbol, side, own_bound)
+        bound_key = price_key(1 - side, bound)
+        crossing = crosses(s, symbol, side, bound_key)
     head = head_of(s)
     slot = enter_order(s, command)
     order = order_at(s, slot)
@@ -101,7 +112,7 @@ def new_order(s: int, command: np.void) -> Word:
         if order_terms_at(s, head["extension"])["display_qty"] > 0:
             order["unseen"] = UNSEEN
         if command["order_type"] > OrderType.MARKET:
-            return enter_waiting(s, command, slot, crossing, bound)
+            return enter_waiting(s, command, slot, crossing, own_bound)
     if command["tif"] == TimeInForce.FOK:
         min_qty = command["qty"]
 
@@ -113,10 +124,14 @@ def new_order(s: int, command: np.void) -> Word:
     accept(s, command, slot, RESTS if rests else 0)
     if rests:
         rest(s, slot)
+        if own_key != bound_key:
+            stop_trading(s, symbol)
         return DONE
     start_matching(s, slot, command["client_ref"], bound, command["qty"] if by_funds else 0)
     if min_qty > 0 and not available_to(s, slot, side, bound_key, min_qty):
         return refuse_minimum(s, slot, command["client_ref"])
+    if own_key != bound_key:
+        return start_banded(s, own_key)
     return match_taker(s)
 
 
@@ -127,6 +142,25 @@ def enter_at_any_price(s: int, command: np.void, slot: Word) -> Word:
     accept(s, command, slot, RESTS)
     rest_at_any_price(s, slot)
     return DONE
+
+
+@cold_kernel
+def check_special(s: int, command: np.void) -> Word:
+    """Rows 7 to 24c of an order that is not plain; one that passes may be a breaker's concern."""
+    reason = np.int64(check_rows(s, command))
+    if reason == Reason.NONE and head_of(s)["breakers"] != 0:
+        reason = np.int64(count_order(s, command["symbol"]))
+        if reason == Reason.NONE and command["order_type"] == OrderType.LIMIT:
+            look_at(s, command["symbol"], side_index(command["side"]), command["price"])
+    return reason
+
+
+@cold_kernel
+def start_banded(s: int, own_key: Word) -> Word:
+    """Match the taker in hand, whose bound was cut."""
+    head_of(s)["own_key"] = own_key
+    head_of(s)["stage"] = BANDED
+    return match_banded(s)
 
 
 @kernel
@@ -213,7 +247,7 @@ def enter_waiting(s: int, command: np.void, slot: Word, crossing: bool, bound: W
     accept(s, command, slot, RESTS if rests else 0)
     index_order(s, slot)
     enter_known(s, slot, rests, command["client_ref"], bound)
-    return match_taker(s) if head_of(s)["stage"] == MATCHING else DONE
+    return match_on(s)
 
 
 @cold_kernel
@@ -364,15 +398,20 @@ def replace(s: int, command: np.void) -> Word:
             return replace_pegged(s, command, slot)
     price = command["price"]
     total = command["qty"]
-    reason = check_price(s, order["symbol"], price)
+    plain = price_is_plain(s, order["symbol"], price)
+    reason = np.int64(Reason.NONE) if plain else check_special_price(s, order["symbol"], price)
     if reason == Reason.NONE:
         reason = check_qty(s, order["symbol"], price, total)
     if reason == Reason.NONE and order["special"] != NONE:
         reason = check_terms_kept(s, slot, price, total)
     if reason == Reason.NONE and not trades_now(s, order["symbol"]):
         reason = check_phase(book_at(s, order["symbol"])["phase"], OrderType.LIMIT, TimeInForce.GTC)
+    if reason == Reason.NONE and not plain:
+        reason = count_replace(s, slot)
     if reason != Reason.NONE:
         return reject_about(s, command, reason, slot)
+    if not plain:
+        look_at(s, order["symbol"], side_index(order["side"]), price)
     if total <= order["cum"]:
         cancel_whole(s, slot, Reason.REPLACED_BELOW_EXECUTED, command["client_ref"])
         return DONE
@@ -388,9 +427,14 @@ def replace(s: int, command: np.void) -> Word:
         return DONE
 
     side = side_index(order["side"])
-    crossing = crosses(s, order["symbol"], side, price_key(1 - side, price)) and trades_now(s, order["symbol"])
+    own_key = price_key(1 - side, price)
+    crossing = crosses(s, order["symbol"], side, own_key) and trades_now(s, order["symbol"])
     if crossing and order["flags"] & POST_ONLY != 0:
         return reject_about(s, command, Reason.WOULD_TAKE, slot)
+    bound = price
+    if crossing and not plain:
+        bound = cut_bound(s, order["symbol"], side, price)
+        crossing = crosses(s, order["symbol"], side, price_key(1 - side, bound))
     leave_level(s, slot, previous_leaves)
     order["price"] = price
     order["leaves"] = leaves
@@ -398,10 +442,14 @@ def replace(s: int, command: np.void) -> Word:
         replaced_event(s, command, slot, previous_price, previous_leaves, FROM_BOOK)
         if order["unseen"] != 0:
             show_nothing(s, slot)
-        start_matching(s, slot, command["client_ref"], price, 0)
+        start_matching(s, slot, command["client_ref"], bound, 0)
+        if bound != price:
+            return start_banded(s, own_key)
         return match_taker(s)
     replaced_event(s, command, slot, previous_price, previous_leaves, FROM_BOOK | RESTS)
     rest(s, slot)
+    if bound != price:
+        stop_trading(s, order["symbol"])
     return DONE
 
 
@@ -420,6 +468,21 @@ def check_terms_kept(s: int, slot: Word, price: Word, total: Word) -> Word:
         return Reason.INVALID_TRIGGER
     acts_at = stop_limit(order["side"], special["stop_price"], special["beyond"])
     return check_qty(s, symbol, acts_at, total) if acts_at != 0 else Reason.NONE
+
+
+@cold_kernel
+def check_special_price(s: int, symbol: Word, price: Word) -> Word:
+    """Rows 17 to 18a of a replace."""
+    reason = np.int64(check_price(s, symbol, price))
+    if reason == Reason.NONE and outside_static(s, symbol, price):
+        reason = np.int64(Reason.PRICE_OUTSIDE_BANDS)
+    return reason
+
+
+@cold_kernel
+def count_replace(s: int, slot: Word) -> Word:
+    """Row 24c of a replace."""
+    return Reason.NONE if head_of(s)["breakers"] == 0 else count_order(s, order_at(s, slot)["symbol"])
 
 
 @cold_kernel
@@ -444,12 +507,16 @@ def check_special_replace(s: int, command: np.void, slot: Word) -> Word:
     reason = np.int64(Reason.NONE)
     if price != 0 or needs_price(order["order_type"]):
         reason = np.int64(check_price(s, order["symbol"], price))
+    if reason == Reason.NONE and needs_price(order["order_type"]) and outside_static(s, order["symbol"], price):
+        reason = np.int64(Reason.PRICE_OUTSIDE_BANDS)
     if reason == Reason.NONE:
         reason = np.int64(check_qty(s, order["symbol"], price, command["qty"]))
     if reason == Reason.NONE:
         reason = np.int64(check_terms_kept(s, slot, price, command["qty"]))
     if reason == Reason.NONE and not trades_now(s, order["symbol"]):
         reason = np.int64(check_phase(book_at(s, order["symbol"])["phase"], OrderType.LIMIT, TimeInForce.GTC))
+    if reason == Reason.NONE:
+        reason = np.int64(count_replace(s, slot))
     return reason
 
 
@@ -490,6 +557,8 @@ def replace_at_any_price(s: int, command: np.void, slot: Word) -> Word:
         reason = np.int64(check_qty(s, symbol, np.int64(0), command["qty"]))
     if reason == Reason.NONE and not collects(book_at(s, symbol)["phase"]):
         reason = np.int64(Reason.WRONG_PHASE)
+    if reason == Reason.NONE:
+        reason = np.int64(count_replace(s, slot))
     if reason != Reason.NONE:
         return reject_about(s, command, reason, slot)
     leaves, previous_leaves = np.int64(command["qty"]), np.int64(order["leaves"])

@@ -56,9 +56,14 @@ def check_dormant(arrays: Arrays, resting: list[int]) -> set[int]:
             trails += len(extremes)
             rise = min([rise, *(stops if way == 0 else [extreme + 1 for extreme in extremes[-1:]])])
             fall = max([fall, *(stops if way == 1 else [extreme - 1 for extreme in extremes[-1:]])])
-        book = arrays["books"][symbol]
-        demand(book["rise_alarm"] == rise, f"symbol {symbol}: its alarm rings at {book['rise_alarm']}, not {rise}")
-        demand(book["fall_alarm"] == fall, f"symbol {symbol}: its alarm rings at {book['fall_alarm']}, not {fall}")
+        book, breaker = arrays["books"][symbol], arrays["breakers"][symbol]
+        rings = [rise, fall]
+        if breaker["awaits_reference"] or breaker["weight"]:
+            rings[0] = 0
+        elif breaker["dynamic_bp"] and not breaker["window_end_ns"]:
+            rings = [min(rise, int(breaker["anchor_price"]) + 1), max(fall, int(breaker["anchor_price"]) - 1)]
+        alarms = [int(book["rise_alarm"]), int(book["fall_alarm"])]
+        demand(alarms == rings, f"symbol {symbol}: its alarms ring at {alarms}, not {rings}")
         sleeping = book["phase"] != Phase.CONTINUOUS or not book["last_price"] or fall < book["last_price"] < rise
         demand(bool(sleeping), f"symbol {symbol}: the last trade woke someone who sleeps")
     standing = {slot for slot in waiting if orders[slot]["order_type"] == OrderType.OCO}

@@ -25,6 +25,7 @@ from components.engine.compiled.state import (
     IN_NO_HEAP,
     NONE,
     book_at,
+    breaker_at,
     head_of,
     order_at,
     special_at,
@@ -318,7 +319,7 @@ def _passes(price: Word, extreme: Word, way: Word) -> bool:
 
 @cold_kernel
 def set_alarms(s: int, symbol: Word) -> None:
-    """Between which prices a trade of the symbol moves and wakes nobody."""
+    """Between which prices a trade of the symbol moves and wakes nobody, and no breaker has to know of it."""
     rising, falling = trigger_at(s, 2 * symbol + RISING), trigger_at(s, 2 * symbol + FALLING)
     rise, fall = np.int64(FAR), np.int64(0)
     if rising["root"] != NONE:
@@ -333,6 +334,12 @@ def set_alarms(s: int, symbol: Word) -> None:
         trail = trail_at(s, falling["newest"])
         fall = max(fall, trail["stop"])
         rise = min(rise, trail["extreme"] + 1)
+    breaker = breaker_at(s, symbol)
+    if breaker["awaits_reference"] != 0 or breaker["weight"] != 0:
+        rise = np.int64(0)
+    elif breaker["dynamic_bp"] != 0 and breaker["window_end_ns"] == 0:
+        rise = min(rise, breaker["anchor_price"] + 1)
+        fall = max(fall, breaker["anchor_price"] - 1)
     book = book_at(s, symbol)
     book["rise_alarm"] = rise
     book["fall_alarm"] = fall
@@ -374,6 +381,39 @@ def join_heap(s: int, slot: Word) -> None:
         special_at(s, root)["up"] = NONE
         triggers["root"] = root
     set_alarms(s, order["symbol"])
+
+
+@cold_kernel
+def wait_for_any(s: int, first: Word) -> None:
+    """Elected orders, dormant no more, are so again: a list of special terms by order id. Each waits for any trade; all
+    find their places among the dormant orders in one walk."""
+    head = head_of(s)
+    node = first
+    after = np.int64(head["first_dormant"])
+    while node != NONE:
+        special = special_at(s, node)
+        following = np.int64(special["next"])
+        slot = np.int64(special["slot"])
+        order = order_at(s, slot)
+        while after != NONE and order_at(s, after)["order_id"] < order["order_id"]:
+            after = np.int64(order_at(s, after)["next"])
+        before = np.int64(head["last_dormant"] if after == NONE else order_at(s, after)["prev"])
+        order["prev"] = before
+        order["next"] = after
+        if before == NONE:
+            head["first_dormant"] = slot
+        else:
+            order_at(s, before)["next"] = slot
+        if after == NONE:
+            head["last_dormant"] = slot
+        else:
+            order_at(s, after)["prev"] = slot
+        head["dormant_live"] += 1
+        special["stop_price"] = 1 if trigger_row(s, slot) & 1 == RISING else book_at(s, order["symbol"])["max_price"]
+        special["offset"] = 0
+        order["flags"] &= ~BASIS_POINTS
+        join_heap(s, slot)
+        node = following
 
 
 @cold_kernel

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from components.engine.compiled.bands import refresh_bands
 from components.engine.compiled.checks import account_exists, firm_bits, instrument_exists, only_session, own_extensions
 from components.engine.compiled.events import new_event, rejected_event, session_exists
 from components.engine.compiled.ladder import open_ladders, tick_unit
@@ -392,9 +393,10 @@ def add_instrument(s: int, command: np.void) -> Word:
         band["from_price"], band["tick"], band["lot"] = band_of_record(s, first + 1, i)
     shift, inverse = division_by(tick_unit(s, symbol))
     open_ladders(s, symbol, shift, inverse)
-    book["tick"] = book["lot"] = 0
+    book["own_tick"] = book["lot"] = 0
     if count == 1 and min_notional == 0 and terms["max_notional"] == 0:
-        _, book["tick"], book["lot"] = band_of_record(s, first + 1, 0)
+        _, book["own_tick"], book["lot"] = band_of_record(s, first + 1, 0)
+    refresh_bands(s, symbol)
     instrument_event(s, symbol)
     for i in range(count):
         band = band_at(s, MAX_BANDS * symbol + i)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from components.engine.readable import events
+from components.engine.readable.breakers import dynamic_band, is_outside
 from components.engine.readable.checks import found, require
 from components.engine.readable.model import Command, Order
 from wire.constants import EXIT, RESTS
@@ -76,11 +77,17 @@ def release(engine: ReadableEngine, order: Order) -> None:
         cut, order.leaves = order.leaves - executed, executed
         engine._report(EventKind.CANCELLED, order, reason=Reason.ENTRY_ENDED, qty=cut)
     order.flags &= ~EXIT
+    order.corridor = dynamic_band(order.instrument)
+    outside = not order.is_dormant and is_outside(order.instrument, order.price)
     stopped = order.is_stopped
-    rests = order.rests_in_the_end and not stopped and engine._rests_now(order, order.price)
+    rests = not outside and not stopped and engine._rests_now(order, order.price)
     engine._report(EventKind.TRIGGERED, order, events.TRIGGERED, qty=order.leaves, flags=RESTS if rests else 0)
-    if order.is_dormant or stopped:
+    if order.is_dormant:
         engine._wait(order)
+    elif outside:
+        engine._drop(order, Reason.PRICE_OUTSIDE_BANDS, 0)
+    elif stopped:
+        engine._act_stopped(order)
     else:
         engine._trade_then_rest(order, order.price, 0)
 

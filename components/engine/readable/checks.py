@@ -17,8 +17,10 @@ from components.engine.readable.model import (
     STAND,
     WAITS_IN,
     Band,
+    BreakerTerms,
     BustTerms,
     Command,
+    IndexTerms,
     Instrument,
     InstrumentTerms,
     Order,
@@ -29,7 +31,16 @@ from components.engine.readable.model import (
     stop_limit,
 )
 from wire.constants import BASIS_POINTS, MAX_BANDS, MAX_GRACE_NS, MAX_ICEBERG_PARTS, MAX_SCALE, MAX_UNITS
-from wire.dtypes import BUST_TERMS, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
+from wire.dtypes import (
+    BREAKER_TERMS,
+    BUST_TERMS,
+    INDEX_TERMS,
+    INSTRUMENT_TERMS,
+    ORDER_TERMS,
+    PARTY_TERMS,
+    PRICE_BANDS,
+    SESSION_TERMS,
+)
 from wire.enums import ExtensionKind, OrderType, Reason, Side
 
 Thing = TypeVar("Thing")
@@ -169,6 +180,41 @@ def bust_terms(extensions: np.ndarray) -> BustTerms:
     terms = BustTerms(*extensions.view(BUST_TERMS)[0].item())
     well_formed = terms.kind == ExtensionKind.BUST_TERMS and not terms.reserved0 and not terms.reserved1
     require(well_formed, Reason.EXTENSION_MISMATCH)
+    return terms
+
+
+def breaker_terms(extensions: np.ndarray, instrument: Instrument | None) -> BreakerTerms:
+    """The extension of setBreaker: just one. Of the venue (no instrument) it may only limit the rate of orders."""
+    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
+    terms = BreakerTerms(*extensions.view(BREAKER_TERMS)[0].item())
+    well_formed = terms.kind == ExtensionKind.BREAKER_TERMS and not terms.reserved0 and not terms.reserved1
+    require(well_formed, Reason.EXTENSION_MISMATCH)
+    sound = 0 <= terms.orders_per_second <= MAX_UNITS
+    if instrument is None:
+        sound &= not any(terms[1:9])
+    else:
+        sound &= all(0 <= points <= 9_999 for points in (terms.static_bp, terms.dynamic_bp))
+        times = (terms.window_ns, terms.limit_state_ns, terms.pause_ns, terms.call_ns)
+        sound &= all(0 <= each <= MAX_GRACE_NS for each in times)
+        price = terms.reference_price
+        on_tick = 0 < price <= instrument.max_price and price % instrument.band_at(price).tick == 0
+        sound &= price == 0 or bool(terms.static_bp and on_tick)
+        sound &= bool(terms.window_ns) == bool(terms.dynamic_bp)
+        sound &= bool(terms.static_bp) or not terms.limit_state_ns
+        pauses = bool(terms.dynamic_bp or terms.limit_state_ns)
+        sound &= bool(terms.call_ns) == pauses and (pauses or not terms.pause_ns)
+    require(sound, Reason.INVALID_TERMS)
+    return terms
+
+
+def index_terms(extensions: np.ndarray, value: int) -> IndexTerms:
+    """The extension of setIndex: just one, of zeros, or with three levels to which an index of that value may fall."""
+    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
+    terms = IndexTerms(*extensions.view(INDEX_TERMS)[0].item())
+    require(terms.kind == ExtensionKind.INDEX_TERMS and not any(terms[6:]), Reason.EXTENSION_MISMATCH)
+    sound = 0 < terms.level1_bp < terms.level2_bp < terms.level3_bp <= 9_999
+    sound &= 0 < terms.halt_ns <= MAX_GRACE_NS and 0 < terms.call_ns <= MAX_GRACE_NS and value > 0
+    require(sound or not any(terms[1:]), Reason.INVALID_TERMS)
     return terms
 
 

@@ -18,6 +18,18 @@ from sortedcontainers import SortedDict, SortedList
 from components.engine.contract import MIN_EVENT_CAPACITY, BrokenInvariant
 from components.engine.readable import brackets, events
 from components.engine.readable.auctions import AUCTIONS, auction, is_crossed, takes
+from components.engine.readable.breakers import (
+    EXPIRY,
+    GRACE,
+    LAST_NS,
+    LIMIT,
+    STEP,
+    WINDOW,
+    Breakers,
+    dynamic_band,
+    is_outside,
+    limit_state,
+)
 from components.engine.readable.checks import (
     Refused,
     bust_terms,
@@ -48,7 +60,9 @@ from components.engine.readable.model import (
     WAITS_IN,
     Account,
     Band,
+    Breaker,
     Command,
+    Index,
     Instrument,
     Order,
     OrderTerms,
@@ -82,8 +96,10 @@ from wire.dtypes import (
     STATE_ACCOUNT,
     STATE_BAND,
     STATE_BLOCK,
+    STATE_BREAKER,
     STATE_BUST,
     STATE_ENGINE,
+    STATE_INDEX,
     STATE_INSTRUMENT,
     STATE_ORDER,
     STATE_SESSION,
@@ -101,9 +117,6 @@ from wire.enums import (
     TimeInForce,
 )
 from wire.state import CanonicalState, state_hash
-
-EXPIRY, GRACE = 0, 1  # what is due; at one time in this order
-LAST_NS = (1 << 63) - 1  # the end of time
 
 BUDGET_MODES = (StpMode.NONE, StpMode.CANCEL_NEWEST, StpMode.CANCEL_OLDEST, StpMode.CANCEL_BOTH)
 LIMIT_TIFS = (*RESTING_TIFS, TimeInForce.IOC, TimeInForce.FOK, *WAITS_IN)
@@ -138,6 +151,8 @@ OF_THE_EXCHANGE = (
     CommandKind.BLOCK_ENTRY,
     CommandKind.ALLOW_ENTRY,
     CommandKind.BUST_TRADE,
+    CommandKind.SET_BREAKER,
+    CommandKind.SET_INDEX,
 )
 COLLECTING = (Phase.PRE_OPEN, *AUCTIONS)  # orders come and go, nothing trades
 FENCED_OFF = (Reason.SESSION_CLOSED, Reason.SESSION_MOVED)
@@ -167,7 +182,7 @@ class Step:
     held: Order | None = None  # the exit whose entry it has to be, or that goes
 
 
-class ReadableEngine:
+class ReadableEngine(Breakers):
     """The `Engine` of contract.py in plain objects. Some ten thousands of commands a second."""
 
     def __init__(self, event_capacity: int = 4096) -> None:
@@ -189,9 +204,13 @@ class ReadableEngine:
         self._touched: set[int] = set()  # symbols in an auction whose book this command, or time, has changed
         self._blocks: set[tuple[int, int]] = set()  # (scope, id) of what takes no orders; venue: a symbol
         self._busted: set[int] = set()  # matches
-        self._timers: SortedList[tuple[int, int, int]] = SortedList()  # (when, EXPIRY or GRACE, id of order or session)
+        self._timers: SortedList[tuple[int, int, int]] = SortedList()  # (when, what, id of order, session or symbol)
         self._woken: list[tuple[int, Order]] = []  # by the taker in hand: (price of the trade, order)
         self._elected: deque[tuple[int, Order]] = deque()  # in earlier rounds, in the order in which they will act
+        self._venue = Breaker()
+        self._index = Index()
+        self._renewed = None
+        self._stopped = None
 
     # -------------------------------------------------------------------------------------- the door
 
@@ -212,7 +231,7 @@ class ReadableEngine:
 
     @property
     def next_deadline_ns(self) -> int:
-        """When time alone changes something next: an order expires or a session's grace ends; 0: never."""
+        """When time alone changes something next: an order expires, a grace or a breaker's time ends; 0: never."""
         return self._timers[0][0] if self._timers else 0
 
     def apply(self, first_seq: int, time_ns: int, commands: np.ndarray, extensions: np.ndarray) -> Iterator[np.ndarray]:
@@ -255,9 +274,11 @@ class ReadableEngine:
             _, what, number = self._timers[0]
             if what == EXPIRY:
                 self._pull(self._resting[number], Reason.EXPIRED)
-            else:
+            elif what == GRACE:
                 self._disconnect(self._sessions[number])
-        self._elect()
+            else:
+                self._time_is_up(what, self._instruments[number])
+            self._elect()
 
     def _step(self, seq: int, command: Command, extensions: np.ndarray) -> None:
         """One command, whole."""
@@ -310,6 +331,7 @@ class ReadableEngine:
         terms = self._check_instructions(step)
         check_trigger(instrument, command, terms)  # 16a
         check_price(instrument, command.price, command.order_type, command.tif)
+        self._check_bands(instrument, command.price, command.order_type)  # 18a
         if command.by_funds:
             require(0 < command.qty <= MAX_UNITS, Reason.QTY_OUT_OF_RANGE)  # 19
         else:
@@ -330,6 +352,7 @@ class ReadableEngine:
         else:
             require_phase(instrument, COLLECTING if may_rest or command.flags & EXIT else ())
         exit_order = brackets.exit_for(command, step.held) if command.flags & ENTRY else None  # 24b
+        self._count_order(instrument)  # 24c
 
         is_pegged = command.order_type in PEGGED
         order = Order(
@@ -356,16 +379,19 @@ class ReadableEngine:
             self._peg(order)
             return
         bound = worst_price(order)
+        require(not (command.flags & POST_ONLY and next_maker(order, bound)), Reason.WOULD_TAKE)  # 25
+        order.corridor = dynamic_band(instrument)
         rests_untouched = order.rests_in_the_end and next_maker(order, bound) is None
         rests_untouched = rests_untouched and not order.is_held and not order.is_stopped
-        require(rests_untouched or not command.flags & POST_ONLY, Reason.WOULD_TAKE)  # 25
         self._accept(order, command, terms, RESTS if rests_untouched else 0)
         if exit_order is not None:
             brackets.join(order, exit_order)
             step.held = None
         if order.is_held:
             brackets.hold(self, order)
-        elif order.is_dormant or order.is_stopped:
+        elif order.is_stopped:
+            self._act_stopped(order)
+        elif order.is_dormant:
             self._wait(order)
         elif command.by_funds:
             self._spend(order, bound, command.qty)
@@ -388,6 +414,10 @@ class ReadableEngine:
             tag0=terms.tag0,
             tag1=terms.tag1,
         )
+
+    def _check_bands(self, instrument: Instrument, price: int, order_type: int) -> None:
+        outside = lowest_price(order_type) == 1 and is_outside(instrument, price)
+        require(not outside, Reason.PRICE_OUTSIDE_BANDS)
 
     def _check_instructions(self, step: Step) -> OrderTerms:
         """Checks 9 to 16: whether the words of the order go together, whatever its price and size."""
@@ -433,6 +463,7 @@ class ReadableEngine:
                 self._trade(taker, maker, min(taker.leaves, maker.part), bound, request_ref)
         if not taker.leaves:
             return
+        self._note_end(taker, bound)
         if taker.rests_in_the_end:
             self._rest(taker)
             self._show(taker)
@@ -484,6 +515,7 @@ class ReadableEngine:
             taker.leaves = qty  # all of it goes in this trade, so that none is left in the event
             self._trade(taker, maker, qty, bound, taker.client_ref)
         if budget:
+            self._note_end(taker, bound)
             self._drop(taker, remainder_reason(taker), taker.client_ref)
 
     def _trade(self, taker: Order, maker: Order, qty: int, bound: int, request_ref: int) -> None:
@@ -513,6 +545,7 @@ class ReadableEngine:
             request_ref=request_ref,
         )
         self._wake_by_trade(taker.instrument, maker.price)
+        self._note_trade(taker.instrument, maker.price)
 
     def _shrink(self, maker: Order, qty: int) -> None:
         """A resting order has `qty` less than it had: it may be gone, or show its next part."""
@@ -620,11 +653,18 @@ class ReadableEngine:
         self._woken += [(price, order) for order in instrument.dormant.woken_by(price)]
 
     def _elect(self) -> None:
-        """Round after round, until a taker wakes nobody and nobody waits."""
+        """Round after round, until a taker wakes nobody and nobody waits; behind each taker, what breakers do of it."""
+        self._brake()
         while self._woken or self._elected:
             self._elected.extend(sorted(self._woken, key=lambda each: each[1].order_id))
             self._woken.clear()
             self._act(*self._elected.popleft())
+            self._brake()
+
+    def _act_stopped(self, order: Order) -> None:
+        """An oco that enters too late to take its profit: it is what its stop makes of it at once."""
+        self._know(order)
+        self._act(order.instrument.last_price, order)
 
     def _act(self, price: int, order: Order) -> None:
         """What an order does that was woken by a trade at `price`; nothing, if it has ended since."""
@@ -642,7 +682,9 @@ class ReadableEngine:
         order.stop_price = order.offset = 0
         order.flags &= ~BASIS_POINTS
         bound = worst_price(order)
-        rests = order.rests_in_the_end and next_maker(order, bound) is None
+        order.corridor = dynamic_band(order.instrument)
+        outside = order.order_type == OrderType.LIMIT and is_outside(order.instrument, order.price)
+        rests = order.rests_in_the_end and next_maker(order, bound) is None and not outside
         self._report(
             EventKind.TRIGGERED,
             order,
@@ -652,7 +694,10 @@ class ReadableEngine:
             trade_price=price,
             previous_price=previous_price,
         )
-        self._trade_then_rest(order, bound, 0)
+        if outside:
+            self._drop(order, Reason.PRICE_OUTSIDE_BANDS, 0)
+        else:
+            self._trade_then_rest(order, bound, 0)
 
     def _leave_for_stop(self, order: Order) -> int:
         """An oco is what its stop makes of it, and rests no more; gives the price at which it did, or 0."""
@@ -674,16 +719,16 @@ class ReadableEngine:
 
     def _follow(self) -> None:
         """Behind a command: as long as a pegged order is not where it should be, the first of them moves."""
-        for instrument in self._instruments.values():
-            while instrument.pegs and (found := out_of_place(instrument)):
-                self._move(*found)
-                self._elect()
+        pegged = [each for each in self._instruments.values() if each.pegs]
+        while found := next(filter(None, map(out_of_place, pegged)), None):
+            self._move(*found)
+            self._elect()
 
     def _move(self, order: Order, price: int) -> None:
         """To another price: a new time, and whatever stands in the way there is taken."""
         previous_price, came_from = order.price, 0 if order.waits else FROM_BOOK
         self._unrest(order)
-        order.price = price
+        order.price, order.corridor = price, dynamic_band(order.instrument)
         rests = bool(price) and next_maker(order, price) is None
         self._report(
             EventKind.REPEGGED,
@@ -767,12 +812,14 @@ class ReadableEngine:
         )
         order = self._find_target(step)
         check_price(order.instrument, command.price, order.order_type, order.tif)
+        self._check_bands(order.instrument, command.price, order.order_type)
         check_qty(order.instrument, command.price, command.qty)
         if order.order_type == OrderType.OCO:
             check_oco(order, command.price, command.qty)
         if order.is_iceberg:
             check_display_qty(order.instrument, command.price, command.qty, order.display_qty)
         require_phase(order.instrument, COLLECTING)
+        self._count_order(order.instrument)
         if command.qty <= order.cum:
             self._pull(order, Reason.REPLACED_BELOW_EXECUTED, command.client_ref)
             return
@@ -782,8 +829,11 @@ class ReadableEngine:
         previous_price, previous_leaves = order.price, order.leaves
         leaves = command.qty - order.cum
         keeps_place = order.is_dormant or (command.price == order.price and leaves <= order.leaves)
+        order.corridor = None
+        takes = not keeps_place and next_maker(order, command.price) is not None
+        require(not (takes and order.flags & POST_ONLY), Reason.WOULD_TAKE)
+        order.corridor = dynamic_band(order.instrument)
         rests = keeps_place or next_maker(order, command.price) is None
-        require(rests or not order.flags & POST_ONLY, Reason.WOULD_TAKE)
         if not keeps_place:
             self._unrest(order)
         order.price, order.leaves = command.price, leaves
@@ -987,6 +1037,7 @@ class ReadableEngine:
         for order in ending:
             self._pull(order, Reason.END_OF_DAY)
         self._emit(EventKind.DAY_ENDED, symbol=symbol, qty=len(ending))
+        self._await_references([each for each in self._instruments.values() if symbol in (0, each.symbol)])
 
     def _in_order(self) -> Iterator[Order]:
         """Every resting order, then every one that waits."""
@@ -1012,13 +1063,19 @@ class ReadableEngine:
         require(symbol == 0 or symbol in self._instruments, Reason.UNKNOWN_INSTRUMENT)
         require(Phase.PRE_OPEN <= phase <= Phase.CLOSED, Reason.INVALID_TERMS)
         for instrument in self._instruments.values():
-            if symbol in (0, instrument.symbol) and instrument.phase != phase:
+            if symbol not in (0, instrument.symbol):
+                continue
+            ended = self._end_pause(instrument)
+            if instrument.phase != phase:
                 self._change_phase(instrument, phase)
+            elif ended:
+                self._emit(EventKind.PHASE_CHANGED, symbol=instrument.symbol, qty=phase)
 
-    def _change_phase(self, instrument: Instrument, phase: int) -> None:
+    def _change_phase(self, instrument: Instrument, phase: int, cause: int = 0) -> None:
         ends = instrument.phase in AUCTIONS and phase in (Phase.CONTINUOUS, Phase.CLOSED)
-        if ends or (phase == Phase.CONTINUOUS and is_crossed(instrument)):
-            self._hold_auction(instrument)
+        price = 0
+        if not cause and (ends or (phase == Phase.CONTINUOUS and is_crossed(instrument))):
+            price = self._hold_auction(instrument)
         for order in [*instrument.bids, *instrument.asks]:
             if order.tif in WAITS_IN and phase not in WAITS_IN[TimeInForce(order.tif)]:
                 self._pull(order, Reason.AUCTION_MISSED)
@@ -1026,12 +1083,19 @@ class ReadableEngine:
         instrument.told = (0, 0, 0, 0)
         if phase in AUCTIONS:
             self._touched.add(instrument.symbol)
-        self._emit(EventKind.PHASE_CHANGED, symbol=instrument.symbol, qty=phase)
-        if phase == Phase.CONTINUOUS and instrument.last_price:
-            self._wake_by_trade(instrument, instrument.last_price)
+        self._emit(EventKind.PHASE_CHANGED, symbol=instrument.symbol, qty=phase, reason=cause)
+        if phase != Phase.CONTINUOUS:
+            self._left_continuous(instrument)
+        else:
+            self._came_into_continuous(instrument)
+            if instrument.last_price:
+                self._wake_by_trade(instrument, instrument.last_price)
+        if price and instrument.breaker.awaits_reference:
+            instrument.breaker.awaits_reference = 0
+            self._refer_to(instrument, price)
 
-    def _hold_auction(self, instrument: Instrument) -> None:
-        """Everyone who can trades at one price."""
+    def _hold_auction(self, instrument: Instrument) -> int:
+        """Everyone who can trades at one price, which is given; 0: nobody can."""
         result = auction(instrument)
         self._tell_auction(EventKind.AUCTIONED, instrument, result.told)
         while result.volume:
@@ -1058,15 +1122,16 @@ class ReadableEngine:
                     self._trim(order)
                 else:
                     self._hide(order)
+        return result.price
 
     def _tell_indicatives(self) -> None:
-        """What the auctions would give now, where that has changed."""
-        for symbol in sorted(self._touched):
-            instrument = self._instruments[symbol]
-            told = auction(instrument).told
+        """What the auctions would give now, and which symbols are in a limit state, where that has changed."""
+        for symbol, instrument in self._instruments.items():
+            told = auction(instrument).told if symbol in self._touched else instrument.told
             if instrument.phase in AUCTIONS and told != instrument.told:
                 instrument.told = told
                 self._tell_auction(EventKind.INDICATIVE, instrument, told)
+            self._tell_limit_state(instrument)
         self._touched.clear()
 
     def _tell_auction(self, kind: EventKind, instrument: Instrument, told: tuple[int, int, int, int]) -> None:
@@ -1232,6 +1297,8 @@ class ReadableEngine:
         CommandKind.BLOCK_ENTRY: _block_entry,
         CommandKind.ALLOW_ENTRY: _allow_entry,
         CommandKind.BUST_TRADE: _bust_trade,
+        CommandKind.SET_BREAKER: Breakers._set_breaker,
+        CommandKind.SET_INDEX: Breakers._set_index,
     }
 
     # -------------------------------------------------------------------------------------- what goes out
@@ -1320,7 +1387,14 @@ class ReadableEngine:
             dormant=rows(STATE_ORDER, map(order_row, self._waiting())),
             blocks=rows(STATE_BLOCK, ({"scope": scope, "id": each} for scope, each in sorted(self._blocks))),
             busts=rows(STATE_BUST, ({"match": match} for match in sorted(self._busted))),
+            breakers=rows(STATE_BREAKER, self._breaker_rows()),
+            market_index=rows(STATE_INDEX, [fields_of(self._index)] if self._index.start_value else ()),
         )
+
+    def _breaker_rows(self) -> Iterator[dict[str, Any]]:
+        """The venue's and the symbols' breakers of which there is anything to say."""
+        breakers = {0: self._venue} | {each.symbol: each.breaker for each in self._instruments.values()}
+        return ({**fields_of(each), "symbol": symbol} for symbol, each in breakers.items() if each != Breaker())
 
     def state_hash(self) -> str:
         """`wire.state.state_hash(self.canonical())`."""
@@ -1350,6 +1424,16 @@ class ReadableEngine:
         for row in records(arrays["instruments"]):
             row["bands"] = tuple(bands[row["symbol"]])
             self._instruments[row["symbol"]] = Instrument(**row)
+        for row in records(arrays["breakers"]):
+            symbol = row.pop("symbol")
+            breaker = Breaker(**row)
+            if symbol == 0:
+                self._venue = breaker
+            else:
+                self._instruments[symbol].breaker = breaker
+            self._timers.update((when, kind, symbol) for when, kind in due_of(breaker) if when)
+        for row in records(arrays["market_index"]):
+            self._index = Index(**row)
         for row in records(arrays["accounts"]):
             self._accounts[row["account"]] = Account(**row)
         for row in records(arrays["sessions"]):
@@ -1408,9 +1492,33 @@ class ReadableEngine:
             self._check_session(session)
         dated = [(each.expire_ns, EXPIRY, each.order_id) for each in live if each.tif == TimeInForce.GTD]
         away = [(each.deadline_ns, GRACE, each.session) for each in self._sessions.values() if each.deadline_ns]
-        holds(list(self._timers) == sorted(dated + away), "the timers are those of GTD orders and of sessions in grace")
+        waited_for = [
+            (when, kind, each.symbol)
+            for each in self._instruments.values()
+            for when, kind in due_of(each.breaker)
+            if when
+        ]
+        due = sorted(dated + away + waited_for)
+        holds(list(self._timers) == due, "the timers are those of GTD orders, of sessions in grace and of breakers")
+        holds(not self._renewed and not self._stopped, "breakers have done what a taker brought about")
+        for instrument in self._instruments.values():
+            self._check_breaker(instrument)
         holds(self._exchange.report_seq == 0, "the exchange itself gets no reports")
         holds(all(1 <= match <= self._last_match for match in self._busted), "what was busted had been a match")
+
+    def _check_breaker(self, instrument: Instrument) -> None:
+        breaker, name = instrument.breaker, f"the breaker of {instrument.symbol}"
+        holds(all(not when or when > self._time_ns for when, _ in due_of(breaker)), f"{name} has its times before it")
+        resting = [each for each in (*instrument.bids, *instrument.asks) if not each.takes_any_price]
+        outside = any(is_outside(instrument, each.price) for each in resting)
+        holds(not outside, f"{name}: nothing rests outside its band")
+        holds(limit_state(instrument) == (breaker.limit_side, breaker.limit_price), f"{name}: its limit state is told")
+        trades = instrument.phase == Phase.CONTINUOUS
+        holds(trades or not (breaker.anchor_price or breaker.window_end_ns), f"{name}: its band moves while it trades")
+        holds(not breaker.anchor_price or breaker.dynamic_bp > 0, f"{name}: only a dynamic band has an anchor")
+        holds(not (breaker.reference_price and breaker.awaits_reference), f"{name}: it has a reference, or awaits one")
+        paused = instrument.phase in (Phase.HALT, Phase.REOPENING_AUCTION)
+        holds(not breaker.cause or paused, f"{name}: a pause is a halt or a call")
 
     def _check_session(self, session: Session) -> None:
         name = f"session {session.session}"
@@ -1558,6 +1666,11 @@ def order_row(order: Order) -> dict[str, Any]:
         "cum_qty": order.cum,
         "entry_id": order.partner.order_id if order.is_held and order.partner else 0,
     }
+
+
+def due_of(breaker: Breaker) -> tuple[tuple[int, int], ...]:
+    """When a breaker's times end (0: never), and which that is."""
+    return (breaker.window_end_ns, WINDOW), (breaker.limit_end_ns, LIMIT), (breaker.step_ns, STEP)
 
 
 def fields_of(thing: Any) -> dict[str, Any]:

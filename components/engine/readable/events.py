@@ -14,7 +14,9 @@ from wire.dtypes import (
     ACCEPTED_EVENT,
     BAND_EVENT,
     BLOCK_EVENT,
+    BREAKER_EVENT,
     EVENT,
+    INDEX_EVENT,
     INSTRUMENT_EVENT,
     PARTY_EVENT,
     REPEGGED_EVENT,
@@ -49,6 +51,8 @@ INSTRUMENT = Layout(INSTRUMENT_EVENT)
 BAND = Layout(BAND_EVENT)
 PARTY = Layout(PARTY_EVENT)
 BLOCK = Layout(BLOCK_EVENT)
+BREAKER = Layout(BREAKER_EVENT)
+INDEX = Layout(INDEX_EVENT)
 
 
 def splitmix64(seed: int) -> Iterator[int]:

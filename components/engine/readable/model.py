@@ -15,7 +15,17 @@ from typing import NamedTuple
 from sortedcontainers import SortedDict
 
 from wire.constants import BASIS_POINTS, EXIT, FUNDS, HIDDEN, STP_BY_FIRM
-from wire.dtypes import BUST_TERMS, COMMAND, INSTRUMENT_TERMS, ORDER_TERMS, PARTY_TERMS, PRICE_BANDS, SESSION_TERMS
+from wire.dtypes import (
+    BREAKER_TERMS,
+    BUST_TERMS,
+    COMMAND,
+    INDEX_TERMS,
+    INSTRUMENT_TERMS,
+    ORDER_TERMS,
+    PARTY_TERMS,
+    PRICE_BANDS,
+    SESSION_TERMS,
+)
 from wire.enums import OrderType, Phase, Side, TimeInForce
 
 RESTING_TIFS = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD)
@@ -145,6 +155,38 @@ class BustTerms(NamedTuple):
     qty: int
 
 
+class BreakerTerms(NamedTuple):
+    """The extension of setBreaker."""
+
+    kind: int
+    static_bp: int
+    dynamic_bp: int
+    reserved0: int
+    reference_price: int
+    window_ns: int
+    limit_state_ns: int
+    pause_ns: int
+    call_ns: int
+    orders_per_second: int
+    reserved1: int
+
+
+class IndexTerms(NamedTuple):
+    """The extension of setIndex."""
+
+    kind: int = 0
+    level1_bp: int = 0
+    level2_bp: int = 0
+    level3_bp: int = 0
+    halt_ns: int = 0
+    call_ns: int = 0
+    reserved0: int = 0
+    reserved1: int = 0
+    reserved2: int = 0
+    reserved3: int = 0
+    reserved4: int = 0
+
+
 class SessionTerms(NamedTuple):
     """The extension of openSession; all zero where it has none."""
 
@@ -168,6 +210,8 @@ for _row, _dtype in (
     (PartyTerms, PARTY_TERMS),
     (SessionTerms, SESSION_TERMS),
     (BustTerms, BUST_TERMS),
+    (BreakerTerms, BREAKER_TERMS),
+    (IndexTerms, INDEX_TERMS),
 ):
     assert _row._fields == _dtype.names, f"{_row.__name__} does not follow the schema"
 
@@ -213,6 +257,55 @@ class Band(NamedTuple):
 
 
 @dataclass(slots=True)
+class Index:
+    """The levels of the whole market; a start of 0: nobody watches it."""
+
+    start_value: int = 0
+    halt_ns: int = 0
+    call_ns: int = 0
+    level1_bp: int = 0
+    level2_bp: int = 0
+    level3_bp: int = 0
+    level: int = 0  # the highest that was reached
+
+
+class Corridor(NamedTuple):
+    """The prices of a band, both ends included."""
+
+    low: int
+    high: int
+
+    def __contains__(self, price: object) -> bool:
+        return isinstance(price, int) and self.low <= price <= self.high
+
+
+@dataclass(slots=True)
+class Breaker:
+    """What stops the trading of a symbol, as it was set and as it stands. README.md, "Breakers"; zero: none, off."""
+
+    static_bp: int = 0
+    dynamic_bp: int = 0
+    reference_price: int = 0  # of the static band
+    anchor_price: int = 0  # of the dynamic band
+    window_ns: int = 0
+    limit_state_ns: int = 0
+    pause_ns: int = 0
+    call_ns: int = 0
+    orders_per_second: int = 0
+    window_end_ns: int = 0
+    limit_end_ns: int = 0  # when a limit state becomes a pause
+    step_ns: int = 0  # when a pause goes on to its next phase
+    second: int = 0  # whose orders are counted
+    orders: int = 0
+    weight: int = 0  # in the index
+    next_call_ns: int = 0  # of the pause that runs
+    limit_price: int = 0  # of the limit state that was told
+    limit_side: int = 0
+    awaits_reference: int = 0
+    cause: int = 0  # of the pause that runs
+
+
+@dataclass(slots=True)
 class Instrument:
     """The terms of one symbol, and its book."""
 
@@ -236,6 +329,7 @@ class Instrument:
     asks: BookSide = field(default_factory=lambda: BookSide(Side.SELL))
     dormant: Dormant = field(default_factory=lambda: Dormant())  # noqa: PLW0108  # it is defined below
     pegs: SortedDict[int, Order] = field(default_factory=SortedDict)  # by order_id: in the book or out of it
+    breaker: Breaker = field(default_factory=Breaker)
 
     def band_at(self, price: int) -> Band:
         """The band that holds at `price`: the last that begins at or below it."""
@@ -284,6 +378,7 @@ class Order:
     arrival: int = 0  # its time priority: set whenever it takes its place at the tail
     partner: Order | None = None  # of an exit that is held: its entry; of that: its exit
     entry_executed: int = 0  # of an exit whose turn comes: what its entry executed
+    corridor: Corridor | None = None  # as a taker: the dynamic band when it came
 
     @property
     def is_hidden(self) -> bool:
@@ -374,9 +469,19 @@ class Order:
         else:
             self.stop_price = min(self.stop_price or price + distance, price + distance)
 
-    def reaches(self, price: int, bound: int) -> bool:
-        """Whether this order may trade at `price` when `bound` is the worst it may take."""
+    def wants(self, price: int, bound: int) -> bool:
+        """Whether `price` is no worse than `bound`, the worst that this order may take."""
         return price <= bound if self.side == Side.BUY else price >= bound
+
+    def reaches(self, price: int, bound: int) -> bool:
+        """Whether this order may trade at `price`: it wants to, and the dynamic band lets it."""
+        return self.wants(price, bound) and (self.corridor is None or price in self.corridor)
+
+    def wait_for_any(self) -> None:
+        """Elected, but trading has paused: the first price there is wakes it again."""
+        self.stop_price = 1 if self.wakes_rising else self.instrument.max_price
+        self.offset = 0
+        self.flags &= ~BASIS_POINTS
 
 
 def stop_limit(side: int, stop_price: int, offset: int) -> int:
@@ -411,6 +516,10 @@ class BookSide:
     def best(self) -> Order | None:
         """The order that trades next, or None."""
         return self._orders.peekitem(0)[1] if self._orders else None
+
+    def displayed(self) -> int:
+        """The best price at which the book shows anything of an order; 0 where there is none."""
+        return next((order.price for order in self if not order.is_hidden), 0)
 
     def __iter__(self) -> Iterator[Order]:
         return iter(self._orders.values())

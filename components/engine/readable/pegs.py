@@ -7,23 +7,19 @@ symbol is asked. Nothing here moves an order or tells of one; the engine does.
 from __future__ import annotations
 
 from components.engine.readable.auctions import highest_to, lowest_from
-from components.engine.readable.model import BookSide, Instrument, Order
+from components.engine.readable.breakers import static_band
+from components.engine.readable.model import Corridor, Instrument, Order
 from wire.enums import OrderType, Phase, Side
 
 
 def out_of_place(instrument: Instrument) -> tuple[Order, int] | None:
     """The first pegged order that has another price than its target, and that; None where all stand as they should."""
-    bid, ask = displayed(instrument.bids), displayed(instrument.asks)
+    bid, ask = instrument.bids.displayed(), instrument.asks.displayed()
     for order in instrument.pegs.values():
         price = target(order, bid, ask)
         if price != order.price:
             return order, price
     return None
-
-
-def displayed(side: BookSide) -> int:
-    """The best price at which the book shows anything of an order; 0 where there is none."""
-    return next((order.price for order in side if not order.is_hidden), 0)
 
 
 def target(order: Order, bid: int, ask: int) -> int:
@@ -39,11 +35,14 @@ def target(order: Order, bid: int, ask: int) -> int:
     if instrument.phase != Phase.CONTINUOUS or not all(followed):
         return 0
     total = sum(followed) + order.offset * len(followed)
+    allowed = static_band(instrument) or Corridor(1, instrument.max_price)
     if buys:
-        limits = [total // len(followed), instrument.max_price]
+        limits = [total // len(followed), allowed.high]
         limits += [order.worst] if order.worst else []
         limits += [ask - 1] if ask else []
-        return highest_to(instrument, min(limits))
-    limits = [-(-total // len(followed)), bid + 1]
-    limits += [order.worst] if order.worst else []
-    return lowest_from(instrument, max(limits))
+        price = highest_to(instrument, min(limits))
+    else:
+        limits = [-(-total // len(followed)), allowed.low, bid + 1]
+        limits += [order.worst] if order.worst else []
+        price = lowest_from(instrument, max(limits))
+    return price if price in allowed else 0
