@@ -9,6 +9,8 @@ breakers do, under `breaker`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from functools import cache
 
 import numpy as np
 
@@ -180,7 +182,23 @@ ASKED_FOR = (
     Reason.REPLACED_BELOW_EXECUTED,
     Reason.AUCTION_MISSED,
 )
-ANSWERS = sorted({*EventKind} - {EventKind.EXECUTED, EventKind.CANCELLED, EventKind.DISPLAYED, *ACTORS})
+
+
+def marks(members: Iterable[int]) -> np.ndarray:
+    """bool[256]: which kinds or reasons are meant; to look up many at once."""
+    table = np.zeros(256, np.bool_)
+    table[list(members)] = True
+    return table
+
+
+ACTS = marks(ACTORS)
+ANSWERS = marks({*EventKind} - {EventKind.EXECUTED, EventKind.CANCELLED, EventKind.DISPLAYED, *ACTORS})
+ASKED = marks(ASKED_FOR)
+BY_TIME = marks((R.EXPIRED, R.DISCONNECTED))
+OF_EXITS = marks((R.ENTRY_MISSING, R.ENTRY_ENDED))
+OF_PHASES = marks((EventKind.PHASE_CHANGED, EventKind.AUCTIONED))
+OF_PAUSES = marks((R.VOLATILITY_PAUSE, R.LIMIT_PAUSE, R.MARKET_WIDE_HALT))
+OF_REFERENCE_DATA = marks((EventKind.INSTRUMENT_ADDED, EventKind.BREAKER_SET, EventKind.INDEX_SET))
 
 
 def latest_of(marked: np.ndarray) -> np.ndarray:
@@ -192,15 +210,27 @@ def by_breaker(kinds: np.ndarray, events: np.ndarray) -> np.ndarray:
     """bool[n]: what a breaker does behind a taker, or when its time is up; `kinds` are those of the commands."""
     kind, reason = events["kind"], events["reason"]
     at_auction = (kind == EventKind.EXECUTED) & (events["liquidity"] == Liquidity.NONE)
-    of_phases = (
-        at_auction | np.isin(kind, (EventKind.PHASE_CHANGED, EventKind.AUCTIONED)) | (reason == R.AUCTION_MISSED)
-    )
+    of_phases = at_auction | OF_PHASES[kind] | (reason == R.AUCTION_MISSED)
     marked = of_phases & (kinds != CommandKind.SET_PHASE)
     marked |= (kind == EventKind.BREAKER_SET) & (kinds != CommandKind.SET_BREAKER)
-    marked |= np.isin(reason, (R.VOLATILITY_PAUSE, R.LIMIT_PAUSE, R.MARKET_WIDE_HALT)) | (kind == EventKind.LIMIT_STATE)
+    marked |= OF_PAUSES[reason] | (kind == EventKind.LIMIT_STATE)
     marked |= (kind == EventKind.CANCELLED) & (reason == R.PRICE_OUTSIDE_BANDS)
     marked[1:] |= (kind[1:] == EventKind.DISPLAYED) & marked[:-1]  # of an iceberg that was just cancelled or traded
     return np.asarray(marked)
+
+
+@cache
+def pair_of(command: int, kind: int, reason: int, actor: int, what: int) -> Pair:
+    """The words for an event of a command; `what`: of time, whether it rests, and the liquidity above these bits."""
+    outcome = named(EventKind, kind)
+    if kind == EventKind.EXECUTED:
+        outcome += f" {named(Liquidity, what >> 2)}"
+    elif reason:
+        outcome += f" {Reason(reason).name}"
+    if what & 2:
+        outcome += ", rests"
+    label = "time" if what & 1 else named(CommandKind, command) if command in _KNOWN else "unknown"
+    return "auction" if kind == EventKind.INDICATIVE else _LABELS.get(actor, label), outcome
 
 
 class Outcomes:
@@ -212,37 +242,24 @@ class Outcomes:
     def add(self, group: Group, events: np.ndarray) -> None:
         """Count what became of a group."""
         kinds = group.commands["kind"][events["command_seq"] - group.first_seq]
-        of_orders = (events["kind"] <= EventKind.REPLACED) | np.isin(events["kind"], list(ACTORS))
-        rests = (events["flags"] & RESTS) * of_orders
-        by_time = np.isin(events["reason"], (Reason.EXPIRED, Reason.DISCONNECTED))
-        by_time[1:] |= (events["kind"][1:] == EventKind.DISPLAYED) & by_time[:-1]  # of the order just cancelled
-        of_exits = np.isin(events["reason"], (Reason.ENTRY_MISSING, Reason.ENTRY_ENDED))
-        by_command = np.isin(events["kind"], ANSWERS) | np.isin(events["reason"], ASKED_FOR) | by_time
-        latest = latest_of(np.isin(events["kind"], list(ACTORS)) | of_exits)
+        kind, reason = (np.ascontiguousarray(events[word]) for word in ("kind", "reason"))
+        rests = ((events["flags"] & RESTS) != 0) & ((kind <= EventKind.REPLACED) | ACTS[kind])
+        by_time = BY_TIME[reason]
+        by_time[1:] |= (kind[1:] == EventKind.DISPLAYED) & by_time[:-1]  # of the order just cancelled
+        of_exits = OF_EXITS[reason]
+        by_command = ANSWERS[kind] | ASKED[reason] | by_time
+        latest = latest_of(ACTS[kind] | of_exits)
         # Who acted last: in this command, or by time, which elects before it goes on, and before the command's answer.
         acted = (latest >= np.searchsorted(events["command_seq"], events["command_seq"])) & (
             latest > latest_of(by_command)
         )
-        actor = np.where(of_exits[latest], EventKind.TRIGGERED, events["kind"][latest]) * acted
+        actor = np.where(of_exits[latest], EventKind.TRIGGERED, kind[latest]) * acted
         actor[by_breaker(kinds, events)] = EventKind.BREAKER_SET
-        keys = np.stack([kinds, events["kind"], events["reason"], by_time, actor, events["liquidity"], rests], 1)
-        special = np.isin(
-            events["kind"], (EventKind.INSTRUMENT_ADDED, EventKind.BREAKER_SET, EventKind.INDEX_SET)
-        )  # their bytes mean something else there
-        keys[special, 5:] = 0
-        distinct, counts = np.unique(keys, axis=0, return_counts=True)
-        for key, count in zip(distinct.tolist(), counts.tolist(), strict=True):
-            command, kind, reason, of_time, acting, liquidity, resting = key
-            outcome = named(EventKind, kind)
-            if kind == EventKind.EXECUTED:
-                outcome += f" {named(Liquidity, liquidity)}"
-            elif reason:
-                outcome += f" {Reason(reason).name}"
-            if resting:
-                outcome += ", rests"
-            label = "time" if of_time else named(CommandKind, command) if command in _KNOWN else "unknown"
-            label = "auction" if kind == EventKind.INDICATIVE else _LABELS.get(acting, label)
-            self.counts[label, outcome] += count
+        what = events["liquidity"].astype(np.int64) << 2 | rests << 1
+        what[OF_REFERENCE_DATA[kind]] = 0  # these bytes mean something else there
+        keys = (kinds, kind, reason, actor, what | by_time)
+        for key, count in Counter(zip(*(each.tolist() for each in keys), strict=True)).items():
+            self.counts[pair_of(*key)] += count
         silent = np.setdiff1d(np.arange(len(group.commands)), events["command_seq"] - group.first_seq)
         for command, count in Counter(group.commands["kind"][silent].tolist()).items():
             self.counts[named(CommandKind, command), "nothing"] += count
