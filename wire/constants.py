@@ -17,6 +17,7 @@ ENTRY = 64  # of the exit that the session sent just before
 RESTS = 1  # from this event on, leaves_qty stands in the book at the order's price
 FROM_BOOK = 2  # the quantity that this event takes away stood in the book
 UNSEEN = 4  # the book shows other quantities of this order than its events tell
+HELD = 8  # of `accepted`: an exit, that does nothing until its entry has ended
 
 # Frame flags
 HEARTBEAT = 1  # nothing but the next number

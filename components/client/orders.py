@@ -35,6 +35,7 @@ from wire.constants import (
     ENTRY,
     EXIT,
     FUNDS,
+    HELD,
     HIDDEN,
     MAX_BATCH,
     MAX_GRACE_NS,
@@ -315,6 +316,7 @@ class Order:
             self.order_id, self.symbol, self.account = report.order_id, report.symbol, report.account
             self.side, self.price, self.qty = report.side, report.price, report.qty
             self.pegged = report.order_type >= OrderType.PRIMARY_PEG
+            self.held = bool(report.flags & HELD)
             self.dormant = self.held or self.pegged or _sleeps(report.order_type)
             if self.pegged:
                 self.price, self.worst_price = 0, report.price
@@ -528,7 +530,6 @@ class Session(Generic[AnyOrder]):
         order.entry, answer.order = answer, order
         order.symbol, order.side, order.price, order.qty = symbol, side, price, qty
         order.account = account or self.account
-        order.held = held
         if funds:
             self._by_funds.add(order.ref)
         return order

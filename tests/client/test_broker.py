@@ -250,6 +250,15 @@ def test_a_gateway_that_starts_again_is_no_ones_business(stage: Stage) -> None:
         assert numbers == [1, 2, 3, 4]
 
 
+def test_a_program_that_starts_again_knows_what_is_held(stage: Stage) -> None:
+    with plain(stage) as broker:
+        _, exit_order = broker.bracket("AAPL", "buy", 10, "1.00", take_profit="1.10")
+    with plain(stage) as broker:
+        again = broker.status(exit_order.ref).order
+        assert again is not None
+        assert (again.held, again.dormant, again.state) == (True, True, OrderState.LIVE)
+
+
 def test_a_program_that_starts_again_resumes(stage: Stage) -> None:
     with plain(stage) as broker:
         broker.limit("AAPL", "buy", "1.00", 10)
@@ -356,6 +365,22 @@ def test_going_on_at_the_next_gateway_under_asyncio(two: Stage, loop: str) -> No
 
 
 # ------------------------------------------------------------------------------------------------ asyncio
+
+
+def test_ocos_brackets_and_pegs_under_asyncio(stage: Stage) -> None:
+    async def play(broker: client.Broker) -> None:
+        oco = await broker.oco("AAPL", "sell", "1.10", 10, "0.90", beyond="0.05")
+        assert (oco.state, oco.price, oco.dormant) == (OrderState.LIVE, 110, False)
+        entry, exit_order = await broker.bracket("AAPL", "buy", 10, "1.00", take_profit="1.20", stop="0.80")
+        assert (entry.state, exit_order.state, exit_order.held) == (OrderState.LIVE, OrderState.LIVE, True)
+        peg = await broker.peg("AAPL", "buy", 10, "mid", worst_price="1.20")
+        while peg.dormant:
+            await broker.receive(0.1)
+        assert (peg.price, peg.worst_price) == (105, 120)
+        assert (await broker.cancel(entry)).ok
+        assert (await exit_order.done()).reason is Reason.ENTRY_ENDED
+
+    trade(stage, play)
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])

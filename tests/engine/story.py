@@ -18,7 +18,7 @@ import numpy as np
 
 from components.engine.contract import Engine
 from tests.engine.groups import Draft, apply, draft, event_fields, extension, group_of, named
-from wire.constants import FROM_BOOK, FUNDS, RESTS
+from wire.constants import FROM_BOOK, FUNDS, HELD, RESTS
 from wire.dtypes import (
     BREAKER_TERMS,
     INDEX_TERMS,
@@ -105,6 +105,7 @@ class Venue:
                 line += f", {named(Liquidity, event['liquidity'])}"
             if kind == EventKind.REPEGGED and event["previous_price"]:
                 line += f", before {event['previous_price']}"
+            line += ", held" if kind == EventKind.ACCEPTED and event["flags"] & HELD else ""
             line += ", from book" if event["flags"] & FROM_BOOK else ""
             line += ", rests" if event["flags"] & RESTS else ""
         elif kind == EventKind.PHASE_CHANGED:

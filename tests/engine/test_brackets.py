@@ -36,7 +36,7 @@ def stop_exit(broker: Broker, qty: int = 5, **fields: int) -> list[str]:
 
 def test_an_entry_is_filled_in_the_step_in_which_it_enters(venue: Venue, alice: Broker, carol: Broker) -> None:
     alice.sell(5, at=100)
-    assert carol.oco(SELL, 5, at=110, stop=90, flags=EXIT) == ["carol 1 accepted 5 @ 110, leaves 5"]
+    assert carol.oco(SELL, 5, at=110, stop=90, flags=EXIT) == ["carol 1 accepted 5 @ 110, leaves 5, held"]
     assert venue.dormant() == [("carol 1", 90)]
     assert carol.buy(5, at=100, flags=ENTRY) == [
         "carol 2 accepted 5 @ 100, leaves 5",
@@ -245,7 +245,7 @@ def test_a_trailing_exit_follows_from_its_entry_s_end_on(
 
 def test_no_trade_wakes_what_is_held(venue: Venue, alice: Broker, bob: Broker, carol: Broker) -> None:
     trade_at(80, alice, bob)
-    assert stop_exit(carol) == ["carol 1 accepted 5 @ 0, leaves 5"]
+    assert stop_exit(carol) == ["carol 1 accepted 5 @ 0, leaves 5, held"]
     carol.buy(5, at=50, flags=ENTRY)
     assert len(trade_at(70, alice, bob)) == 3
     assert venue.dormant() == [("carol 1", 90)]
@@ -275,7 +275,7 @@ def test_another_command_comes_instead(venue: Venue, carol: Broker) -> None:
     stop_exit(carol)
     assert carol.cancel(99) == ["carol rejected UNKNOWN_ORDER", "carol 3 cancelled ENTRY_MISSING 5 @ 0"]
     stop_exit(carol)
-    assert stop_exit(carol) == ["carol 6 accepted 5 @ 0, leaves 5", "carol 5 cancelled ENTRY_MISSING 5 @ 0"]
+    assert stop_exit(carol) == ["carol 6 accepted 5 @ 0, leaves 5, held", "carol 5 cancelled ENTRY_MISSING 5 @ 0"]
     assert carol.replace(6, 7, at=0) == [
         "carol 6 replaced 7 @ 0, leaves 7, by 7",
         "carol 6 cancelled ENTRY_MISSING 7 @ 0",
@@ -417,7 +417,7 @@ def test_an_auction_fills_an_entry_and_its_exit_begins_behind_it(
     venue: Venue, alice: Broker, bob: Broker, carol: Broker
 ) -> None:
     venue.phase(Phase.OPENING_AUCTION)
-    assert stop_exit(carol) == ["carol 1 accepted 5 @ 0, leaves 5"]
+    assert stop_exit(carol) == ["carol 1 accepted 5 @ 0, leaves 5, held"]
     carol.buy(5, at=100, tif=TimeInForce.AT_OPEN, flags=ENTRY)
     alice.sell(5, at=100)
     assert venue.phase(Phase.CONTINUOUS) == [
@@ -519,7 +519,7 @@ def test_every_phase_that_takes_a_limit_order_takes_an_exit(venue: Venue, carol:
         venue.phase(phase)
         told = carol.order(side=SELL, qty=5, price=price, order_type=order_type, flags=EXIT, **terms)
         assert told[0] == (
-            f"carol {carol.ref} accepted 5 @ {price}, leaves 5" if taken else "carol rejected WRONG_PHASE"
+            f"carol {carol.ref} accepted 5 @ {price}, leaves 5, held" if taken else "carol rejected WRONG_PHASE"
         )
 
 

@@ -67,7 +67,7 @@ from components.engine.compiled.state import (
 from components.engine.compiled.triggers import is_dormant
 from components.engine.compiled.unseen import is_iceberg, show_no_more_than_leaves, show_nothing
 from components.kernels.kernel import Word, cold_kernel, kernel
-from wire.constants import ENTRY, EXIT, FROM_BOOK, FUNDS, HIDDEN, MAX_PEGS, POST_ONLY, RESTS, UNSEEN
+from wire.constants import ENTRY, EXIT, FROM_BOOK, FUNDS, HELD, HIDDEN, MAX_PEGS, POST_ONLY, RESTS, UNSEEN
 from wire.enums import EventKind, Liquidity, OrderType, Phase, Reason, TimeInForce
 
 
@@ -231,7 +231,7 @@ def enter_exit(s: int, command: np.void, slot: Word) -> Word:
     order_at(s, slot)["special"] = take_special(s)
     if command["extensions"] == 1:
         special_terms(s, command, order_at(s, slot)["special"])
-    accept(s, command, slot, 0)
+    accept(s, command, slot, HELD)
     hold(s, slot)
     return DONE
 

@@ -77,6 +77,7 @@ from wire.constants import (
     EXIT,
     FROM_BOOK,
     FUNDS,
+    HELD,
     HIDDEN,
     MAX_ACCOUNT,
     MAX_GRACE_NS,
@@ -383,7 +384,7 @@ class ReadableEngine(Breakers):
         order.corridor = dynamic_band(instrument)
         rests_untouched = order.rests_in_the_end and next_maker(order, bound) is None
         rests_untouched = rests_untouched and not order.is_held and not order.is_stopped
-        self._accept(order, command, terms, RESTS if rests_untouched else 0)
+        self._accept(order, command, terms, HELD if order.is_held else RESTS if rests_untouched else 0)
         if exit_order is not None:
             brackets.join(order, exit_order)
             step.held = None
