@@ -387,6 +387,7 @@ struct Event {
   liquidity @21 :Int8;    # Liquidity
   flags @22 :Int16;       # bit 0 rests: what is left stands in the book from here on; bit 1 fromBook: it stood there before;
                           # bit 2 unseen: the book shows other quantities of it than these, told by `displayed`
+                          # bit 3 held: of accepted, an exit, that does nothing until its entry has ended
   gateway @23 :Int16;     # where the session is open; of a refusal by the fence (no report): who sent the command
 }
 
