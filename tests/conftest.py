@@ -34,6 +34,7 @@ EXCHANGES = (
     "tests/scenarios/",
     "tests/perf/",
     "tests/run/test_exchange.py",
+    "tests/run/test_operate.py",
     "tests/run/test_cli.py",
     "tests/run/test_supervisor.py",
     "tests/test_readme.py",
