@@ -29,7 +29,7 @@ class Engine(Protocol):
 
     @property
     def next_deadline_ns(self) -> int:
-        """When time alone changes something next: an order expires or a session's grace ends; 0: never."""
+        """When time alone changes something next: an order expires, a grace or a breaker's time ends; 0: never."""
 
     def apply(self, first_seq: int, time_ns: int, commands: np.ndarray, extensions: np.ndarray) -> Iterator[np.ndarray]:
         """Apply a group: COMMAND[n] with numbers from `first_seq`, EXTENSION[m] in the commands' order.

@@ -103,8 +103,8 @@ class Book:
     """One instrument: its terms, both sides, the last trade, and the entries that are not yet collected."""
 
     __slots__ = (
-        "auctioned", "bids", "depth", "last", "limit_side", "phase", "reason", "shown", "sides", "statuses", "symbol",
-        "terms", "top", "tops", "trades", "volume",
+        "auction", "auctioned", "bids", "depth", "last", "limit_side", "phase", "reason", "shown", "sides", "statuses",
+        "symbol", "terms", "top", "tops", "trades", "volume",
     )  # fmt: skip
 
     def __init__(self, symbol: int, terms: Terms) -> None:
@@ -122,6 +122,7 @@ class Book:
         self.phase = int(Phase.CONTINUOUS)
         self.reason = 0  # of the phase
         self.limit_side = 0
+        self.auction = (0, 0, 0, 0)  # what it gives, as last told: price, qty, leaves_qty, side
         self.auctioned = False  # its trades are those of an auction, until the next phase
 
     def change(self, seq: int, side: int, price: int, qty: int, orders: int) -> None:
@@ -167,12 +168,14 @@ class Book:
     def note_status(self, seq: int, time_ns: int, kind: int, told: tuple[int, int, int, int], reason: int) -> None:
         """Note a phase and why, a limit state, or what an auction gives: price, qty, leaves_qty, side."""
         price, qty, leaves, side = told
-        self.auctioned = kind == AUCTIONED
+        if kind == LIMIT_STATE:
+            self.limit_side = side if qty else 0
+            price, qty, leaves, side = self.auction
+        else:
+            self.auctioned = kind == AUCTIONED
         if kind == PHASE_CHANGED:
             self.phase, self.reason, qty = qty, reason, 0
-        elif kind == LIMIT_STATE:
-            self.limit_side = side if qty else 0
-            price = qty = side = 0
+        self.auction = price, qty, leaves, side
         words = self.phase | side << _STATUS_SIDE_SHIFT | (_AUCTIONED if self.auctioned else 0)
         words |= self.limit_side << _LIMIT_SHIFT | self.reason << _REASON_SHIFT
         self.statuses += (seq, time_ns, price, qty, leaves, words)

@@ -71,9 +71,11 @@ def breaker(config: Config, symbol: str, texts: dict[str, str], rate: int, who: 
             terms[f"{name}_ns"] = to_units(texts[name], 9)
         if instrument:
             terms["reference_price"] = instrument.price_units(texts["reference"])
+        elif to_units(texts["reference"], 0):
+            raise Failure("the venue has no price: --reference is an instrument's")
     number = instrument.symbol if instrument else 0
     outcome = _send(config, CommandKind.SET_BREAKER, who, why, terms.view(EXTENSION), symbol=number)
-    told = outcome.events[outcome.events["kind"] == EventKind.BREAKER_SET].view(BREAKER_EVENT)
+    told = _own(outcome, EventKind.BREAKER_SET, number).view(BREAKER_EVENT)
     text = f"the breaker of {symbol} is set"
     if instrument and told["high_price"][0]:
         low, high = (instrument.price_text(int(told[f"{end}_price"][0])) for end in ("low", "high"))
@@ -108,8 +110,7 @@ def watch_index(config: Config, levels: str, halt: str, call: str, who: str, why
 
 def _index(outcome: Outcome) -> int:
     """The value that was told."""
-    told = outcome.events[outcome.events["kind"] == EventKind.INDEX_SET].view(INDEX_EVENT)
-    return int(told["value"][0])
+    return int(outcome.events[outcome.events["kind"] == EventKind.INDEX_SET].view(INDEX_EVENT)["value"][-1])
 
 
 def bust(config: Config, match: int, who: str, why: str, as_json: bool) -> None:
@@ -203,6 +204,12 @@ def _understood() -> Iterator[None]:
         yield
     except (ValueError, OverflowError) as error:
         raise Failure(str(error)) from error
+
+
+def _own(outcome: Outcome, kind: EventKind, symbol: int) -> np.ndarray:
+    """EVENT[1]: what the command did; before it, under its number, may stand what time had done."""
+    of_kind = (outcome.events["kind"] == kind) & (outcome.events["symbol"] == symbol)
+    return outcome.events.take(np.flatnonzero(of_kind)[-1:])
 
 
 def _orders(outcome: Outcome, kind: EventKind, done: str) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from components.engine.compiled import CompiledEngine
 from components.engine.contract import MIN_EVENT_CAPACITY, Engine
+from components.engine.readable import ReadableEngine
 from tests.engine.groups import apply, extension, group_of
 from tests.engine.story import FOK, IOC, STOP_LIMIT, Broker, Venue
 from wire.constants import MAX_GRACE_NS, MAX_UNITS, POST_ONLY
@@ -413,6 +415,20 @@ def test_the_venue_takes_so_many_orders_a_second(venue: Venue, alice: Broker) ->
     assert alice.buy(1, at=50, symbol=2)[0].startswith("alice 4 accepted")
 
 
+def test_a_second_begins_for_symbol_and_venue_whoever_refuses() -> None:
+    states = []
+    for engine in (CompiledEngine(), ReadableEngine()):
+        venue = Venue(engine)
+        alice = venue.broker("alice")
+        venue.breaker(orders_per_second=1)
+        venue.passes(10**9)
+        alice.buy(1, at=50)
+        venue.breaker(0, orders_per_second=5)
+        assert alice.buy(1, at=50) == ["alice rejected THROTTLED"]
+        states.append(engine.state_hash())
+    assert states[0] == states[1]
+
+
 # ------------------------------------------------------------------------------------------ room
 
 
@@ -431,6 +447,25 @@ def test_a_long_sweep_goes_on_where_the_buffer_was_full(make_engine: Callable[..
         engine.check()
     assert told[0] == told[1]
     assert len(told[0]) == 128 * (3 + 1 + 40 + 1)
+
+
+@pytest.mark.parametrize("makers", range(1, 12))
+def test_a_taker_that_is_filled_where_the_buffer_ends_pauses_nothing(
+    make_engine: Callable[..., Engine], makers: int
+) -> None:
+    """Its bound is cut, and behind its last match nothing is written any more."""
+    told = []
+    for engine in (make_engine(), *(make_engine(MIN_EVENT_CAPACITY + more) for more in range(3))):
+        venue = Venue(engine)
+        alice, bob = venue.broker("alice"), venue.broker("bob")
+        traded_at(100, alice, bob)
+        venue.breaker(**DYNAMIC)
+        for _ in range(makers):
+            alice.sell(1, at=101)
+        alice.sell(1, at=150)
+        told.append(bob.buy(makers, at=200))
+    assert all(each == told[0] for each in told)
+    assert len(told[0]) == 1 + 2 * makers
 
 
 # ------------------------------------------------------------------------------------------ the whole market
@@ -532,6 +567,16 @@ def test_an_auction_moves_the_index_too(market: Venue, alice: Broker, bob: Broke
         "exchange phase_changed MARKET_WIDE_HALT halt of 2",
         "exchange phase_changed MARKET_WIDE_HALT halt of 3",
     ]
+
+
+def test_a_level_stops_instruments_that_came_later(market: Venue, alice: Broker, bob: Broker) -> None:
+    """Each begins a timer: room for which was promised when there were few."""
+    for symbol in range(4, 120):
+        market.list_instrument(symbol)
+    alice.sell(1, at=90)
+    told = bob.buy(1, at=90)
+    assert sum("phase_changed MARKET_WIDE_HALT" in line for line in told) == 119
+    assert len(market.passes(1900)) == 119
 
 
 def test_a_weight_ends_the_watch(market: Venue, alice: Broker, bob: Broker) -> None:

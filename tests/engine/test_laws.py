@@ -301,6 +301,9 @@ class Auditor:
                 assert (told is None) == bool(event["qty"]), "a limit state begins, then ends"
                 if told is None:
                     self.limits[event["symbol"]] = event
+                    sells = event["side"] == Side.SELL
+                    assert event["price"] == self.bands[event["symbol"]][not sells], "it stands at the band"
+                    assert event["price"] == self.shown(event["symbol"])[sells], "and is displayed"
             case EventKind.PHASE_CHANGED:
                 self.auction_is_over()
                 self.phase_changed(event)

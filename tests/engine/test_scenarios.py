@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from components.engine.compiled import CompiledEngine
 from components.engine.contract import Engine
 from components.engine.readable import ReadableEngine
 from tests.engine.commands import Crowd
@@ -30,6 +31,17 @@ def test_a_scenario_comes_out_as_written(path: Path, make_engine: Callable[[], E
         pytest.fail(str(wrong), pytrace=False)
     if found:
         pytest.fail(f"{scenario.name} came out differently (+) from what it says (-):\n{found}", pytrace=False)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_scenario_leaves_both_engines_the_same(path: Path) -> None:
+    """What no event tells too: counts, times, what waits."""
+    states = []
+    for make in (CompiledEngine, ReadableEngine):
+        engine = make()
+        play(read(path.read_text(), path.stem), engine)
+        states.append((engine.event_hash, engine.next_deadline_ns, engine.state_hash()))
+    assert states[0] == states[1]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")

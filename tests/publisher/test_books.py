@@ -219,6 +219,17 @@ def test_status_says_who_stopped_trading_and_who_stands_at_the_band() -> None:
     ]
 
 
+def test_a_limit_state_that_ends_leaves_what_the_auction_would_give() -> None:
+    events = np.zeros(4, EVENT)
+    events["kind"] = (EventKind.INSTRUMENT_ADDED, EventKind.PHASE_CHANGED, EventKind.INDICATIVE, EventKind.LIMIT_STATE)
+    events["seq"], events["symbol"] = np.arange(1, 5), 1
+    events["qty"][1:3], events["price"][2:], events["side"][3] = (Phase.REOPENING_AUCTION, 7), 120, Side.BUY
+    books = Books()
+    books.apply(events)
+    *_, statuses = books.by_symbol[1].collect()
+    assert [(int(row["price"]), int(row["qty"])) for row in statuses] == [(0, 0), (120, 7), (120, 7)]
+
+
 def test_of_an_iceberg_stands_what_displayed_says_and_of_a_hidden_order_nothing() -> None:
     market, published = Market(0), publisher()
     opening = market.open()

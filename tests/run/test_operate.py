@@ -85,10 +85,10 @@ def test_a_breaker_by_hand(running: Exchange, broker: BrokerSync) -> None:
         bands = ["--static", "20", "--reference", "200.00", "--limit-state", "15", "--pause", "300", "--call", "60"]
         (event,) = told_by(running, "breaker", "AMZN", *bands, "--rate", 1, "--who", "carol")
         assert (event["kind"], event["symbol"], event["static_bp"]) == ("BREAKER_SET", SYMBOL, 2000)
-        assert (event["low_price"], event["high_price"]) == (16_000, 24_000)
+        assert (event["low_price"], event["high_price"]) == (1_600_000, 2_400_000)
         assert (event["limit_state_ns"], event["pause_ns"], event["call_ns"]) == (15 * 10**9, 300 * 10**9, 60 * 10**9)
-        assert broker.limit(SYMBOL, "buy", 24_001, 5).reason is Reason.PRICE_OUTSIDE_BANDS
-        orders = [broker.limit(SYMBOL, "buy", 24_000, 5) for _ in range(3)]  # within two seconds, surely
+        assert broker.limit(SYMBOL, "buy", 2_400_100, 5).reason is Reason.PRICE_OUTSIDE_BANDS
+        orders = [broker.limit(SYMBOL, "buy", 2_400_000, 5) for _ in range(3)]  # within two seconds, surely
         reasons = [order.reason for order in orders]
         assert Reason.THROTTLED in reasons
         assert (orders[0].state, reasons[0]) == (OrderState.LIVE, Reason.NONE)

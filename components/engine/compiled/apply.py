@@ -329,14 +329,12 @@ def count_safe_orders(s: int) -> bool:
 @cold_kernel
 def rare_fits(s: int, command: np.void) -> bool:
     """Whether the tables reach the id that an add command names (one out of the venue's range is refused anyway), and
-    every session that is closed has a timer."""
+    every session that is closed, and whatever a change of phases or breakers begins, has a timer."""
     kind = command["kind"]
     if kind == CommandKind.CLOSE_SESSION:
         return has_timer_room(s, 1)
-    if kind == CommandKind.SET_PHASE or kind == CommandKind.SET_BREAKER:
-        return (head_of(s)["breakers"] == 0 and kind == CommandKind.SET_PHASE) or has_timer_room(
-            s, timers_of_breakers(s)
-        )
+    if kind == CommandKind.SET_BREAKER or (kind == CommandKind.SET_PHASE and head_of(s)["breakers"] != 0):
+        return has_timer_room(s, timers_of_breakers(s))
     if kind == CommandKind.GATEWAY_LOST:
         return has_timer_room(s, head_of(s)["sessions"])
     if kind == CommandKind.BUST_TRADE:

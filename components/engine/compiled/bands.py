@@ -107,13 +107,15 @@ def look_at(s: int, symbol: Word, side: Word, price: Word) -> None:
 def count_order(s: int, symbol: Word) -> Word:
     """Row 24c, of the symbol and of the venue."""
     second = head_of(s)["time_ns"] // _SECOND_NS
+    full = False
     for of_venue in range(2):
         breaker = breaker_at(s, 0 if of_venue == 1 else symbol)
         if breaker["orders_per_second"] != 0 and breaker["second"] != second:
             breaker["second"] = second
             breaker["orders"] = 0
-        if breaker["orders_per_second"] != 0 and breaker["orders"] >= breaker["orders_per_second"]:
-            return Reason.THROTTLED
+        full = full or (breaker["orders_per_second"] != 0 and breaker["orders"] >= breaker["orders_per_second"])
+    if full:
+        return Reason.THROTTLED
     for of_venue in range(2):
         breaker = breaker_at(s, 0 if of_venue == 1 else symbol)
         if breaker["orders_per_second"] != 0:

@@ -58,7 +58,8 @@ def _check_breaker(arrays: Arrays, symbol: int, venue_counts: bool) -> None:
     rows = rows[(rows["level"] >= 0) & (rows["order_type"] != OrderType.MARKET)]
     told = (0, 0)
     if continuous and breaker["limit_state_ns"] and allowed[1]:
-        shown = rows[(rows["unseen"] == 0) | (arrays["special"]["shown_qty"][rows["special"]] > 0)]
+        icebergs = (rows["special"] >= 0) & (arrays["special"]["shown_qty"][rows["special"]] > 0)
+        shown = rows[(rows["unseen"] == 0) | icebergs]
         bid = max(shown["price"][shown["side"] == Side.BUY], default=0)
         ask = min(shown["price"][shown["side"] == Side.SELL], default=0)
         told = (Side.BUY, bid) if bid == allowed[1] else (Side.SELL, ask) if ask == allowed[0] else told

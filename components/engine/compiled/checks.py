@@ -437,7 +437,7 @@ def is_plain(s: int, command: np.void) -> bool:
 
 @kernel
 def plain_amounts(book: Any, price: Word, qty: Word) -> bool:
-    """Whether a price and a quantity pass rows 17 to 24 where one band holds everywhere and trading goes on."""
+    """Whether a price and a quantity pass rows 17 to 24c where one tick holds everywhere and trading goes on."""
     tick = book["tick"]
     lot = book["lot"]
     if tick == 0 or book["phase"] != Phase.CONTINUOUS:

@@ -127,7 +127,6 @@ def enter_known(s: int, slot: Word, rests: bool, request_ref: Word, bound: Word)
     order = order_at(s, slot)
     if order["order_type"] == OrderType.OCO:
         if is_stopped(s, slot):
-            special_at(s, order["special"])["slot"] = slot
             special_at(s, order["special"])["cause"] = book_at(s, order["symbol"])["last_price"]
             act(s, slot)
             return

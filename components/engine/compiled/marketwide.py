@@ -170,7 +170,7 @@ def fall_to_level(s: int) -> bool:
     level = np.int64(head["index_level"])
     while level < _LEVELS and head["index_value"] <= value_at(s, level + 1):
         level += 1
-    if level == head["index_level"] or head["index_start"] == 0:
+    if level == head["index_level"]:
         return False
     head["index_level"] = level
     head["index_alarm"] = value_at(s, level + 1)

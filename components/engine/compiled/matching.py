@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from components.engine.compiled.bands import note_trade, stop_trading
+from components.engine.compiled.bands import look_at, note_trade, stop_trading
 from components.engine.compiled.checks import band_for
 from components.engine.compiled.events import cancelled_event, executed_event
 from components.engine.compiled.ladder import any_price_key, best_level, next_level
@@ -306,7 +306,10 @@ def match_banded(s: int) -> Word:
 
 @cold_kernel
 def was_cut_short(s: int) -> bool:
-    """Whether the last event says that nothing more could be taken."""
+    """Whether the last event says that nothing more could be taken; a taker that was filled as the buffer was wrote
+    none since."""
+    if head_of(s)["written"] == 0:
+        return False
     event = event_at(s, head_of(s)["written"] - 1)
     reason = event["reason"]
     cut_short = reason == Reason.REMAINDER_CANCELLED or reason == Reason.NO_LIQUIDITY
@@ -350,6 +353,8 @@ def finish_taker(s: int, reason: Word) -> Word:
     taker = order_at(s, slot)
     head["stage"] = FRESH
     if reason == Reason.NONE and rests_by_nature(taker) and taker["leaves"] > 0:
+        if head["breakers"] != 0:  # the band may have moved with what it traded
+            look_at(s, taker["symbol"], side_index(taker["side"]), taker["price"])
         rest(s, slot)
         return DONE
     left = taker["leaves"]

@@ -121,7 +121,7 @@ def change_phases(s: int, command: np.void) -> Word:
         elif before == Phase.NONE or not falls_too(s, symbol, before, phase):
             head["phase_symbol"] += 1
         elif before == phase and head["phase_cause"] == Reason.NONE:
-            if head["phase_cause"] == Reason.NONE and end_pause(s, symbol):
+            if end_pause(s, symbol):
                 phase_event(s, symbol, phase)
             head["phase_symbol"] += 1
         else:

@@ -4,7 +4,7 @@ Every command is tried here first. One that is plain, by a few comparisons of wh
 numbers in registers, each word of its order and of its event written once. Any other goes the general way (`apply`),
 and nothing has changed yet. So nothing here decides anything else than the general way does: a feature that must see
 what a plain command does closes this way for its symbol (`watched` of a book), or keeps its orders out of it, with
-special terms or unseen.
+special terms or unseen, or its prices, as breakers do (`plain_low`, `plain_high`, and a `tick` of 0).
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def fetch_tick(s: int, index: Word) -> None:
 def plain_order(s: int, words: Any, row: Word, seq: Word, command_seq: Word, time_ns: Word) -> Word:
     """A limit order of one session that meets nobody: it rests, or ends at once. How many events, 0 if it is no such.
 
-    Rows 1 to 24 of the checks: what a word of zeros, an id within its table and one band of prices leave of them.
+    Rows 1 to 24c of the checks: what a word of zeros, an id within its table and one band of prices leave of them.
     """
     what, how, party = words["what"], words["how"], words["party"]
     is_sell = (what >> 32) - _BUY

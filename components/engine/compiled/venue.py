@@ -388,6 +388,7 @@ def add_instrument(s: int, command: np.void) -> Word:
     else:
         book["max_product_high"], book["max_product_low"] = notional_as_product(terms, terms["max_notional"], False)
     head["symbols"] = max(head["symbols"], symbol)
+    head["safe_orders"] = 0  # breakers may begin timers for it too
     for i in range(count):
         band = band_at(s, MAX_BANDS * symbol + i)
         band["from_price"], band["tick"], band["lot"] = band_of_record(s, first + 1, i)
