@@ -11,7 +11,7 @@ from components.engine.contract import MIN_EVENT_CAPACITY, Engine
 from components.engine.readable import ReadableEngine
 from tests.engine.groups import apply, extension, group_of
 from tests.engine.story import FOK, IOC, STOP_LIMIT, Broker, Venue
-from wire.constants import MAX_GRACE_NS, MAX_UNITS, POST_ONLY
+from wire.constants import MAX_GRACE_NS, MAX_UNITS
 from wire.dtypes import BREAKER_TERMS, INDEX_TERMS, ORDER_TERMS
 from wire.enums import CommandKind, Phase, Side
 
@@ -120,38 +120,11 @@ def test_the_first_price_is_the_reference(venue: Venue, alice: Broker, bob: Brok
     ]
 
 
-def test_the_opening_price_is_the_reference(venue: Venue, alice: Broker, bob: Broker) -> None:
-    venue.breaker(static_bp=1000)
-    venue.phase(Phase.OPENING_AUCTION)
-    alice.sell(2, at=100)
-    alice.sell(2, at=200)
-    bob.buy(3, at=100)
-    assert venue.phase(Phase.CONTINUOUS) == [
-        "exchange auctioned 2 @ 100, 1 left to buy",
-        "bob 1 executed 2 @ 100, leaves 1, cum 2, from book, rests",
-        "alice 1 executed 2 @ 100, cum 2, from book",
-        "exchange phase_changed continuous",
-        "exchange breaker_set 90 to 110",
-        "alice 2 cancelled PRICE_OUTSIDE_BANDS 2 @ 200, from book",
-    ]
-
-
 def test_the_end_of_the_day_is_the_end_of_the_reference(venue: Venue, alice: Broker, bob: Broker) -> None:
     venue.breaker(static_bp=1000, reference_price=100)
     assert venue.operator(CommandKind.END_OF_DAY, symbol=1) == ["exchange day_ended"]
     alice.sell(1, at=300)
     assert bob.buy(1, at=300)[-1] == "exchange breaker_set 270 to 330"
-
-
-def test_who_wakes_up_outside_of_the_band_is_gone(venue: Venue, alice: Broker, bob: Broker) -> None:
-    alice.buy(5, at=150, order_type=STOP_LIMIT, stop_price=110)
-    venue.breaker(static_bp=2000, reference_price=100)
-    bob.sell(1, at=110)
-    assert bob.buy(1, at=110)[3:] == [
-        "alice 1 triggered 5 @ 110, leaves 5",
-        "alice 1 cancelled PRICE_OUTSIDE_BANDS 5 @ 150",
-    ]
-    assert venue.dormant() == []
 
 
 # ------------------------------------------------------------------------------------------ dynamic band
@@ -205,14 +178,6 @@ def test_fok_and_min_qty_look_at_the_band_and_pause_nothing(venue: Venue, alice:
     assert bob.buy(6, at=115, tif=FOK)[1:] == ["bob 2 cancelled FOK_NOT_FILLED 6 @ 115"]
     assert bob.buy(8, at=115, tif=IOC, min_qty=6)[1:] == ["bob 3 cancelled MIN_QTY_NOT_MET 8 @ 115"]
     assert bob.buy(5, at=115, tif=FOK)[-1] == "bob 4 executed 5 @ 110, cum 5, taker"
-
-
-def test_an_order_that_only_adds_is_refused_by_its_own_price(venue: Venue, alice: Broker, bob: Broker) -> None:
-    traded_at(100, alice, bob)
-    venue.breaker(**DYNAMIC)
-    alice.sell(5, at=111)
-    assert bob.buy(1, at=111, flags=POST_ONLY) == ["bob rejected WOULD_TAKE"]
-    assert bob.buy(1, at=111) == ["bob 3 accepted 1 @ 111, leaves 1, rests", INTO_HALT]
 
 
 def test_an_order_beyond_the_band_is_not_traded_with_from_the_other_side(
@@ -296,18 +261,6 @@ def test_a_pause_stops_a_cascade_and_who_was_elected_acts_when_trading_goes_on(
     ]
 
 
-def test_an_operator_ends_a_pause(venue: Venue, alice: Broker, bob: Broker) -> None:
-    traded_at(100, alice, bob)
-    venue.breaker(**DYNAMIC)
-    alice.sell(5, at=111)
-    bob.buy(1, at=111, tif=IOC)
-    assert venue.phase(Phase.HALT) == ["exchange phase_changed halt"], "the operator's own from here on"
-    assert venue.engine.next_deadline_ns == 0
-    assert venue.passes(2000) == []
-    assert venue.phase(Phase.HALT) == []
-    assert venue.phase(Phase.CONTINUOUS) == ["exchange phase_changed continuous"]
-
-
 def test_an_auction_that_is_entered_late_collects_as_long(venue: Venue, alice: Broker, bob: Broker) -> None:
     traded_at(100, alice, bob)
     venue.breaker(**DYNAMIC)
@@ -325,20 +278,6 @@ def test_at_the_end_of_time_a_pause_lasts(venue: Venue, alice: Broker, bob: Brok
     assert bob.buy(1, at=111, tif=IOC)[-1] == INTO_HALT
     assert venue.engine.next_deadline_ns == 0
     assert venue.passes(LAST_NS) == []
-
-
-def test_a_replace_stops_at_the_band(venue: Venue, alice: Broker, bob: Broker) -> None:
-    traded_at(100, alice, bob)
-    venue.breaker(**DYNAMIC)
-    alice.sell(1, at=110)
-    alice.sell(5, at=112)
-    bob.buy(3, at=99)
-    assert bob.replace(2, 3, at=112) == [
-        "bob 2 replaced 3 @ 112, leaves 3, by 3, from book",
-        "alice 2 executed 1 @ 110, cum 1, maker, from book",
-        "bob 2 executed 1 @ 110, leaves 2, cum 1, by 3, taker, rests",
-        INTO_HALT,
-    ]
 
 
 # ------------------------------------------------------------------------------------------ limit state
@@ -380,15 +319,6 @@ def test_a_limit_state_becomes_a_pause_and_its_auction_the_reference(venue: Venu
     ]
 
 
-def test_a_limit_state_that_is_gone_in_the_last_moment_pauses_nothing(venue: Venue, bob: Broker) -> None:
-    venue.breaker(**LIMIT_STATE)
-    bob.buy(2, at=120, tif=3, expire_ns=1015)
-    assert venue.passes(1015) == [
-        "bob 1 cancelled EXPIRED 2 @ 120, from book",
-        "exchange limit_state buy @ 120 ends",
-    ]
-
-
 # ------------------------------------------------------------------------------------------ orders per second
 
 
@@ -402,17 +332,6 @@ def test_a_symbol_takes_so_many_orders_a_second(venue: Venue, alice: Broker, bob
     assert alice.cancel(1) == ["alice 1 cancelled REQUESTED 2 @ 50, by 5, from book"]
     venue.time_ns = 10**9
     assert bob.buy(1, at=50)[0].startswith("bob 3 accepted")
-
-
-def test_the_venue_takes_so_many_orders_a_second(venue: Venue, alice: Broker) -> None:
-    venue.list_instrument(2)
-    assert venue.breaker(0, orders_per_second=2) == ["exchange breaker_set of the venue"]
-    alice.buy(1, at=50)
-    venue.list_instrument(3)
-    assert alice.buy(1, at=50, symbol=3)[0].startswith("alice 2 accepted")
-    assert alice.buy(1, at=50, symbol=2) == ["alice rejected THROTTLED"]
-    venue.breaker(0)
-    assert alice.buy(1, at=50, symbol=2)[0].startswith("alice 4 accepted")
 
 
 def test_a_second_begins_for_symbol_and_venue_whoever_refuses() -> None:

@@ -29,7 +29,7 @@ class Played(NamedTuple):
     group: Group
     events: np.ndarray
     event_hash: int
-    state_hash: str
+    state_hash: str  # empty where it is not asked for: each costs as much as a dozen groups
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,10 @@ def played() -> list[list[Played]]:
     for seed in SEEDS:
         life = []
         crowd = Crowd(seed)
-        for group, events in crowd.play(4_000):
-            life.append(Played(group, events, crowd.engine.event_hash, crowd.engine.state_hash()))
+        for place, (group, events) in enumerate(crowd.play(4_000)):
+            looked_at = place % 4 == 3 or crowd.seq > 3_900  # where time stands at its end
+            state_hash = crowd.engine.state_hash() if looked_at else ""
+            life.append(Played(group, events, crowd.engine.event_hash, state_hash))
         lives.append(life)
     return lives
 
@@ -61,7 +63,7 @@ def noticed_in(engine: Engine, life: list[Played]) -> str:
             return "events"
         if engine.event_hash != event_hash:
             return "event hash"
-        if engine.state_hash() != state_hash:
+        if state_hash and engine.state_hash() != state_hash:
             return "state hash"
     return ""
 
