@@ -170,9 +170,10 @@ def time_is_up(s: int, kind: Word, symbol: Word) -> None:
 
 
 @cold_kernel
-def start_pause(s: int, symbol: Word, cause: Word, halt_ns: Word, call_ns: Word) -> None:
-    """Halt, then an auction, then trading."""
+def start_pause(s: int, symbol: Word, cause: Word) -> None:
+    """Halt, then an auction, then trading; each for as long as the symbol's terms say."""
     end_pause(s, symbol)
+    halt_ns, call_ns = np.int64(breaker_at(s, symbol)["pause_ns"]), np.int64(breaker_at(s, symbol)["call_ns"])
     phase = Phase.HALT if halt_ns != 0 else Phase.REOPENING_AUCTION
     start_phases(s, symbol, symbol, np.int64(phase), cause, halt_ns if halt_ns != 0 else call_ns, call_ns)
 
@@ -187,12 +188,10 @@ def brake_next(s: int, symbol: Word) -> bool:
         start_trim(s, symbol)
     elif due & STOPPED != 0:
         breaker["due"] = due & ~STOPPED
-        pause_ns, call_ns = np.int64(breaker["pause_ns"]), np.int64(breaker["call_ns"])
-        start_pause(s, symbol, np.int64(Reason.VOLATILITY_PAUSE), pause_ns, call_ns)
+        start_pause(s, symbol, np.int64(Reason.VOLATILITY_PAUSE))
     elif due & AT_LIMIT != 0:
         breaker["due"] = due & ~AT_LIMIT | AWAITED
-        pause_ns, call_ns = np.int64(breaker["pause_ns"]), np.int64(breaker["call_ns"])
-        start_pause(s, symbol, np.int64(Reason.LIMIT_PAUSE), pause_ns, call_ns)
+        start_pause(s, symbol, np.int64(Reason.LIMIT_PAUSE))
     elif due & AWAITED != 0:
         breaker["due"] = due & ~AWAITED
         breaker["reference_price"] = 0

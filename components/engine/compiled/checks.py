@@ -327,19 +327,28 @@ def needs_price(order_type: Word) -> bool:
     )
 
 
+@cold_kernel
+def check_price_of(s: int, symbol: Word, order_type: Word, price: Word) -> Word:
+    """Rows 17 to 18a, of an order of that type; one that is no limit order, and will be none, may have no price."""
+    is_limit = needs_price(order_type)
+    if price == 0 and not is_limit:
+        return Reason.NONE
+    reason = np.int64(check_price(s, symbol, price))
+    if reason == Reason.NONE and is_limit and outside_static(s, symbol, price):
+        reason = np.int64(Reason.PRICE_OUTSIDE_BANDS)
+    return reason
+
+
 @kernel
 def check_amounts(s: int, command: np.void) -> Word:
     """Rows 17 to 21."""
     symbol = command["symbol"]
     price = command["price"]
-    if price != 0 or needs_price(command["order_type"]):
-        if command["order_type"] == OrderType.MARKET and command["tif"] > TimeInForce.FOK:
-            return Reason.PRICE_OUT_OF_RANGE  # for an auction: at any price
-        reason = check_price(s, symbol, price)
-        if reason == Reason.NONE and needs_price(command["order_type"]) and outside_static(s, symbol, price):
-            reason = np.int64(Reason.PRICE_OUTSIDE_BANDS)
-        if reason != Reason.NONE:
-            return reason
+    if price != 0 and command["order_type"] == OrderType.MARKET and command["tif"] > TimeInForce.FOK:
+        return Reason.PRICE_OUT_OF_RANGE  # for an auction: at any price
+    reason = np.int64(check_price_of(s, symbol, command["order_type"], price))
+    if reason != Reason.NONE:
+        return reason
     if command["flags"] & FUNDS != 0:
         return Reason.NONE if 0 < command["qty"] <= MAX_UNITS else Reason.QTY_OUT_OF_RANGE
     reason = np.int64(check_qty(s, symbol, price, command["qty"]))

@@ -7,15 +7,13 @@ import numpy as np
 from components.engine.compiled.bands import count_order, cut_bound, look_at, stop_trading
 from components.engine.compiled.checks import (
     check_phase,
-    check_price,
+    check_price_of,
     check_qty,
     check_rows,
     collects,
     is_plain,
-    needs_price,
     on_its_side,
     only_target,
-    outside_static,
     parts_fit,
     price_is_plain,
     stop_limit,
@@ -399,7 +397,7 @@ def replace(s: int, command: np.void) -> Word:
     price = command["price"]
     total = command["qty"]
     plain = price_is_plain(s, order["symbol"], price)
-    reason = np.int64(Reason.NONE) if plain else check_special_price(s, order["symbol"], price)
+    reason = np.int64(Reason.NONE) if plain else check_price_of(s, order["symbol"], order["order_type"], price)
     if reason == Reason.NONE:
         reason = check_qty(s, order["symbol"], price, total)
     if reason == Reason.NONE and order["special"] != NONE:
@@ -471,15 +469,6 @@ def check_terms_kept(s: int, slot: Word, price: Word, total: Word) -> Word:
 
 
 @cold_kernel
-def check_special_price(s: int, symbol: Word, price: Word) -> Word:
-    """Rows 17 to 18a of a replace."""
-    reason = np.int64(check_price(s, symbol, price))
-    if reason == Reason.NONE and outside_static(s, symbol, price):
-        reason = np.int64(Reason.PRICE_OUTSIDE_BANDS)
-    return reason
-
-
-@cold_kernel
 def count_replace(s: int, slot: Word) -> Word:
     """Row 24c of a replace."""
     return Reason.NONE if head_of(s)["breakers"] == 0 else count_order(s, order_at(s, slot)["symbol"])
@@ -504,11 +493,7 @@ def check_special_replace(s: int, command: np.void, slot: Word) -> Word:
     """Rows 17 to 21 and 24 for the replace of an order that may be without a price."""
     order = order_at(s, slot)
     price = command["price"]
-    reason = np.int64(Reason.NONE)
-    if price != 0 or needs_price(order["order_type"]):
-        reason = np.int64(check_price(s, order["symbol"], price))
-    if reason == Reason.NONE and needs_price(order["order_type"]) and outside_static(s, order["symbol"], price):
-        reason = np.int64(Reason.PRICE_OUTSIDE_BANDS)
+    reason = np.int64(check_price_of(s, order["symbol"], order["order_type"], price))
     if reason == Reason.NONE:
         reason = np.int64(check_qty(s, order["symbol"], price, command["qty"]))
     if reason == Reason.NONE:
