@@ -1002,27 +1002,27 @@ def test_the_auditor_notices_a_forged_event(lives: dict[int, list[Group]], forge
 
 
 @pytest.mark.parametrize(
-    ("mistake", "law"),
+    ("mistake", "law", "first"),
     [
-        ("a session that stays away keeps its orders", "past its session's grace"),
-        ("a log-on without a grace does not end the grace", "only who is away"),
-        ("half a grace is enough", "before the grace is over"),
-        ("a disconnected session's orders go by price", "order of order_id"),
-        ("a refusal by the fence is a report", "no report"),
-        ("a block leaves the orders", "nothing rests that is blocked"),
-        ("a block of a firm is not looked at", "enters nothing"),
-        ("a match is busted as often as one likes", "each side is told once"),
-        ("the last match cannot be busted, the next one can", "was a match"),
+        ("a session that stays away keeps its orders", "past its session's grace", 216),
+        ("a log-on without a grace does not end the grace", "only who is away", 216),
+        ("half a grace is enough", "before the grace is over", 216),
+        ("a disconnected session's orders go by price", "order of order_id", 216),
+        ("a refusal by the fence is a report", "no report", 216),
+        ("a block leaves the orders", "nothing rests that is blocked", 205),
+        ("a block of a firm is not looked at", "enters nothing", 205),
+        ("a match is busted as often as one likes", "each side is told once", 205),
+        ("the last match cannot be busted, the next one can", "was a match", 216),
     ],
 )
-def test_the_auditor_notices_a_broken_promise(mistake: str, law: str) -> None:
+def test_the_auditor_notices_a_broken_promise(mistake: str, law: str, first: int) -> None:
     with pytest.raises(AssertionError, match=law):
-        audited_by_seeds(broken(mistake))
+        audited_by_seeds(broken(mistake), first)
 
 
-def audited_by_seeds(make_engine: Callable[[], Engine]) -> None:
-    """One crowd after another, until one of them comes across what is wrong."""
-    for seed in range(205, 235):
+def audited_by_seeds(make_engine: Callable[[], Engine], first: int) -> None:
+    """One crowd after another, until one of them comes across what is wrong; `first` has, when it was chosen."""
+    for seed in (first, *range(205, 235)):
         engine, auditor = make_engine(), Auditor()
         for group, _ in Crowd(seed).play(2_000):
             auditor.read(group, apply(engine, group))
