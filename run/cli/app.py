@@ -1,6 +1,7 @@
-"""The verbs of `zmx` and their options: a table of contents. What a verb does is in the module that it imports."""
+"""The verbs of `zmx` and their options: a table of contents. What a verb does is in the module that it imports.
 
-from __future__ import annotations
+Annotations are evaluated here: as text, typer would compile each anew, at every start of a verb or a part.
+"""
 
 from pathlib import Path
 from typing import Annotated
