@@ -54,8 +54,12 @@ class Heard:
     refusals: np.ndarray  # without: answers of a gateway, never sequenced
 
 
-def configured(folder: Path, gateways: int = 1) -> Config:
-    """The ready market with its places in `folder`, in small segments, so that they roll while parts are killed."""
+def configured(folder: Path, gateways: int = 1, spares: bool = False) -> Config:
+    """The ready market with its places in `folder`, in small segments, so that they roll while parts are killed.
+
+    Without spares, unless wanted: where nobody is killed, or what comes of it is looked at and not how soon, loading
+    every part a second time only takes processors from those who trade.
+    """
     ready = default()
     return dataclasses.replace(
         ready,
@@ -64,7 +68,7 @@ def configured(folder: Path, gateways: int = 1) -> Config:
         sequencer=dataclasses.replace(ready.sequencer, segment_mib=1),
         matcher=dataclasses.replace(ready.matcher, segment_mib=1),
         publisher=dataclasses.replace(ready.publisher, tcp="", snapshots_tcp=""),
-        supervisor=Supervisor(max_restarts=1_000),
+        supervisor=Supervisor(max_restarts=1_000, spares=spares),
     )
 
 

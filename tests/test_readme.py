@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -24,7 +25,8 @@ def test_the_example_runs(checkout: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
-    with Exchange(config.default()):
+    ready = config.default()
+    with Exchange(dataclasses.replace(ready, supervisor=config.Supervisor(spares=False))):
         command = [sys.executable, "-P", str(program)]
         result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr

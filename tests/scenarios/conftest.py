@@ -15,7 +15,7 @@ from tests.scenarios.storm import Run, blows, watch
 @pytest.fixture(scope="package")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Every part was killed under load, some twice in a row, all at once; stopped in order."""
-    config = configured(tmp_path_factory.mktemp("kills"))
+    config = configured(tmp_path_factory.mktemp("kills"), spares=True)
     with Exchange(config, log_dir=config.data_dir / "log") as exchange:
         return asyncio.run(watch(exchange, 1, blows))
 

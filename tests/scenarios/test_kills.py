@@ -94,7 +94,7 @@ def test_a_damaged_event_log_is_completed_and_sessions_resume_from_their_beginni
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(10))
 def test_random_blows(tmp_path: Path, seed: int) -> None:
-    config = configured(tmp_path)
+    config = configured(tmp_path, spares=True)
     with Exchange(config, log_dir=config.data_dir / "log") as exchange:
         run = asyncio.run(watch(exchange, seed, random_blows(seed, 30)))
     run.judge()
@@ -104,7 +104,7 @@ def test_random_blows(tmp_path: Path, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_a_hundred_kills(tmp_path: Path, seed: int) -> None:
     """What `zmx bench recover --kills 100` does, before the judge who looks at everything."""
-    config = configured(tmp_path)
+    config = configured(tmp_path, spares=True)
     with Exchange(config, log_dir=config.data_dir / "log") as exchange:
         run = asyncio.run(watch(exchange, seed, lambda exchange, load: storm(exchange, load, 100, seed), RATE))
     assert len(run.blows) == 100
