@@ -1,4 +1,4 @@
-"""The command line as programs and people use it: help, answers, refusals. Each test runs the real program."""
+"""The command line as programs and people use it: help, answers, refusals. What a process makes of it, in one."""
 
 import importlib
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from run.cli.failure import CANNOT, EXPECTED
-from tests.exchange import zmx
+from tests.exchange import program, zmx
 from tests.run.test_config import INSTRUMENT, WEEK
 
 VERBS = [
@@ -22,10 +22,10 @@ VERBS = [
 
 
 def test_help_lists_every_verb() -> None:
-    answer = zmx("--help")
+    answer = program("--help")
     assert answer.returncode == 0, answer.stderr
     assert [verb for verb in VERBS if f" {verb} " not in answer.stdout] == []
-    again = zmx()
+    again = program()
     assert (again.returncode, again.stdout.strip()) == (2, answer.stdout.strip()), "no verb: the same page"
 
 
@@ -90,7 +90,7 @@ def test_a_calendar_is_shown_in_its_markets_time(tmp_path: Path) -> None:
     """Tehran is three and a half hours ahead of UTC, all year; any seven days have five trading days."""
     file = tmp_path / "exchange.toml"
     file.write_text(TEHRAN)
-    shown = zmx("calendar", "X", "--days", "7", "--config", file, TZ="UTC")
+    shown = program("calendar", "X", "--days", "7", "--config", file, TZ="UTC")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert len(re.findall(r"09:00:00 .*05:30:00 .*continuous", shown.stdout)) == 5
     assert len(re.findall(r"12:30:00 .*09:00:00 .*closed", shown.stdout)) == 5
@@ -109,13 +109,13 @@ def test_a_mistake_in_the_settings_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "exchange.toml"
     file.write_text("[[gateway]]\nqeue = 1\n")
     told = f"zmx: {file}: [[gateway]] number 1 has no setting 'qeue': did you mean 'queue'?\n"
-    for answer in (zmx("config", "--config", file), zmx("matcher", ZMX_CONFIG=str(file))):
+    for answer in (zmx("config", "--config", file), program("matcher", ZMX_CONFIG=str(file))):
         assert (answer.returncode, answer.stdout, answer.stderr) == (CANNOT, "", told)
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(tmp_path: Path) -> None:
-    program = "import run.config, run.__main__ as m; run.config.load = lambda path: 1 / 0; m.main()"
-    command = [sys.executable, "-P", "-c", program, "config"]
+    source = "import run.config, run.__main__ as m; run.config.load = lambda path: 1 / 0; m.main()"
+    command = [sys.executable, "-P", "-c", source, "config"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 1
     assert "Traceback" in answer.stderr
@@ -141,7 +141,7 @@ def test_config_shows_every_setting_with_its_default_and_reason(tmp_path: Path) 
 
 
 def test_doctor_says_what_it_found(tmp_path: Path) -> None:
-    answer = zmx("doctor", "--json")
+    answer = program("doctor", "--json")
     report = json.loads(answer.stdout)
     assert answer.returncode == report["status"] in (0, 1, 2)
     assert {"processors", "journal's disk", "clock"} <= {finding["what"] for finding in report["findings"]}
@@ -161,7 +161,7 @@ def test_doctor_refuses_a_journal_in_memory(tmp_path: Path) -> None:
 
 
 def test_no_place_for_kernels_is_one_line() -> None:
-    answer = zmx("doctor", ZMX_CACHE="/dev/null/none")
+    answer = program("doctor", ZMX_CACHE="/dev/null/none")
     assert (answer.returncode, answer.stderr.count("\n")) == (3, 1), answer.stderr
     assert "Set ZMX_CACHE" in answer.stderr
 
@@ -180,19 +180,19 @@ def test_every_package_with_kernels_is_warmed(checkout: Path) -> None:
         for path in (checkout / room).rglob("*.py")
         if re.search(r"^@entry\(", path.read_text(), re.MULTILINE)
     }
-    program = """if True:
+    source = """if True:
         import sys
         from run import kernels
         kernels.warm()
         print(*[name for name in sys.argv[1:] if name not in sys.modules])
     """
-    command = [sys.executable, "-P", "-c", program, *sorted(entries)]
+    command = [sys.executable, "-P", "-c", source, *sorted(entries)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert entries
     assert answer.stdout.split() == []
 
 
 def test_warm_does_nothing_the_second_time() -> None:
-    assert zmx("warm", timeout_s=600).returncode == 0
-    answer = zmx("warm")
+    assert program("warm", timeout_s=600).returncode == 0
+    answer = program("warm")
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
