@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from components.client.market import Trade
+from components.engine.contract import Engine
 from perf.recover import ALL, HOLD_NOTHING, Blow, Losses, hits, strike
 from perf.traders import SYMBOLS, Heard, Levels, Load, Watcher, last_pulse
 from run.config import Config
 from run.supervisor import Exchange
-from tests.scenarios.checker import Checker
+from tests.scenarios.checker import ENGINES, Checker
 
 AFTER = 700  # reports to everyone between one blow and the next
 ATTEMPTS = 10  # to hit a part while something is on its way to it
@@ -34,10 +35,10 @@ class Run:
     event_hash: int  # as the matcher said it last
     blows: list[Blow]  # those that were counted, in their order
 
-    def judge(self) -> None:
+    def judge(self, engines: Sequence[Callable[[], Engine]] = ENGINES) -> None:
         """Raise Violation where a promise was broken."""
         checker = Checker(self.config.journal_dir, self.config.events_dir)
-        checker.all(self.heard, self.books, self.event_hash)
+        checker.all(self.heard, self.books, self.event_hash, engines)
         for symbol, trades in self.trades.items():
             checker.trades_are_the_log(symbol, trades, self.trades_lost[symbol])
 
