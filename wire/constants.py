@@ -2,7 +2,7 @@
 of the venue, the same on every machine, never local configuration."""
 
 VERSION = 1  # of every frame
-RULES_VERSION = 5  # of what the engine does with a command
+RULES_VERSION = 6  # of what the engine does with a command
 
 # Command.flags
 FUNDS = 1  # qty is a budget in the quote asset
@@ -35,12 +35,16 @@ MAX_SYMBOL = 65_535
 MAX_ACCOUNT = 1_048_575
 MAX_SESSION = 65_535
 MAX_GATEWAY = 32_767
+MAX_ASSET = 32_767
+MAX_TIER = 15  # of fees
+MAX_CHANNEL = 255  # of payments
 MAX_BANDS = 12  # price bands of one instrument
 MAX_SCALE = 12  # decimal digits of a price, a quantity, an amount
 MAX_PEGS = 100  # pegged orders of one symbol: that many may move with one price
 MAX_ICEBERG_PARTS = 100  # in which an order is shown, one after another
 MAX_UNITS = (1 << 62) - 1  # of a price, a quantity, an amount: sums and differences of two never overflow
 
+MAX_FEE_PPM = 100_000  # a tenth of a trade's notional: what an order holds stays below 2^63
 MAX_GRACE_NS = 86_400 * 10**9  # of a session that is not open, before its orders are cancelled: a day
 
 MAX_REF = (1 << 62) - 1  # of a command: who counts nanoseconds is far below; 2^63 - 1 by mistake would be the last one

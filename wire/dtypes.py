@@ -13,6 +13,11 @@ OPERATOR_TERMS = flat_dtype("OperatorTerms")
 BUST_TERMS = flat_dtype("BustTerms")
 BREAKER_TERMS = flat_dtype("BreakerTerms")
 INDEX_TERMS = flat_dtype("IndexTerms")
+ASSET_TERMS = flat_dtype("AssetTerms")
+CLEARING_TERMS = flat_dtype("ClearingTerms")
+ACCOUNT_TERMS = flat_dtype("AccountTerms")
+FEE_TERMS = flat_dtype("FeeTerms")
+PAYMENT_TERMS = flat_dtype("PaymentTerms")
 
 EVENT = flat_dtype("Event")
 ACCEPTED_EVENT = flat_dtype("AcceptedEvent")
@@ -25,6 +30,11 @@ PARTY_EVENT = flat_dtype("PartyEvent")
 BLOCK_EVENT = flat_dtype("BlockEvent")
 BREAKER_EVENT = flat_dtype("BreakerEvent")
 INDEX_EVENT = flat_dtype("IndexEvent")
+ASSET_EVENT = flat_dtype("AssetEvent")
+CLEARING_EVENT = flat_dtype("ClearingEvent")
+ACCOUNT_EVENT = flat_dtype("AccountEvent")
+FEE_EVENT = flat_dtype("FeeEvent")
+PAYMENT_EVENT = flat_dtype("PaymentEvent")
 
 ORIGIN = flat_dtype("Origin")
 STAMP = flat_dtype("Stamp")
@@ -48,14 +58,19 @@ STATE_BLOCK = flat_dtype("StateBlock")
 STATE_BUST = flat_dtype("StateBust")
 STATE_BREAKER = flat_dtype("StateBreaker")
 STATE_INDEX = flat_dtype("StateIndex")
+STATE_ASSET = flat_dtype("StateAsset")
+STATE_CLEARING = flat_dtype("StateClearing")
+STATE_TIER = flat_dtype("StateTier")
+STATE_CHANNEL = flat_dtype("StateChannel")
+STATE_BALANCE = flat_dtype("StateBalance")
 
 EXTENSION_VIEWS = (
     ORDER_TERMS, INSTRUMENT_TERMS, PRICE_BANDS, PARTY_TERMS, SESSION_TERMS, OPERATOR_TERMS, BUST_TERMS, BREAKER_TERMS,
-    INDEX_TERMS,
+    INDEX_TERMS, ASSET_TERMS, CLEARING_TERMS, ACCOUNT_TERMS, FEE_TERMS, PAYMENT_TERMS,
 )  # fmt: skip
 EVENT_VIEWS = (
     ACCEPTED_EVENT, REPLACED_EVENT, TRIGGERED_EVENT, REPEGGED_EVENT, INSTRUMENT_EVENT, BAND_EVENT, PARTY_EVENT,
-    BLOCK_EVENT, BREAKER_EVENT, INDEX_EVENT,
+    BLOCK_EVENT, BREAKER_EVENT, INDEX_EVENT, ASSET_EVENT, CLEARING_EVENT, ACCOUNT_EVENT, FEE_EVENT, PAYMENT_EVENT,
 )  # fmt: skip
 
 assert COMMAND.itemsize == EXTENSION.itemsize == 64, "a command is 64 bytes: the byte budget rests on it"

@@ -7,6 +7,8 @@ OrderType = int_enum("OrderType")
 TimeInForce = int_enum("TimeInForce")
 StpMode = int_enum("StpMode")
 Phase = int_enum("Phase")
+AccountStatus = int_enum("AccountStatus")
+AccountRole = int_enum("AccountRole")
 Scope = int_enum("Scope")
 CommandKind = int_enum("CommandKind")
 EventKind = int_enum("EventKind")
@@ -18,6 +20,8 @@ ReplayKind = int_enum("ReplayKind")
 ReplayRefusal = int_enum("ReplayRefusal")
 
 __all__ = [
+    "AccountRole",
+    "AccountStatus",
     "CommandKind",
     "EventKind",
     "ExtensionKind",

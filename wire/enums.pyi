@@ -3,6 +3,20 @@ from enum import IntEnum
 
 __all__: list[str]
 
+class AccountRole(IntEnum):
+    NONE = 0
+    CLIENT = 1
+    HOUSE = 2
+    MARKET_MAKER = 3
+
+class AccountStatus(IntEnum):
+    NONE = 0
+    OPEN = 1
+    RESTRICTED = 2
+    SUSPENDED = 3
+    CLOSING_ONLY = 4
+    CLOSED = 5
+
 class CommandKind(IntEnum):
     NONE = 0
     NEW_ORDER = 1
@@ -25,6 +39,12 @@ class CommandKind(IntEnum):
     BUST_TRADE = 18
     SET_BREAKER = 19
     SET_INDEX = 20
+    ADD_ASSET = 21
+    SET_ACCOUNT = 22
+    SET_FEES = 23
+    DEPOSIT = 24
+    WITHDRAW = 25
+    TRANSFER = 26
 
 class EventKind(IntEnum):
     NONE = 0
@@ -56,6 +76,13 @@ class EventKind(IntEnum):
     BREAKER_SET = 26
     INDEX_SET = 27
     LIMIT_STATE = 28
+    ASSET_ADDED = 29
+    CLEARING_ADDED = 30
+    ACCOUNT_SET = 31
+    FEES_SET = 32
+    DEPOSITED = 33
+    WITHDRAWN = 34
+    TRANSFERRED = 35
 
 class ExtensionKind(IntEnum):
     NONE = 0
@@ -68,6 +95,11 @@ class ExtensionKind(IntEnum):
     BUST_TERMS = 7
     BREAKER_TERMS = 8
     INDEX_TERMS = 9
+    ASSET_TERMS = 10
+    CLEARING_TERMS = 11
+    ACCOUNT_TERMS = 12
+    FEE_TERMS = 13
+    PAYMENT_TERMS = 14
 
 class Liquidity(IntEnum):
     NONE = 0
@@ -188,6 +220,17 @@ class Reason(IntEnum):
     THROTTLED = 76
     VOLATILITY_PAUSE = 77
     MARKET_WIDE_HALT = 78
+    UNKNOWN_ASSET = 79
+    INSUFFICIENT_BALANCE = 80
+    ACCOUNT_RESTRICTED = 81
+    ACCOUNT_SUSPENDED = 82
+    CLOSING_ONLY = 83
+    ACCOUNT_CLOSED = 84
+    NOT_EMPTY = 85
+    REPEATED_PAYMENT = 86
+    AMOUNT_OUT_OF_RANGE = 87
+    BALANCE_OVERFLOW = 88
+    WORST_PRICE_MISSING = 89
 
 class ReplayKind(IntEnum):
     NONE = 0

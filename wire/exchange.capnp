@@ -61,6 +61,17 @@ enum Scope {            # whose orders a mass cancel or a kill switch means; sym
   venue @4;             # everyone's; the operator only, of a kill switch: those of a symbol
 }
 
+enum AccountStatus {
+  none @0;
+  open @1;              # as it was added
+  restricted @2;        # enters and replaces nothing; what it has in the book stays
+  suspended @3;         # the same, what it had in the book is cancelled, and nothing is paid out
+  closingOnly @4;       # sells what it holds, buys nothing
+  closed @5;            # for good, and empty
+}
+
+enum AccountRole { none @0; client @1; house @2; marketMaker @3; }
+
 enum CommandKind {
   none @0;
   newOrder @1;
@@ -72,7 +83,7 @@ enum CommandKind {
   openSession @7;       # log on or take over, from the gateway in `gateway`; extension: none or one SessionTerms
   closeSession @8;
   gatewayLost @9;       # every session of the gateway in `gateway` is fenced off
-  addInstrument @10;    # extensions: InstrumentTerms, then PriceBands (1 to 12)
+  addInstrument @10;    # extensions: InstrumentTerms, then PriceBands (1 to 12 bands), then none or one ClearingTerms
   addAccount @11;       # extension: PartyTerms
   addSession @12;       # extension: PartyTerms
   setRules @13;         # qty: the rules version from here on
@@ -83,6 +94,12 @@ enum CommandKind {
   bustTrade @18;        # extension: BustTerms
   setBreaker @19;       # extension: BreakerTerms; of a symbol (0: of the venue, its ordersPerSecond)
   setIndex @20;         # qty: the symbol's weight in the index; symbol 0, extension IndexTerms: it starts from what it is now
+  addAsset @21;         # price: its id; extension: AssetTerms
+  setAccount @22;       # extension: AccountTerms
+  setFees @23;          # extension: FeeTerms; of a tier
+  deposit @24;          # extension: PaymentTerms; what `account` has outside is inside from here on
+  withdraw @25;         # extension: PaymentTerms; the other way
+  transfer @26;         # extension: PaymentTerms; from `account` to another
 }
 
 enum EventKind {
@@ -115,13 +132,20 @@ enum EventKind {
   breakerSet @26;       # by the operator, or because the reference of the static band is another from here on
   indexSet @27;         # a weight, or the start; with a level: it fell that far
   limitState @28;       # qty 1: the best bid (side buy) or offer (sell) stands at the band, price; 0: it does no longer
+  assetAdded @29;
+  clearingAdded @30;    # behind the bands of an instrument that is paid for
+  accountSet @31;
+  feesSet @32;
+  deposited @33;
+  withdrawn @34;
+  transferred @35;
 }
 
 enum Liquidity { none @0; maker @1; taker @2; }
 
 enum ExtensionKind {
   none @0; orderTerms @1; instrumentTerms @2; priceBands @3; partyTerms @4; sessionTerms @5; operatorTerms @6; bustTerms @7;
-  breakerTerms @8; indexTerms @9;
+  breakerTerms @8; indexTerms @9; assetTerms @10; clearingTerms @11; accountTerms @12; feeTerms @13; paymentTerms @14;
 }
 
 # Why something did not happen, or why an order left the book. The number is the wire code and never changes.
@@ -212,6 +236,18 @@ enum Reason {
   throttled @76 $sentence("More orders came in this second than the symbol or the venue takes; cancels are taken all the same.");
   volatilityPause @77 $sentence("The next trade would have been outside the dynamic band, so trading pauses until an auction.");
   marketWideHalt @78 $sentence("The index fell by a level at which the whole market stops.");
+  # rules version 6
+  unknownAsset @79 $sentence("There is no such asset.");
+  insufficientBalance @80 $sentence("The account does not have that much that no other order of it holds.");
+  accountRestricted @81 $sentence("The account is restricted: it may cancel, and enter or replace nothing.");
+  accountSuspended @82 $sentence("The account is suspended.");
+  closingOnly @83 $sentence("The account may only sell what it holds.");
+  accountClosed @84 $sentence("The account is closed.");
+  notEmpty @85 $sentence("The account still has orders or balances, so it cannot be closed.");
+  repeatedPayment @86 $sentence("A payment with that id, or a later one of its channel, came before; this one moved nothing.");
+  amountOutOfRange @87 $sentence("The amount must be positive and at most 2^62 - 1.");
+  balanceOverflow @88 $sentence("The venue would hold more of the asset than it can count.");
+  worstPriceMissing @89 $sentence("A buy order that waits, and may then pay any price, must name the worst, so that it can be held.");
 }
 
 # ---------------------------------------------------------------------------------------------- commands
@@ -359,6 +395,58 @@ struct IndexTerms {       # of setIndex with symbol 0; all zero: it is watched n
   reserved0 @6 :Int64; reserved1 @7 :Int64; reserved2 @8 :Int64; reserved3 @9 :Int64; reserved4 @10 :Int64;
 }
 
+struct AssetTerms {       # of addAsset
+  kind @0 :Int16;
+  scale @1 :Int8;         # amounts count 10^-scale of it
+  reserved0 @2 :Int8;
+  reserved1 @3 :Int32;
+  name0 @4 :Int64;        # up to 16 ASCII bytes, zero-padded
+  name1 @5 :Int64;
+  reserved2 @6 :Int64; reserved3 @7 :Int64; reserved4 @8 :Int64; reserved5 @9 :Int64; reserved6 @10 :Int64;
+}
+
+struct ClearingTerms {    # of addInstrument: what its trades are paid with; without them they are not paid
+  kind @0 :Int16;
+  reserved0 @1 :Int16;
+  maxFeePpm @2 :Int32;    # no fee of a tier is more of a trade's notional than this, in millionths; orders hold it
+  baseAsset @3 :Int32;
+  quoteAsset @4 :Int32;
+  reserved1 @5 :Int64; reserved2 @6 :Int64; reserved3 @7 :Int64; reserved4 @8 :Int64; reserved5 @9 :Int64;
+  reserved6 @10 :Int64;
+}
+
+struct AccountTerms {     # of setAccount
+  kind @0 :Int16;
+  status @1 :Int8;        # AccountStatus
+  role @2 :Int8;          # AccountRole
+  tier @3 :Int16;         # of fees
+  reserved0 @4 :Int16;
+  person @5 :Int64;       # who is behind it, by the venue's own number; 0: nobody in particular
+  reserved1 @6 :Int64; reserved2 @7 :Int64; reserved3 @8 :Int64; reserved4 @9 :Int64; reserved5 @10 :Int64;
+  reserved6 @11 :Int64;
+}
+
+struct FeeTerms {         # of setFees: millionths of a trade's notional
+  kind @0 :Int16;
+  tier @1 :Int16;
+  reserved0 @2 :Int32;
+  makerPpm @3 :Int32;
+  takerPpm @4 :Int32;     # in an auction, both sides
+  reserved1 @5 :Int64; reserved2 @6 :Int64; reserved3 @7 :Int64; reserved4 @8 :Int64; reserved5 @9 :Int64;
+  reserved6 @10 :Int64;
+}
+
+struct PaymentTerms {     # of deposit, withdraw, transfer
+  kind @0 :Int16;
+  channel @1 :Int16;      # which counts the ids: a bank, a chain, a desk
+  asset @2 :Int32;
+  id @3 :Int64;           # above all that the channel sent before, so that a repeat moves nothing
+  amount @4 :Int64;
+  toAccount @5 :Int32;    # of transfer
+  reserved0 @6 :Int32;
+  reserved1 @7 :Int64; reserved2 @8 :Int64; reserved3 @9 :Int64; reserved4 @10 :Int64;
+}
+
 # ---------------------------------------------------------------------------------------------- events
 # 128 bytes. One per execution and side: maker first, then taker, with one match number.
 
@@ -379,7 +467,7 @@ struct Event {
   qty @13 :Int64;         # accepted, replaced: the total; executed, cancelled: by how much
   leavesQty @14 :Int64;   # still open after this
   cumQty @15 :Int64;      # executed so far
-  fee @16 :Int64;
+  fee @16 :Int64;         # of executed: what this side pays to account 0, in the quote asset
   match @17 :Int64;       # one number per match, the same for both sides
   side @18 :Int8;
   orderType @19 :Int8;
@@ -495,6 +583,68 @@ struct BreakerEvent {     # breakerSet
   staticBp @18 :Int16;
   dynamicBp @19 :Int16;
   reserved1 @20 :Int32;
+}
+
+struct AssetEvent {       # assetAdded
+  seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
+  session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; # zero: nobody's report
+  name0 @9 :Int64;
+  name1 @10 :Int64;
+  asset @11 :Int32;
+  scale @12 :Int32;
+  reserved0 @13 :Int64; reserved1 @14 :Int64; reserved2 @15 :Int64; reserved3 @16 :Int64; reserved4 @17 :Int64;
+  reserved5 @18 :Int64; reserved6 @19 :Int64;
+}
+
+struct ClearingEvent {    # clearingAdded
+  seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
+  session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; # zero: nobody's report
+  baseAsset @9 :Int32;
+  quoteAsset @10 :Int32;
+  baseUnit @11 :Int64;    # of qty 1, in smallest units of the base asset
+  maxFeePpm @12 :Int64;
+  reserved0 @13 :Int64; reserved1 @14 :Int64; reserved2 @15 :Int64; reserved3 @16 :Int64; reserved4 @17 :Int64;
+  reserved5 @18 :Int64; reserved6 @19 :Int64;
+}
+
+struct AccountEvent {     # accountSet
+  seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
+  session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; # nobody's report
+  person @9 :Int64;
+  orders @10 :Int64;      # how many were cancelled
+  status @11 :Int8;       # AccountStatus
+  role @12 :Int8;         # AccountRole
+  tier @13 :Int16;
+  reserved0 @14 :Int32;
+  reserved1 @15 :Int64; reserved2 @16 :Int64; reserved3 @17 :Int64; reserved4 @18 :Int64; reserved5 @19 :Int64;
+  reserved6 @20 :Int64; reserved7 @21 :Int64;
+}
+
+struct FeeEvent {         # feesSet
+  seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
+  session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; # zero: nobody's report
+  tier @9 :Int64;
+  makerPpm @10 :Int64;
+  takerPpm @11 :Int64;
+  reserved0 @12 :Int64; reserved1 @13 :Int64; reserved2 @14 :Int64; reserved3 @15 :Int64; reserved4 @16 :Int64;
+  reserved5 @17 :Int64; reserved6 @18 :Int64;
+}
+
+struct PaymentEvent {     # deposited, withdrawn, transferred
+  seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
+  session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; # nobody's report
+  id @9 :Int64;
+  amount @10 :Int64;
+  total @11 :Int64;       # of the account's balance from here on ...
+  held @12 :Int64;        # ... and what orders hold of it
+  toTotal @13 :Int64;     # of a transfer: the other account's
+  toHeld @14 :Int64;
+  asset @15 :Int32;
+  toAccount @16 :Int32;
+  reserved0 @17 :Int64; reserved1 @18 :Int64;
+  channel @19 :Int16;
+  reserved2 @20 :Int16;
+  reserved3 @21 :Int32;
 }
 
 struct IndexEvent {       # indexSet
@@ -874,6 +1024,45 @@ struct StateAccount {     # by id
   firm @1 :Int32;
   name0 @2 :Int64;
   name1 @3 :Int64;
+  person @4 :Int64;
+  status @5 :Int8;        # AccountStatus
+  role @6 :Int8;          # AccountRole
+  tier @7 :Int16;
+  reserved0 @8 :Int32;
+}
+
+struct StateAsset {       # by id
+  asset @0 :Int32;
+  scale @1 :Int32;
+  name0 @2 :Int64;
+  name1 @3 :Int64;
+  issued @4 :Int64;       # what was deposited, less what was withdrawn: the sum of all balances
+}
+
+struct StateClearing {    # by symbol: the instruments that are paid for
+  symbol @0 :Int32;
+  baseAsset @1 :Int32;
+  quoteAsset @2 :Int32;
+  maxFeePpm @3 :Int32;
+}
+
+struct StateTier {        # by tier: those that charge anything
+  tier @0 :Int32;
+  reserved0 @1 :Int32;
+  makerPpm @2 :Int32;
+  takerPpm @3 :Int32;
+}
+
+struct StateChannel {     # by channel: those that sent a payment
+  channel @0 :Int64;
+  lastId @1 :Int64;
+}
+
+struct StateBalance {     # by account, then asset: those of which anything is not zero
+  account @0 :Int32;      # 0: the venue's own, where fees go
+  asset @1 :Int32;
+  total @2 :Int64;
+  held @3 :Int64;         # of it, by orders
 }
 
 struct StateSession {     # by id

@@ -27,6 +27,11 @@ class CanonicalState(NamedTuple):
     busts: np.ndarray  # STATE_BUST
     breakers: np.ndarray  # STATE_BREAKER
     market_index: np.ndarray  # STATE_INDEX
+    assets: np.ndarray  # STATE_ASSET
+    clearing: np.ndarray  # STATE_CLEARING
+    tiers: np.ndarray  # STATE_TIER
+    channels: np.ndarray  # STATE_CHANNEL
+    balances: np.ndarray  # STATE_BALANCE
 
 
 STATE_DTYPES = (
@@ -41,6 +46,11 @@ STATE_DTYPES = (
     dtypes.STATE_BUST,
     dtypes.STATE_BREAKER,
     dtypes.STATE_INDEX,
+    dtypes.STATE_ASSET,
+    dtypes.STATE_CLEARING,
+    dtypes.STATE_TIER,
+    dtypes.STATE_CHANNEL,
+    dtypes.STATE_BALANCE,
 )
 
 

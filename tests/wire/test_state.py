@@ -12,9 +12,10 @@ from wire.state import STATE_DTYPES, CanonicalState, state_hash
 STRUCTS = [
     *("StateEngine", "StateInstrument", "StateBand", "StateAccount", "StateSession", "StateOrder", "StateOrder"),
     *("StateBlock", "StateBust", "StateBreaker", "StateIndex"),
+    *("StateAsset", "StateClearing", "StateTier", "StateChannel", "StateBalance"),
 ]
-COUNTS = [1, 2, 3, 2, 2, 4, 3, 2, 3, 2, 2]
-KEPT = "c5a681bc93ddd591b617b9c3454db45bc0650d5a0f680d6a0c470afa4899db4a"
+COUNTS = [1, 2, 3, 2, 2, 4, 3, 2, 3, 2, 2, 2, 2, 3, 2, 4]
+KEPT = "ceda41fc69bf0c9d38badaff0bc5486b6c331b55b59ff04b072d1d522675784f"
 
 
 def sample() -> CanonicalState:
@@ -53,7 +54,7 @@ def test_order_and_number_of_rows_count() -> None:
         if len(rows) > 1:
             hashes.add(state_hash(state._replace(**{name: rows[::-1]})))
             hashes.add(state_hash(state._replace(**{name: rows[:-1]})))
-    assert len(hashes) == 1 + 2 * 10
+    assert len(hashes) == 1 + 2 * 15
 
 
 def test_how_the_rows_lie_in_memory_does_not_count() -> None:
