@@ -13,6 +13,7 @@ from components.engine.readable import events
 from components.engine.readable.breakers import dynamic_band, is_outside
 from components.engine.readable.checks import found, require
 from components.engine.readable.model import Command, Order
+from components.engine.readable.money import needs
 from wire.constants import EXIT, RESTS
 from wire.enums import EventKind, Reason
 
@@ -77,6 +78,9 @@ def release(engine: ReadableEngine, order: Order) -> None:
         cut, order.leaves = order.leaves - executed, executed
         engine._report(EventKind.CANCELLED, order, reason=Reason.ENTRY_ENDED, qty=cut)
     order.flags &= ~EXIT
+    if not engine._can_hold(order, needs(order)):
+        engine._drop(order, Reason.INSUFFICIENT_BALANCE, 0)
+        return
     order.corridor = dynamic_band(order.instrument)
     outside = not order.is_dormant and is_outside(order.instrument, order.price)
     stopped = order.is_stopped

@@ -16,32 +16,52 @@ from components.engine.readable.model import (
     PEGGED,
     STAND,
     WAITS_IN,
+    AccountTerms,
+    AssetTerms,
     Band,
     BreakerTerms,
     BustTerms,
+    ClearingTerms,
     Command,
+    FeeTerms,
     IndexTerms,
     Instrument,
     InstrumentTerms,
     Order,
     OrderTerms,
     PartyTerms,
+    PaymentTerms,
     PriceBands,
     SessionTerms,
     stop_limit,
 )
-from wire.constants import BASIS_POINTS, MAX_BANDS, MAX_GRACE_NS, MAX_ICEBERG_PARTS, MAX_SCALE, MAX_UNITS
+from wire.constants import (
+    BASIS_POINTS,
+    MAX_BANDS,
+    MAX_CHANNEL,
+    MAX_FEE_PPM,
+    MAX_GRACE_NS,
+    MAX_ICEBERG_PARTS,
+    MAX_SCALE,
+    MAX_TIER,
+    MAX_UNITS,
+)
 from wire.dtypes import (
+    ACCOUNT_TERMS,
+    ASSET_TERMS,
     BREAKER_TERMS,
     BUST_TERMS,
+    CLEARING_TERMS,
+    FEE_TERMS,
     INDEX_TERMS,
     INSTRUMENT_TERMS,
     ORDER_TERMS,
     PARTY_TERMS,
+    PAYMENT_TERMS,
     PRICE_BANDS,
     SESSION_TERMS,
 )
-from wire.enums import ExtensionKind, OrderType, Reason, Side
+from wire.enums import AccountRole, AccountStatus, ExtensionKind, OrderType, Reason, Side
 
 Thing = TypeVar("Thing")
 
@@ -218,8 +238,60 @@ def index_terms(extensions: np.ndarray, value: int) -> IndexTerms:
     return terms
 
 
+def asset_terms(extensions: np.ndarray) -> AssetTerms:
+    """The extension of addAsset: just one."""
+    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
+    terms = AssetTerms(*extensions.view(ASSET_TERMS)[0].item())
+    reserved = terms[2:4] + terms[6:]
+    require(terms.kind == ExtensionKind.ASSET_TERMS and not any(reserved), Reason.EXTENSION_MISMATCH)
+    require(0 <= terms.scale <= MAX_SCALE and terms.name0 != 0, Reason.INVALID_TERMS)
+    return terms
+
+
+def account_terms(extensions: np.ndarray) -> AccountTerms:
+    """The extension of setAccount: just one."""
+    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
+    terms = AccountTerms(*extensions.view(ACCOUNT_TERMS)[0].item())
+    reserved = terms[4:5] + terms[6:]
+    require(terms.kind == ExtensionKind.ACCOUNT_TERMS and not any(reserved), Reason.EXTENSION_MISMATCH)
+    sound = terms.status in tuple(AccountStatus)[1:] and terms.role in tuple(AccountRole)
+    sound = sound and 0 <= terms.tier <= MAX_TIER and terms.person >= 0
+    require(sound, Reason.INVALID_TERMS)
+    return terms
+
+
+def fee_terms(extensions: np.ndarray) -> FeeTerms:
+    """The extension of setFees: just one."""
+    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
+    terms = FeeTerms(*extensions.view(FEE_TERMS)[0].item())
+    reserved = terms[2:3] + terms[5:]
+    require(terms.kind == ExtensionKind.FEE_TERMS and not any(reserved), Reason.EXTENSION_MISMATCH)
+    sound = 0 <= terms.tier <= MAX_TIER
+    sound = sound and all(0 <= rate <= MAX_FEE_PPM for rate in (terms.maker_ppm, terms.taker_ppm))
+    require(sound, Reason.INVALID_TERMS)
+    return terms
+
+
+def payment_terms(extensions: np.ndarray) -> PaymentTerms:
+    """The extension of deposit, withdraw and transfer: just one, with an id that counts."""
+    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
+    terms = PaymentTerms(*extensions.view(PAYMENT_TERMS)[0].item())
+    require(terms.kind == ExtensionKind.PAYMENT_TERMS and not any(terms[6:]), Reason.EXTENSION_MISMATCH)
+    require(1 <= terms.channel <= MAX_CHANNEL and terms.id > 0, Reason.INVALID_TERMS)
+    return terms
+
+
+def clearing_terms(extensions: np.ndarray) -> tuple[np.ndarray, ClearingTerms | None]:
+    """The extensions of addInstrument without the last, where that says how it is paid for; and that."""
+    if not len(extensions) or extensions["kind"][-1] != ExtensionKind.CLEARING_TERMS:
+        return extensions, None
+    terms = ClearingTerms(*extensions[-1:].view(CLEARING_TERMS)[0].item())
+    require(not terms.reserved0 and not any(terms[5:]), Reason.EXTENSION_MISMATCH)
+    return extensions[:-1], terms
+
+
 def instrument_terms(extensions: np.ndarray) -> tuple[InstrumentTerms, list[PriceBands]]:
-    """The extensions of addInstrument: terms, then one to six records of bands."""
+    """The first extensions of addInstrument: terms, then one to six records of bands."""
     count = len(extensions) - 1
     require(1 <= count <= MAX_BANDS // 2, Reason.EXTENSION_MISMATCH)
     terms = InstrumentTerms(*extensions[:1].view(INSTRUMENT_TERMS)[0].item())

@@ -41,6 +41,7 @@ from components.engine.readable.checks import (
     check_stop_limit,
     check_terms,
     check_trigger,
+    clearing_terms,
     found,
     instrument_terms,
     lowest_price,
@@ -51,7 +52,7 @@ from components.engine.readable.checks import (
     session_terms,
     without_operator,
 )
-from components.engine.readable.events import EventLog, Layout
+from components.engine.readable.events import EventLog, Layout, fields_of
 from components.engine.readable.model import (
     BECOMES,
     PEGGED,
@@ -70,6 +71,7 @@ from components.engine.readable.model import (
     Session,
     stop_limit,
 )
+from components.engine.readable.money import Money, needs
 from components.engine.readable.pegs import out_of_place
 from wire.constants import (
     BASIS_POINTS,
@@ -95,15 +97,20 @@ from wire.dtypes import (
     COMMAND,
     EXTENSION,
     STATE_ACCOUNT,
+    STATE_ASSET,
+    STATE_BALANCE,
     STATE_BAND,
     STATE_BLOCK,
     STATE_BREAKER,
     STATE_BUST,
+    STATE_CHANNEL,
+    STATE_CLEARING,
     STATE_ENGINE,
     STATE_INDEX,
     STATE_INSTRUMENT,
     STATE_ORDER,
     STATE_SESSION,
+    STATE_TIER,
 )
 from wire.enums import (
     CommandKind,
@@ -154,7 +161,14 @@ OF_THE_EXCHANGE = (
     CommandKind.BUST_TRADE,
     CommandKind.SET_BREAKER,
     CommandKind.SET_INDEX,
+    CommandKind.ADD_ASSET,
+    CommandKind.SET_ACCOUNT,
+    CommandKind.SET_FEES,
+    CommandKind.DEPOSIT,
+    CommandKind.WITHDRAW,
+    CommandKind.TRANSFER,
 )
+MONEY = ("assets", "clearing", "tiers", "channels", "balances")  # canonical tables
 COLLECTING = (Phase.PRE_OPEN, *AUCTIONS)  # orders come and go, nothing trades
 FENCED_OFF = (Reason.SESSION_CLOSED, Reason.SESSION_MOVED)
 NUMBERED_BY_REF = (
@@ -183,7 +197,7 @@ class Step:
     held: Order | None = None  # the exit whose entry it has to be, or that goes
 
 
-class ReadableEngine(Breakers):
+class ReadableEngine(Breakers, Money):
     """The `Engine` of contract.py in plain objects. Some ten thousands of commands a second."""
 
     def __init__(self, event_capacity: int = 4096) -> None:
@@ -212,6 +226,7 @@ class ReadableEngine(Breakers):
         self._index = Index()
         self._renewed = None
         self._stopped = None
+        self._start_money()
 
     # -------------------------------------------------------------------------------------- the door
 
@@ -329,6 +344,7 @@ class ReadableEngine(Breakers):
         self._account_of_firm(step)  # 8
         blocked = self._is_blocked(step.session, command.account, command.symbol)
         require(not blocked, Reason.ENTRY_BLOCKED)  # 8a
+        self._check_status(command.account, instrument, command.side)  # 8b
         terms = self._check_instructions(step)
         check_trigger(instrument, command, terms)  # 16a
         check_price(instrument, command.price, command.order_type, command.tif)
@@ -373,14 +389,19 @@ class ReadableEngine(Breakers):
             offset=terms.offset,
             stp=command.stp,
             flags=command.flags | (HIDDEN if is_pegged else 0),
+            budget=command.qty if command.by_funds else 0,
         )
         if is_pegged:
             require(len(instrument.pegs) < MAX_PEGS, Reason.TOO_MANY_PEGS)  # 25p
+            self._check_money(order)  # 26
             self._accept(order, command, terms, 0)
             self._peg(order)
             return
         bound = worst_price(order)
         require(not (command.flags & POST_ONLY and next_maker(order, bound)), Reason.WOULD_TAKE)  # 25
+        if order.order_type == OrderType.MARKET and not order.rests_in_the_end:
+            order.entry_bound = bound if instrument.other_side(order.side).best() else 0
+        self._check_money(order)  # 26
         order.corridor = dynamic_band(instrument)
         rests_untouched = order.rests_in_the_end and next_maker(order, bound) is None
         rests_untouched = rests_untouched and not order.is_held and not order.is_stopped
@@ -395,7 +416,7 @@ class ReadableEngine(Breakers):
         elif order.is_dormant:
             self._wait(order)
         elif command.by_funds:
-            self._spend(order, bound, command.qty)
+            self._spend(order, bound)
         elif command.tif == TimeInForce.FOK and not can_fill(order, bound, order.leaves):
             self._drop(order, Reason.FOK_NOT_FILLED, command.client_ref)
         elif not can_fill(order, bound, terms.min_qty):
@@ -496,26 +517,26 @@ class ReadableEngine(Breakers):
         """Whether what is left of the taker meets nothing more and stays."""
         return bool(taker.rests_in_the_end and taker.leaves and next_maker(taker, bound) is None)
 
-    def _spend(self, taker: Order, bound: int, budget: int) -> None:
-        """A market order by funds: buy (or sell) for as much of the quote asset as `budget` says, and no more."""
+    def _spend(self, taker: Order, bound: int) -> None:
+        """A market order by funds: buy (or sell) for as much of the quote asset as its budget says, and no more."""
         instrument = taker.instrument
-        while budget and (maker := next_maker(taker, bound)):
+        while taker.budget and (maker := next_maker(taker, bound)):
             if taker.is_own(maker):
                 if self._prevent(taker, maker, bound, taker.client_ref):
                     self._drop(taker, Reason.SELF_TRADE, taker.client_ref)
                     return
                 continue
             price_of_one = instrument.price_times_qty(maker.price, 1)
-            affordable = min(budget * instrument.amount_divisor // price_of_one, MAX_UNITS - taker.cum)
+            affordable = min(taker.budget * instrument.amount_divisor // price_of_one, MAX_UNITS - taker.cum)
             affordable -= affordable % instrument.band_at(maker.price).lot
             qty = min(affordable, maker.part)
             if qty == 0:
                 self._drop(taker, Reason.FUNDS_EXHAUSTED, taker.client_ref)
                 return
-            budget -= ceiling(qty * price_of_one, instrument.amount_divisor)
+            taker.budget -= ceiling(qty * price_of_one, instrument.amount_divisor)
             taker.leaves = qty  # all of it goes in this trade, so that none is left in the event
             self._trade(taker, maker, qty, bound, taker.client_ref)
-        if budget:
+        if taker.budget:
             self._note_end(taker, bound)
             self._drop(taker, remainder_reason(taker), taker.client_ref)
 
@@ -525,11 +546,14 @@ class ReadableEngine(Breakers):
         for order in (maker, taker):
             order.leaves -= qty
             order.cum += qty
+        match = {Side(maker.side): (maker, Liquidity.MAKER), Side(taker.side): (taker, Liquidity.TAKER)}
+        self._pay(taker.instrument, match, maker.price, qty)
         self._report(
             EventKind.EXECUTED,
             maker,
             price=maker.price,
             qty=qty,
+            fee=maker.fee,
             match=self._last_match,
             liquidity=Liquidity.MAKER,
             flags=FROM_BOOK | (RESTS if maker.leaves else 0),
@@ -540,6 +564,7 @@ class ReadableEngine(Breakers):
             taker,
             price=maker.price,
             qty=qty,
+            fee=taker.fee,
             match=self._last_match,
             liquidity=Liquidity.TAKER,
             flags=RESTS if self._rests_now(taker, bound) else 0,
@@ -628,7 +653,7 @@ class ReadableEngine(Breakers):
 
     def _drop(self, taker: Order, reason: Reason, request_ref: int) -> None:
         """Cancel what an entering order has left; it never stood in the book."""
-        qty, taker.leaves = taker.leaves, 0
+        qty, taker.leaves, taker.budget = taker.leaves, 0, 0
         self._report(EventKind.CANCELLED, taker, reason=reason, qty=qty, request_ref=request_ref)
 
     def _pull(self, order: Order, reason: Reason, request_ref: int = 0) -> None:
@@ -812,6 +837,7 @@ class ReadableEngine(Breakers):
             command.account,
         )
         order = self._find_target(step)
+        self._check_status(order.account, order.instrument, order.side)  # 8b
         check_price(order.instrument, command.price, order.order_type, order.tif)
         self._check_bands(order.instrument, command.price, order.order_type)
         check_qty(order.instrument, command.price, command.qty)
@@ -824,15 +850,17 @@ class ReadableEngine(Breakers):
         if command.qty <= order.cum:
             self._pull(order, Reason.REPLACED_BELOW_EXECUTED, command.client_ref)
             return
+        leaves = command.qty - order.cum
         if order.is_pegged:
+            self._check_money(order, stop_price=command.price, leaves=leaves)  # 26
             self._replace_pegged(command, order)
             return
         previous_price, previous_leaves = order.price, order.leaves
-        leaves = command.qty - order.cum
         keeps_place = order.is_dormant or (command.price == order.price and leaves <= order.leaves)
         order.corridor = None
         takes = not keeps_place and next_maker(order, command.price) is not None
         require(not (takes and order.flags & POST_ONLY), Reason.WOULD_TAKE)
+        self._check_money(order, price=command.price, leaves=leaves)  # 26
         order.corridor = dynamic_band(order.instrument)
         rests = keeps_place or next_maker(order, command.price) is None
         if not keeps_place:
@@ -1013,6 +1041,7 @@ class ReadableEngine(Breakers):
         require(all(1 <= each < step.seq for _, _, _, each in sides), Reason.UNKNOWN_ORDER)
         require(1 <= terms.price <= instrument.max_price, Reason.PRICE_OUT_OF_RANGE)
         require(1 <= terms.qty <= instrument.max_qty, Reason.QTY_OUT_OF_RANGE)
+        require(instrument.clearing is None, Reason.UNSUPPORTED_INSTRUCTION)
         self._busted.add(terms.match)
         for (side, _, account_id, order_id), session in zip(sides, sessions, strict=True):
             self._answer(
@@ -1106,6 +1135,8 @@ class ReadableEngine(Breakers):
             qty = min(bid.leaves, ask.leaves)
             self._last_match += 1
             instrument.last_price = result.price
+            match = {Side.BUY: (bid, Liquidity.NONE), Side.SELL: (ask, Liquidity.NONE)}
+            self._pay(instrument, match, result.price, qty)
             for order in (bid, ask):
                 order.leaves -= qty
                 order.cum += qty
@@ -1116,6 +1147,7 @@ class ReadableEngine(Breakers):
                     order,
                     price=result.price,
                     qty=qty,
+                    fee=order.fee,
                     match=self._last_match,
                     flags=FROM_BOOK | (RESTS if order.leaves else 0),
                 )
@@ -1210,7 +1242,8 @@ class ReadableEngine(Breakers):
         symbol = step.command.symbol
         require(1 <= symbol <= MAX_SYMBOL, Reason.ID_OUT_OF_RANGE)
         require(symbol not in self._instruments, Reason.ALREADY_EXISTS)
-        terms, records = instrument_terms(step.extensions)
+        extensions, paid_with = clearing_terms(step.extensions)
+        terms, records = instrument_terms(extensions)
         bands = price_bands(records, terms.max_price)
         check_terms(terms, records[0].min_notional)
         names = [(instrument.name0, instrument.name1) for instrument in self._instruments.values()]
@@ -1233,6 +1266,7 @@ class ReadableEngine(Breakers):
         largest = instrument.price_times_qty(terms.max_price, terms.max_qty)
         fits = terms.max_notional or ceiling(largest, instrument.amount_divisor) <= MAX_UNITS
         require(bool(fits), Reason.NOTIONAL_OVERFLOW)
+        instrument.clearing = self._clearing(instrument, paid_with)
         self._instruments[symbol] = instrument
         self._emit(
             EventKind.INSTRUMENT_ADDED,
@@ -1253,6 +1287,7 @@ class ReadableEngine(Breakers):
         )
         for band in bands:
             self._emit(EventKind.BAND_ADDED, events.BAND, symbol=symbol, **band._asdict())
+        self._tell_clearing(instrument)
 
     def _add_account(self, step: Step) -> None:
         account = step.command.account
@@ -1300,6 +1335,12 @@ class ReadableEngine(Breakers):
         CommandKind.BUST_TRADE: _bust_trade,
         CommandKind.SET_BREAKER: Breakers._set_breaker,
         CommandKind.SET_INDEX: Breakers._set_index,
+        CommandKind.ADD_ASSET: Money._add_asset,
+        CommandKind.SET_ACCOUNT: Money._set_account,
+        CommandKind.SET_FEES: Money._set_fees,
+        CommandKind.DEPOSIT: Money._make_payment,
+        CommandKind.WITHDRAW: Money._make_payment,
+        CommandKind.TRANSFER: Money._make_payment,
     }
 
     # -------------------------------------------------------------------------------------- what goes out
@@ -1339,6 +1380,7 @@ class ReadableEngine(Breakers):
         }
         fields["flags"] = fields.get("flags", 0) | unseen(order)
         self._answer(kind, order.session, layout, **{**told, **fields})
+        self._hold(order)
         if not order.leaves:
             brackets.ended(self, order)
 
@@ -1375,6 +1417,7 @@ class ReadableEngine(Breakers):
         """The logical content in canonical order. O(everything)."""
         engine = (self._rules_version, self.command_seq, self.event_seq, self._last_match, self._time_ns)
         instruments = self._instruments.values()
+        money = self._money_rows()
         return CanonicalState(
             engine=np.array([engine], STATE_ENGINE),
             instruments=rows(STATE_INSTRUMENT, ({**fields_of(each), "bands": len(each.bands)} for each in instruments)),
@@ -1390,6 +1433,11 @@ class ReadableEngine(Breakers):
             busts=rows(STATE_BUST, ({"match": match} for match in sorted(self._busted))),
             breakers=rows(STATE_BREAKER, self._breaker_rows()),
             market_index=rows(STATE_INDEX, [fields_of(self._index)] if self._index.start_value else ()),
+            assets=rows(STATE_ASSET, money["assets"]),
+            clearing=rows(STATE_CLEARING, money["clearing"]),
+            tiers=rows(STATE_TIER, money["tiers"]),
+            channels=rows(STATE_CHANNEL, money["channels"]),
+            balances=rows(STATE_BALANCE, money["balances"]),
         )
 
     def _breaker_rows(self) -> Iterator[dict[str, Any]]:
@@ -1441,6 +1489,7 @@ class ReadableEngine(Breakers):
             self._sessions[row["session"]] = session = Session(**row)
             if session.deadline_ns:
                 self._timers.add((session.deadline_ns, GRACE, session.session))
+        self._restore_money({name: records(arrays[name]) for name in MONEY})
         for row in records(np.concatenate([arrays["orders"], arrays["dormant"]])):  # in priority: resting anew gives it
             row["instrument"] = self._instruments[row.pop("symbol")]
             row["session"] = self._sessions[row["session"]]
@@ -1448,6 +1497,7 @@ class ReadableEngine(Breakers):
             row["cum"] = row.pop("cum_qty")
             entry = self._resting.get(row.pop("entry_id"))  # it rests, so it came before
             order = Order(**row)
+            order.held = needs(order)
             if order.waits:
                 self._know(order)
             else:
@@ -1486,6 +1536,8 @@ class ReadableEngine(Breakers):
             holds(wrong is None, f"a side is sorted: {wrong}")
         for order in live:
             self._check_order(order)
+        wrong = self._wrong_with_money(live)
+        holds(wrong is None, f"money adds up: {wrong}")
         holds(len(self._resting) == len(live), "the orders found by id are those that rest or are dormant")
         holds(len(self._by_ref) == len(live), "the orders found by ref are those that rest or are dormant")
         holds(not self._woken and not self._elected, "nobody is elected and has not acted")
@@ -1672,11 +1724,6 @@ def order_row(order: Order) -> dict[str, Any]:
 def due_of(breaker: Breaker) -> tuple[tuple[int, int], ...]:
     """When a breaker's times end (0: never), and which that is."""
     return (breaker.window_end_ns, WINDOW), (breaker.limit_end_ns, LIMIT), (breaker.step_ns, STEP)
-
-
-def fields_of(thing: Any) -> dict[str, Any]:
-    """A slotted object's fields by name."""
-    return {name: getattr(thing, name) for name in thing.__slots__}
 
 
 def holds(invariant: bool, sentence: str) -> None:

@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from wire.dtypes import (
     ACCEPTED_EVENT,
+    ACCOUNT_EVENT,
+    ASSET_EVENT,
     BAND_EVENT,
     BLOCK_EVENT,
     BREAKER_EVENT,
+    CLEARING_EVENT,
     EVENT,
+    FEE_EVENT,
     INDEX_EVENT,
     INSTRUMENT_EVENT,
     PARTY_EVENT,
+    PAYMENT_EVENT,
     REPEGGED_EVENT,
     REPLACED_EVENT,
     TRIGGERED_EVENT,
@@ -53,6 +59,11 @@ PARTY = Layout(PARTY_EVENT)
 BLOCK = Layout(BLOCK_EVENT)
 BREAKER = Layout(BREAKER_EVENT)
 INDEX = Layout(INDEX_EVENT)
+ASSET = Layout(ASSET_EVENT)
+CLEARING = Layout(CLEARING_EVENT)
+ACCOUNT = Layout(ACCOUNT_EVENT)
+FEE = Layout(FEE_EVENT)
+PAYMENT = Layout(PAYMENT_EVENT)
 
 
 def splitmix64(seed: int) -> Iterator[int]:
@@ -82,6 +93,11 @@ def hash_event(running: int, raw: bytes) -> int:
 def as_signed(value: int) -> int:
     """The same 64 bits, read as a signed integer."""
     return value - (1 << 64) if value >> 63 else value
+
+
+def fields_of(thing: Any) -> dict[str, Any]:
+    """A slotted object's fields by name."""
+    return {name: getattr(thing, name) for name in thing.__slots__}
 
 
 class EventLog:

@@ -16,17 +16,22 @@ from sortedcontainers import SortedDict
 
 from wire.constants import BASIS_POINTS, EXIT, FUNDS, HIDDEN, STP_BY_FIRM
 from wire.dtypes import (
+    ACCOUNT_TERMS,
+    ASSET_TERMS,
     BREAKER_TERMS,
     BUST_TERMS,
+    CLEARING_TERMS,
     COMMAND,
+    FEE_TERMS,
     INDEX_TERMS,
     INSTRUMENT_TERMS,
     ORDER_TERMS,
     PARTY_TERMS,
+    PAYMENT_TERMS,
     PRICE_BANDS,
     SESSION_TERMS,
 )
-from wire.enums import OrderType, Phase, Side, TimeInForce
+from wire.enums import AccountStatus, OrderType, Phase, Side, TimeInForce
 
 RESTING_TIFS = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD)
 WAITS_IN = {  # for one auction: the phases in which the order may stand, the first two of which take it
@@ -202,6 +207,87 @@ class SessionTerms(NamedTuple):
     reserved7: int = 0
 
 
+class AssetTerms(NamedTuple):
+    """The extension of addAsset."""
+
+    kind: int
+    scale: int
+    reserved0: int
+    reserved1: int
+    name0: int
+    name1: int
+    reserved2: int
+    reserved3: int
+    reserved4: int
+    reserved5: int
+    reserved6: int
+
+
+class ClearingTerms(NamedTuple):
+    """The last extension of addInstrument, where it is paid for."""
+
+    kind: int
+    reserved0: int
+    max_fee_ppm: int
+    base_asset: int
+    quote_asset: int
+    reserved1: int
+    reserved2: int
+    reserved3: int
+    reserved4: int
+    reserved5: int
+    reserved6: int
+
+
+class AccountTerms(NamedTuple):
+    """The extension of setAccount."""
+
+    kind: int
+    status: int
+    role: int
+    tier: int
+    reserved0: int
+    person: int
+    reserved1: int
+    reserved2: int
+    reserved3: int
+    reserved4: int
+    reserved5: int
+    reserved6: int
+
+
+class FeeTerms(NamedTuple):
+    """The extension of setFees."""
+
+    kind: int
+    tier: int
+    reserved0: int
+    maker_ppm: int
+    taker_ppm: int
+    reserved1: int
+    reserved2: int
+    reserved3: int
+    reserved4: int
+    reserved5: int
+    reserved6: int
+
+
+class PaymentTerms(NamedTuple):
+    """The extension of deposit, withdraw and transfer."""
+
+    kind: int
+    channel: int
+    asset: int
+    id: int
+    amount: int
+    to_account: int
+    reserved0: int
+    reserved1: int
+    reserved2: int
+    reserved3: int
+    reserved4: int
+
+
 for _row, _dtype in (
     (Command, COMMAND),
     (OrderTerms, ORDER_TERMS),
@@ -212,6 +298,11 @@ for _row, _dtype in (
     (BustTerms, BUST_TERMS),
     (BreakerTerms, BREAKER_TERMS),
     (IndexTerms, INDEX_TERMS),
+    (AssetTerms, ASSET_TERMS),
+    (ClearingTerms, CLEARING_TERMS),
+    (AccountTerms, ACCOUNT_TERMS),
+    (FeeTerms, FEE_TERMS),
+    (PaymentTerms, PAYMENT_TERMS),
 ):
     assert _row._fields == _dtype.names, f"{_row.__name__} does not follow the schema"
 
@@ -227,6 +318,10 @@ class Account:
     firm: int
     name0: int
     name1: int
+    person: int = 0
+    status: int = AccountStatus.OPEN
+    role: int = 0
+    tier: int = 0  # of fees
 
 
 @dataclass(slots=True)
@@ -243,6 +338,51 @@ class Session:
     grace_ns: int = 0  # how long it may be not open before its orders are cancelled; 0: for ever
     deadline_ns: int = 0  # when that will be; 0: it is open, or they stay, or they are gone
     exit: Order | None = None  # that was its last command, and whose entry has to be the next
+
+
+# ------------------------------------------------------------------------------------------ what is whose
+
+
+@dataclass(slots=True)
+class Asset:
+    """What may be had, in units of 10^-scale."""
+
+    asset: int
+    scale: int
+    name0: int
+    name1: int
+    issued: int = 0  # came in, less what went out
+
+
+@dataclass(slots=True)
+class Balance:
+    """What an account has of an asset."""
+
+    total: int = 0
+    held: int = 0  # of it, by orders
+
+    @property
+    def available(self) -> int:
+        """What no order holds."""
+        return self.total - self.held
+
+
+@dataclass(slots=True)
+class Tier:
+    """Fees, in millionths of the notional."""
+
+    maker_ppm: int = 0
+    taker_ppm: int = 0
+
+
+@dataclass(slots=True)
+class Clearing:
+    """What an instrument's trades move."""
+
+    base_asset: int
+    quote_asset: int
+    base_unit: int  # of qty 1, in units of the base asset
+    max_fee_ppm: int
 
 
 # ------------------------------------------------------------------------------------------ what is traded
@@ -330,6 +470,7 @@ class Instrument:
     dormant: Dormant = field(default_factory=lambda: Dormant())  # noqa: PLW0108  # it is defined below
     pegs: SortedDict[int, Order] = field(default_factory=SortedDict)  # by order_id: in the book or out of it
     breaker: Breaker = field(default_factory=Breaker)
+    clearing: Clearing | None = None  # None: it is not paid for
 
     def band_at(self, price: int) -> Band:
         """The band that holds at `price`: the last that begins at or below it."""
@@ -379,6 +520,10 @@ class Order:
     partner: Order | None = None  # of an exit that is held: its entry; of that: its exit
     entry_executed: int = 0  # of an exit whose turn comes: what its entry executed
     corridor: Corridor | None = None  # as a taker: the dynamic band when it came
+    budget: int = 0  # of an order by funds: what it may still spend, or take in
+    entry_bound: int | None = None  # of a market order that trades as it enters: the worst price; 0: none was needed
+    held: int = 0  # of its account's balance
+    fee: int = 0  # of its last execution
 
     @property
     def is_hidden(self) -> bool:

@@ -1,0 +1,364 @@
+"""Balances, what orders hold of them, what trades move, payments: README.md, "Money", as a part of the readable engine.
+
+An order knows what it holds. What it needs is computed anew from its terms behind every event of it, and the difference
+taken or given back. So nothing here asks how an order came to be smaller, dearer, or to end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sortedcontainers import SortedDict
+
+from components.engine.readable import events
+from components.engine.readable.checks import (
+    account_terms,
+    asset_terms,
+    fee_terms,
+    found,
+    payment_terms,
+    require,
+)
+from components.engine.readable.model import (
+    BECOMES,
+    Account,
+    Asset,
+    Balance,
+    Clearing,
+    ClearingTerms,
+    Instrument,
+    Order,
+    PaymentTerms,
+    Tier,
+)
+from wire.constants import FUNDS, MAX_ASSET, MAX_FEE_PPM, MAX_UNITS
+from wire.enums import AccountStatus, CommandKind, EventKind, Liquidity, OrderType, Reason, Side
+
+if TYPE_CHECKING:
+    from components.engine.readable.engine import Step
+
+MILLION = 10**6
+VENUE = 0  # the account of the venue itself
+REFUSED_AS = {
+    AccountStatus.RESTRICTED: Reason.ACCOUNT_RESTRICTED,
+    AccountStatus.SUSPENDED: Reason.ACCOUNT_SUSPENDED,
+    AccountStatus.CLOSING_ONLY: Reason.CLOSING_ONLY,
+    AccountStatus.CLOSED: Reason.ACCOUNT_CLOSED,
+}
+ENDS_BUYING = (AccountStatus.CLOSING_ONLY, AccountStatus.SUSPENDED, AccountStatus.CLOSED)
+
+
+# ------------------------------------------------------------------------------------------ what an order needs
+
+
+def needs(order: Order) -> int:
+    """What the order holds as it stands, of `held_asset`; 0 of an instrument that is not paid for."""
+    instrument, clearing = order.instrument, order.instrument.clearing
+    if clearing is None or order.is_held:
+        return 0
+    if order.side == Side.SELL:
+        return qty_to_sell(order) * clearing.base_unit
+    if order.flags & FUNDS:
+        return with_highest_fee(order.budget, clearing)
+    exact = instrument.price_times_qty(worst_price_of(order), order.leaves)
+    return with_highest_fee(-(-exact // instrument.amount_divisor), clearing)
+
+
+def held_asset(order: Order) -> int:
+    """Of which asset it holds that."""
+    clearing = order.instrument.clearing
+    assert clearing is not None
+    return clearing.base_asset if order.side == Side.SELL else clearing.quote_asset
+
+
+def qty_to_sell(order: Order) -> int:
+    """How much an order may sell at most."""
+    if not order.flags & FUNDS:
+        return order.leaves
+    instrument = order.instrument
+    price_of_one = instrument.price_times_qty(order.entry_bound or 0, 1)
+    return order.budget * instrument.amount_divisor // price_of_one if price_of_one else 0
+
+
+def with_highest_fee(amount: int, clearing: Clearing) -> int:
+    """An amount and the highest fee on it, rounded up."""
+    return amount - (-amount * clearing.max_fee_ppm // MILLION)
+
+
+def worst_price_of(order: Order) -> int:
+    """The most that a buy order may ever pay for one."""
+    if order.entry_bound is not None:
+        return order.entry_bound
+    if order.is_pegged:
+        return order.worst
+    if order.order_type == OrderType.OCO:
+        return order.stop_limit
+    return order.instrument.max_price if order.takes_any_price else order.price
+
+
+def may_pay_any_price(order: Order) -> bool:
+    """Whether nobody can say what a buy order that waits may pay in the end."""
+    waits = order.is_pegged or order.order_type in BECOMES or order.order_type == OrderType.OCO
+    return order.side == Side.BUY and waits and worst_price_of(order) == 0
+
+
+class Money:
+    """The part of ReadableEngine that counts what is whose."""
+
+    _accounts: SortedDict[int, Account]
+    _instruments: SortedDict[int, Instrument]
+    _resting: dict[int, Order]
+    _assets: SortedDict[int, Asset]
+    _tiers: SortedDict[int, Tier]
+    _channels: SortedDict[int, int]
+    _balances: SortedDict[tuple[int, int], Balance]
+    _emit: Callable[..., None]
+    _pull: Callable[[Order, Reason], None]
+
+    def _start_money(self) -> None:
+        """Nobody has anything."""
+        self._assets = SortedDict()
+        self._tiers = SortedDict()
+        self._channels = SortedDict()  # the last id of each
+        self._balances = SortedDict()  # by (account, asset)
+
+    def _balance(self, account: int, asset: int) -> Balance:
+        return self._balances.setdefault((account, asset), Balance())
+
+    # -------------------------------------------------------------------------------------- orders
+
+    def _check_money(self, order: Order, **changes: Any) -> None:
+        """Checks 26 and 26a, of a new order or of one as a replace would make it."""
+        if order.instrument.clearing is None:
+            return
+        would_be = dataclasses.replace(order, **changes)
+        require(not may_pay_any_price(would_be), Reason.WORST_PRICE_MISSING)
+        require(self._can_hold(order, needs(would_be)), Reason.INSUFFICIENT_BALANCE)
+
+    def _can_hold(self, order: Order, needed: int) -> bool:
+        """Whether the account has so much, what the order holds already included."""
+        if order.instrument.clearing is None:
+            return True
+        balance = self._balance(order.account, held_asset(order))
+        return needed - order.held <= balance.available
+
+    def _hold(self, order: Order) -> None:
+        """Behind an event of the order: it holds what it needs from here on."""
+        if order.instrument.clearing is not None:
+            needed = needs(order)
+            self._balance(order.account, held_asset(order)).held += needed - order.held
+            order.held = needed
+
+    def _pay(self, instrument: Instrument, match: Mapping[Side, tuple[Order, Liquidity]], price: int, qty: int) -> None:
+        """A match of the orders of both sides, each with its liquidity: money one way, goods the other; and their fees,
+        for their events."""
+        clearing = instrument.clearing
+        if clearing is None:
+            return
+        notional = instrument.price_times_qty(price, qty) // instrument.amount_divisor
+        for side, sign in ((Side.BUY, 1), (Side.SELL, -1)):
+            order, liquidity = match[side]
+            tier = self._tiers.get(self._accounts[order.account].tier, Tier())
+            rate = tier.maker_ppm if liquidity == Liquidity.MAKER else tier.taker_ppm
+            order.fee = notional * min(rate, clearing.max_fee_ppm) // MILLION
+            self._balance(order.account, clearing.base_asset).total += sign * qty * clearing.base_unit
+            self._balance(order.account, clearing.quote_asset).total -= sign * notional + order.fee
+            self._balance(VENUE, clearing.quote_asset).total += order.fee
+
+    def _check_status(self, account: int, instrument: Instrument, side: int) -> None:
+        """Check 8b."""
+        status = self._accounts[account].status
+        closes = status == AccountStatus.CLOSING_ONLY and side == Side.SELL and instrument.clearing is not None
+        if status != AccountStatus.OPEN and not closes:
+            require(False, REFUSED_AS[AccountStatus(status)])
+
+    # -------------------------------------------------------------------------------------- reference data
+
+    def _add_asset(self, step: Step) -> None:
+        asset = step.command.price
+        require(1 <= asset <= MAX_ASSET, Reason.ID_OUT_OF_RANGE)
+        require(asset not in self._assets, Reason.ALREADY_EXISTS)
+        terms = asset_terms(step.extensions)
+        names = [(each.name0, each.name1) for each in self._assets.values()]
+        require((terms.name0, terms.name1) not in names, Reason.ALREADY_EXISTS)
+        self._assets[asset] = Asset(asset, terms.scale, terms.name0, terms.name1)
+        told = {"asset": asset, "scale": terms.scale, "name0": terms.name0, "name1": terms.name1}
+        self._emit(EventKind.ASSET_ADDED, events.ASSET, **told)
+
+    def _clearing(self, instrument: Instrument, terms: ClearingTerms | None) -> Clearing | None:
+        """How an instrument is paid for, if it is."""
+        if terms is None:
+            return None
+        base = found(self._assets.get(terms.base_asset), Reason.UNKNOWN_ASSET)
+        quote = found(self._assets.get(terms.quote_asset), Reason.UNKNOWN_ASSET)
+        sound = base is not quote and 0 <= terms.max_fee_ppm <= MAX_FEE_PPM
+        sound &= quote.scale == instrument.quote_scale and base.scale >= instrument.qty_scale
+        require(sound, Reason.INVALID_TERMS)
+        base_unit = 10 ** (base.scale - instrument.qty_scale)
+        tick, lot = min(each.tick for each in instrument.bands), min(each.lot for each in instrument.bands)
+        sound = instrument.max_qty * base_unit <= MAX_UNITS
+        sound &= instrument.price_times_qty(tick, lot) >= instrument.amount_divisor
+        require(sound, Reason.INVALID_TERMS)
+        return Clearing(base.asset, quote.asset, base_unit, terms.max_fee_ppm)
+
+    def _tell_clearing(self, instrument: Instrument) -> None:
+        if instrument.clearing is not None:
+            told = events.fields_of(instrument.clearing)
+            self._emit(EventKind.CLEARING_ADDED, events.CLEARING, symbol=instrument.symbol, **told)
+
+    def _set_fees(self, step: Step) -> None:
+        terms = fee_terms(step.extensions)
+        self._tiers[terms.tier] = Tier(terms.maker_ppm, terms.taker_ppm)
+        told = {"tier": terms.tier, "maker_ppm": terms.maker_ppm, "taker_ppm": terms.taker_ppm}
+        self._emit(EventKind.FEES_SET, events.FEE, **told)
+
+    def _set_account(self, step: Step) -> None:
+        account = found(self._accounts.get(step.command.account), Reason.UNKNOWN_ACCOUNT)
+        terms = account_terms(step.extensions)
+        require(account.status != AccountStatus.CLOSED, Reason.ACCOUNT_CLOSED)
+        own = [order for order in self._resting.values() if order.account == account.account]
+        if terms.status == AccountStatus.CLOSED:
+            has_some = any(each.total for (owner, _), each in self._balances.items() if owner == account.account)
+            require(not own and not has_some, Reason.NOT_EMPTY)
+        account.status, account.role = terms.status, terms.role
+        account.tier, account.person = terms.tier, terms.person
+        ending = []
+        if terms.status in ENDS_BUYING:
+            every_side = terms.status != AccountStatus.CLOSING_ONLY
+            ending = [order for order in own if every_side or order.side == Side.BUY]
+        for order in sorted(ending, key=lambda order: order.order_id):
+            self._pull(order, REFUSED_AS[AccountStatus(terms.status)])
+        told = {"status": terms.status, "role": terms.role, "tier": terms.tier, "person": terms.person}
+        self._emit(EventKind.ACCOUNT_SET, events.ACCOUNT, account=account.account, orders=len(ending), **told)
+
+    # -------------------------------------------------------------------------------------- payments
+
+    def _make_payment(self, step: Step) -> None:
+        """deposit, withdraw, transfer."""
+        account, kind = step.command.account, step.command.kind
+        require(self._may_own(account), Reason.UNKNOWN_ACCOUNT)
+        terms = payment_terms(step.extensions)
+        require(terms.id > self._channels.get(terms.channel, 0), Reason.REPEATED_PAYMENT)
+        self._channels[terms.channel] = terms.id
+        self._check_payment(account, kind, terms)
+        balance, other = self._balance(account, terms.asset), Balance()
+        if kind == CommandKind.DEPOSIT:
+            asset = self._assets[terms.asset]
+            require(asset.issued + terms.amount <= MAX_UNITS, Reason.BALANCE_OVERFLOW)
+            asset.issued += terms.amount
+            balance.total += terms.amount
+        else:
+            require(terms.amount <= balance.available, Reason.INSUFFICIENT_BALANCE)
+            balance.total -= terms.amount
+            if kind == CommandKind.WITHDRAW:
+                self._assets[terms.asset].issued -= terms.amount
+            else:
+                other = self._balance(terms.to_account, terms.asset)
+                other.total += terms.amount
+        self._emit(
+            TOLD_AS[CommandKind(kind)],
+            events.PAYMENT,
+            account=account,
+            id=terms.id,
+            amount=terms.amount,
+            total=balance.total,
+            held=balance.held,
+            to_total=other.total,
+            to_held=other.held,
+            asset=terms.asset,
+            to_account=terms.to_account,
+            channel=terms.channel,
+        )
+
+    def _check_payment(self, account: int, kind: int, terms: PaymentTerms) -> None:
+        """Whom and what it names, and whether those may."""
+        if kind == CommandKind.TRANSFER:
+            require(self._may_own(terms.to_account), Reason.UNKNOWN_ACCOUNT)
+            require(terms.to_account != account, Reason.INVALID_TERMS)
+        else:
+            require(terms.to_account == 0, Reason.INVALID_TERMS)
+        require(terms.asset in self._assets, Reason.UNKNOWN_ASSET)
+        require(1 <= terms.amount <= MAX_UNITS, Reason.AMOUNT_OUT_OF_RANGE)
+        parties = [account, terms.to_account]
+        closed = any(self._status(each) == AccountStatus.CLOSED for each in parties)
+        require(not closed, Reason.ACCOUNT_CLOSED)
+        pays_out = kind != CommandKind.DEPOSIT and self._status(account) == AccountStatus.SUSPENDED
+        require(not pays_out, Reason.ACCOUNT_SUSPENDED)
+
+    def _may_own(self, account: int) -> bool:
+        """Whether that is an account, or the venue itself."""
+        return account == VENUE or account in self._accounts
+
+    def _status(self, account: int) -> int:
+        return self._accounts[account].status if account != VENUE else AccountStatus.OPEN
+
+    # -------------------------------------------------------------------------------------- the whole state
+
+    def _money_rows(self) -> dict[str, Iterator[dict[str, Any]]]:
+        """The rows of the canonical tables, by name."""
+        return {
+            "assets": (events.fields_of(each) for each in self._assets.values()),
+            "clearing": (
+                {**events.fields_of(each.clearing), "symbol": each.symbol}
+                for each in self._instruments.values()
+                if each.clearing is not None
+            ),
+            "tiers": ({**events.fields_of(each), "tier": tier} for tier, each in self._tiers.items() if each != Tier()),
+            "channels": ({"channel": channel, "last_id": last} for channel, last in self._channels.items()),
+            "balances": (
+                {**events.fields_of(each), "account": account, "asset": asset}
+                for (account, asset), each in self._balances.items()
+                if each != Balance()
+            ),
+        }
+
+    def _restore_money(self, tables: dict[str, list[dict[str, Any]]]) -> None:
+        """From the same rows. The instruments are there, their orders are not yet."""
+        for row in tables["assets"]:
+            self._assets[row["asset"]] = Asset(**row)
+        for row in tables["clearing"]:
+            instrument = self._instruments[row.pop("symbol")]
+            scale = self._assets[row["base_asset"]].scale
+            instrument.clearing = Clearing(base_unit=10 ** (scale - instrument.qty_scale), **row)
+        for row in tables["tiers"]:
+            self._tiers[row.pop("tier")] = Tier(**row)
+        for row in tables["channels"]:
+            self._channels[row["channel"]] = row["last_id"]
+        for row in tables["balances"]:
+            self._balances[row.pop("account"), row.pop("asset")] = Balance(**row)
+
+    def _wrong_with_money(self, live: list[Order]) -> str | None:
+        """Which invariant is broken, or None."""
+        held: dict[tuple[int, int], int] = {}
+        for order in live:
+            if order.held != needs(order):
+                return f"order {order.order_id} holds {order.held}, and needs {needs(order)}"
+            if order.held:
+                place = order.account, held_asset(order)
+                held[place] = held.get(place, 0) + order.held
+            status = self._accounts[order.account].status
+            if status in ENDS_BUYING and (order.side == Side.BUY or status != AccountStatus.CLOSING_ONLY):
+                return f"order {order.order_id} is of an account that may have none such"
+        for (account, asset), balance in self._balances.items():
+            if balance.held != held.pop((account, asset), 0):
+                return f"account {account} holds another sum of asset {asset} than its orders"
+            if not 0 <= balance.held <= balance.total:
+                return f"account {account} has {balance.total} of asset {asset}, and holds {balance.held}"
+            if balance.total and self._status(account) == AccountStatus.CLOSED:
+                return f"account {account} is closed, and has some of asset {asset}"
+        if held:
+            return f"accounts without a balance hold {held}"
+        for number, asset_ in self._assets.items():
+            issued = sum(each.total for (_, of), each in self._balances.items() if of == number)
+            if issued != asset_.issued:
+                return f"the balances of asset {number} are {issued} together, {asset_.issued} came in"
+        return None
+
+
+TOLD_AS = {
+    CommandKind.DEPOSIT: EventKind.DEPOSITED,
+    CommandKind.WITHDRAW: EventKind.WITHDRAWN,
+    CommandKind.TRANSFER: EventKind.TRANSFERRED,
+}
