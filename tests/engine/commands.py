@@ -16,6 +16,7 @@ import numpy as np
 
 from components.engine.readable import ReadableEngine
 from components.engine.readable.model import Instrument, Order, Session
+from components.engine.readable.money import held_asset
 from tests.engine.groups import COMMAND_FIELDS, Draft, Group, apply, draft, extension, group_of
 from tests.engine.outcomes import POSSIBLE, Outcomes
 from wire.constants import (
@@ -25,29 +26,50 @@ from wire.constants import (
     FUNDS,
     HIDDEN,
     MAX_ACCOUNT,
+    MAX_ASSET,
+    MAX_CHANNEL,
+    MAX_FEE_PPM,
     MAX_GRACE_NS,
     MAX_PEGS,
     MAX_SESSION,
     MAX_SYMBOL,
+    MAX_TIER,
     MAX_UNITS,
     POST_ONLY,
     RULES_VERSION,
     STP_BY_FIRM,
 )
 from wire.dtypes import (
+    ACCOUNT_TERMS,
+    ASSET_TERMS,
     BREAKER_TERMS,
     BUST_TERMS,
+    CLEARING_TERMS,
     COMMAND,
     EXTENSION,
+    FEE_TERMS,
     INDEX_TERMS,
     INSTRUMENT_TERMS,
     OPERATOR_TERMS,
     ORDER_TERMS,
     PARTY_TERMS,
+    PAYMENT_TERMS,
     PRICE_BANDS,
     SESSION_TERMS,
 )
-from wire.enums import CommandKind, EventKind, ExtensionKind, OrderType, Phase, Scope, Side, StpMode, TimeInForce
+from wire.enums import (
+    AccountRole,
+    AccountStatus,
+    CommandKind,
+    EventKind,
+    ExtensionKind,
+    OrderType,
+    Phase,
+    Scope,
+    Side,
+    StpMode,
+    TimeInForce,
+)
 from wire.units import pack_name
 
 INT64_MAX = (1 << 63) - 1
@@ -147,7 +169,16 @@ TEMPLATES = (
         3 * 10**12,
         25,
     ),
+    Terms(  # whose notionals are not whole: a tick of one lot is one and a half of the smallest amount
+        template("ODD", (3, 1, 2), max_price=90_000, min_qty=1, max_qty=900, max_notional=0, protection_points=900),
+        [(0, 150, 1), (30_000, 450, 3)],
+        0,
+        30_000,
+    ),
 )
+ASSETS = (3, 0, 0, 2, 2, 6, 0, 12, 1)  # the scales of those with ids from 1
+ASSET_IDS = tuple(range(1, len(ASSETS) + 1))
+PAID = {1: (1, 2), 2: (3, 4), 4: (5, 6), 7: (7, 8), 8: (9, 4)}  # of these symbols: base and quote asset
 
 
 def edges(dtype: np.dtype[np.int64]) -> list[int]:
@@ -205,6 +236,8 @@ class Crowd:
         self.matches: list[dict[str, int]] = []  # of late, as the terms of their busts
         self.exits: list[dict[str, int]] = []  # that were sent, and whose entry is not: fields and terms
         self.coming: list[Callable[[], Draw]] = []  # what happens next, mostly
+        self.is_paid = self.chance.random() < 0.5
+        self.payments = [0] * 3  # the last id of some channels
         # A venue of one mood per seed: how deep the books get, how often everything is swept away.
         self.patience = self.chance.choice((0.5, 2.0, 6.0))
         self.biggest = self.chance.choice((8, 60, 400))
@@ -239,6 +272,12 @@ class Crowd:
             (1.1, self.set_breaker),
             (0.25, self.set_index),
             (0.25, self.start_crash),
+            (1.0 if self.is_paid else 0.1, self.deposit),
+            (0.5 if self.is_paid else 0.1, self.withdraw),
+            (0.5 if self.is_paid else 0.1, self.transfer),
+            (0.3 if self.is_paid else 0.1, self.set_fees),
+            (0.5, self.set_account),
+            (0.15, self.add_asset),
             (0.3, self.nonsense),
             (0.6, self.misdirected),
         ]
@@ -316,9 +355,15 @@ class Crowd:
 
     def opening(self) -> list[Draft]:
         """What every venue begins with: all instruments, a firm's accounts and sessions, everyone logged on."""
-        draws = [self.listing(symbol, terms) for symbol, terms in enumerate(TEMPLATES, 1)]
+        draws = [self.asset(number, scale) for number, scale in enumerate(ASSETS, 1)] if self.is_paid else []
+        for symbol, terms in enumerate(TEMPLATES, 1):
+            draws.append(self.listing(symbol, terms))
+            if self.is_paid and symbol in PAID:
+                draws[-1].extensions.append(self.clearing(*PAID[symbol]))
         for number in range(1, 9):
             draws.append(self.party(CommandKind.ADD_ACCOUNT, FIRMS[number % 3], account=number))
+            if self.is_paid:
+                draws += [self.payment(CommandKind.DEPOSIT, number, asset, self.much(asset)) for asset in ASSET_IDS]
         for number in range(1, 7):
             draws.append(self.party(CommandKind.ADD_SESSION, FIRMS[number % 3], price=number))
             draws.append(operator(CommandKind.OPEN_SESSION, session=number, gateway=GATEWAYS[number % 2]))
@@ -947,6 +992,11 @@ class Crowd:
         if self.chance.random() < 0.05:
             min_notional = self.chance.choice((-1, terms["max_notional"] + 1, INT64_MAX))
         draw = self.listing(symbol, Terms(terms, bands, min_notional, 0))
+        if self.chance.random() < (0.6 if self.is_paid else 0.1):
+            assets = PAID.get(TEMPLATES.index(listing) + 1, (1, 2))
+            if self.chance.random() < 0.3:
+                assets = (self.chance.choice((*assets, 3, 777)), self.chance.choice((*assets, -1)))
+            draw.extensions.append(self.clearing(*assets))
         if self.chance.random() < 0.1:
             draw.fields["symbol"] = self.chance.choice((0, -1, 1, MAX_SYMBOL + 1))
         if self.chance.random() < 0.1:
@@ -1013,6 +1063,130 @@ class Crowd:
         return operator(
             CommandKind.SET_RULES, qty=self.chance.choice((RULES_VERSION, RULES_VERSION, 0, RULES_VERSION + 1, -1))
         )
+
+    def an_asset(self) -> int:
+        """One that there is, mostly."""
+        known = list(self.engine._assets)
+        return self.chance.choice(known) if known and self.chance.random() < 0.97 else self.chance.choice((0, 1, 777))
+
+    def much(self, asset: int) -> int:
+        """As much of it as some tens of orders need."""
+        amount = 0
+        for symbol, (base, quote) in PAID.items():
+            terms, bands, _, middle = TEMPLATES[symbol - 1]
+            lot = max(lot for from_price, _, lot in bands if from_price <= middle)
+            if asset == base:
+                amount += lot * 10 ** (ASSETS[base - 1] - terms["qty_scale"])
+            elif asset == quote:
+                amount += middle * lot * 10 ** terms["quote_scale"] // 10 ** (terms["price_scale"] + terms["qty_scale"])
+        return max(amount, 1) * self.chance.choice((5, 60, 60, 400))
+
+    def asset(self, number: int, scale: int) -> Draw:
+        """addAsset with its extension."""
+        draw = operator(CommandKind.ADD_ASSET, price=number)
+        draw.extensions.append(extension(ASSET_TERMS, scale=scale, name0=number))
+        return draw
+
+    def add_asset(self) -> Draw:
+        """A new asset, or not quite."""
+        taken = len(self.engine._assets)
+        number = self.chance.choice((taken + 1, taken + 1, self.chance.randint(1, 40), MAX_ASSET, MAX_ASSET + 1, 0, -1))
+        draw = self.asset(number, self.chance.choice((0, 2, 12, 13, -1)))
+        self.astray(draw)
+        return draw
+
+    def astray(self, draw: Draw) -> None:
+        """Now and then other extensions than there should be."""
+        if self.chance.random() < 0.05:
+            draw.extensions = self.chance.choice(([], draw.extensions * 2, [extension(ORDER_TERMS)]))
+
+    def clearing(self, base: int, quote: int) -> bytes:
+        """What an instrument is paid with; sometimes with a fee that no venue takes."""
+        fee = self.chance.choice((0, 1, 2_500, 30_000, MAX_FEE_PPM))
+        if self.seq > SETTLED and self.chance.random() < 0.1:
+            fee = self.chance.choice((-1, MAX_FEE_PPM + 1))
+        return extension(CLEARING_TERMS, base_asset=base, quote_asset=quote, max_fee_ppm=fee)
+
+    def set_fees(self) -> Draw:
+        """Of one tier."""
+        tier = self.chance.choice((0, 0, 1, 1, MAX_TIER, MAX_TIER + 1, -1))
+        rates = {f"{side}_ppm": self.chance.choice((0, 7, 2_000, 2_000, MAX_FEE_PPM)) for side in ("maker", "taker")}
+        if self.chance.random() < 0.1:
+            rates[self.chance.choice(list(rates))] = self.chance.choice((-1, MAX_FEE_PPM + 1))
+        draw = operator(CommandKind.SET_FEES)
+        draw.extensions.append(extension(FEE_TERMS, tier=tier, **rates))
+        self.astray(draw)
+        return draw
+
+    def set_account(self) -> Draw:
+        """Another status for a while, or for good; another tier."""
+        accounts = self.engine._accounts
+        away = [
+            each.account for each in accounts.values() if each.status not in (AccountStatus.OPEN, AccountStatus.CLOSED)
+        ]
+        if away and self.chance.random() < 0.75:
+            account, status = self.chance.choice(away), int(AccountStatus.OPEN)
+        else:
+            account = self.chance.choice(list(accounts)) if self.chance.random() < 0.95 else 777
+            status = self.chance.choice((*AccountStatus, AccountStatus.OPEN, AccountStatus.CLOSING_ONLY, 6))
+            if status == AccountStatus.CLOSED and account <= 8 and self.chance.random() < 0.9:
+                status = AccountStatus.RESTRICTED  # those that everyone trades for are not closed for good so soon
+        terms = {"status": status, "tier": self.chance.choice((0, 1, 1)), "role": self.chance.choice([*AccountRole])}
+        if self.chance.random() < 0.06:
+            terms[self.chance.choice(("role", "tier", "person", "status"))] = self.chance.choice((-1, 16))
+        draw = operator(CommandKind.SET_ACCOUNT, account=account)
+        draw.extensions.append(extension(ACCOUNT_TERMS, **terms))
+        self.astray(draw)
+        return draw
+
+    def payment(self, kind: CommandKind, account: int, asset: int, amount: int, to_account: int = 0) -> Draw:
+        """A payment with the next id of a channel, mostly."""
+        channel = self.chance.randrange(len(self.payments))
+        self.payments[channel] += 1
+        number = self.payments[channel]
+        terms = {"channel": channel + 1, "id": number, "asset": asset, "amount": fitting(amount)}
+        terms["to_account"] = to_account
+        if self.seq and self.chance.random() < 0.08:
+            name = self.chance.choice(("channel", "id", "id", "id"))
+            terms[name] = self.chance.choice((0, -1, number - 1, 1, MAX_CHANNEL + 1 if name == "channel" else 1))
+        draw = operator(kind, account=account)
+        draw.extensions.append(extension(PAYMENT_TERMS, **terms))
+        if self.seq:
+            self.astray(draw)
+        return draw
+
+    def a_payer(self) -> int:
+        """An account, seldom the venue's own, or none."""
+        known = self.chance.choice(list(self.engine._accounts))
+        return known if self.chance.random() < 0.9 else self.chance.choice((0, 0, 777, -1))
+
+    def deposit(self) -> Draw:
+        """Something comes in, seldom too much."""
+        asset = self.an_asset()
+        amount = self.much(asset) if self.chance.random() < 0.9 else self.chance.choice((0, -1, MAX_UNITS, INT64_MAX))
+        return self.payment(CommandKind.DEPOSIT, self.a_payer(), asset, amount)
+
+    def out_of(self, account: int, asset: int) -> int:
+        """A part of what is available there, all, or more."""
+        balance = self.engine._balances.get((account, asset))
+        available = balance.available if balance else 0
+        return self.chance.choice((available, available // 2, available // 3, available + 1, 1, 1))
+
+    def withdraw(self) -> Draw:
+        """Something goes out, sometimes all that an exit will need."""
+        account, asset = self.a_payer(), self.an_asset()
+        amount = self.out_of(account, asset)
+        exits = [each for each in self.engine._resting.values() if each.is_held and each.instrument.clearing]
+        if exits and self.chance.random() < 0.6:
+            exit_order = self.chance.choice(exits)
+            account, asset = exit_order.account, held_asset(exit_order)
+            amount = self.engine._balance(account, asset).available
+        return self.payment(CommandKind.WITHDRAW, account, asset, amount)
+
+    def transfer(self) -> Draw:
+        """From one to another."""
+        account, asset, other = self.a_payer(), self.an_asset(), self.a_payer()
+        return self.payment(CommandKind.TRANSFER, account, asset, self.out_of(account, asset), other)
 
     def set_phase(self) -> Draw:
         """Into any phase, seldom all symbols; one that does not trade mostly trades again before long."""

@@ -11,14 +11,22 @@ import numpy as np
 from components.engine.contract import Engine
 from wire.dtypes import (
     ACCEPTED_EVENT,
+    ACCOUNT_EVENT,
+    ACCOUNT_TERMS,
+    ASSET_EVENT,
+    ASSET_TERMS,
     BAND_EVENT,
     BLOCK_EVENT,
     BREAKER_EVENT,
     BREAKER_TERMS,
     BUST_TERMS,
+    CLEARING_EVENT,
+    CLEARING_TERMS,
     COMMAND,
     EVENT,
     EXTENSION,
+    FEE_EVENT,
+    FEE_TERMS,
     INDEX_EVENT,
     INDEX_TERMS,
     INSTRUMENT_EVENT,
@@ -27,6 +35,8 @@ from wire.dtypes import (
     ORDER_TERMS,
     PARTY_EVENT,
     PARTY_TERMS,
+    PAYMENT_EVENT,
+    PAYMENT_TERMS,
     PRICE_BANDS,
     REPEGGED_EVENT,
     REPLACED_EVENT,
@@ -67,6 +77,13 @@ VIEWS = {
     EventKind.ENTRY_ALLOWED: BLOCK_EVENT,
     EventKind.BREAKER_SET: BREAKER_EVENT,
     EventKind.INDEX_SET: INDEX_EVENT,
+    EventKind.ASSET_ADDED: ASSET_EVENT,
+    EventKind.CLEARING_ADDED: CLEARING_EVENT,
+    EventKind.ACCOUNT_SET: ACCOUNT_EVENT,
+    EventKind.FEES_SET: FEE_EVENT,
+    EventKind.DEPOSITED: PAYMENT_EVENT,
+    EventKind.WITHDRAWN: PAYMENT_EVENT,
+    EventKind.TRANSFERRED: PAYMENT_EVENT,
 }
 EXTENSION_KINDS = {
     ORDER_TERMS: ExtensionKind.ORDER_TERMS,
@@ -78,6 +95,11 @@ EXTENSION_KINDS = {
     BUST_TERMS: ExtensionKind.BUST_TERMS,
     BREAKER_TERMS: ExtensionKind.BREAKER_TERMS,
     INDEX_TERMS: ExtensionKind.INDEX_TERMS,
+    ASSET_TERMS: ExtensionKind.ASSET_TERMS,
+    CLEARING_TERMS: ExtensionKind.CLEARING_TERMS,
+    ACCOUNT_TERMS: ExtensionKind.ACCOUNT_TERMS,
+    FEE_TERMS: ExtensionKind.FEE_TERMS,
+    PAYMENT_TERMS: ExtensionKind.PAYMENT_TERMS,
 }
 
 

@@ -47,6 +47,19 @@ WHOSE = rejected(
     R.UNKNOWN_INSTRUMENT,
 )
 
+STATUSES = (R.ACCOUNT_RESTRICTED, R.ACCOUNT_SUSPENDED, R.CLOSING_ONLY, R.ACCOUNT_CLOSED)
+PAYMENT = rejected(
+    R.NOT_PERMITTED,
+    R.UNKNOWN_ACCOUNT,
+    R.EXTENSION_MISMATCH,
+    R.INVALID_TERMS,
+    R.REPEATED_PAYMENT,
+    R.UNKNOWN_ASSET,
+    R.AMOUNT_OUT_OF_RANGE,
+    R.ACCOUNT_CLOSED,
+)
+PAYMENT_OUT = PAYMENT | rejected(R.ACCOUNT_SUSPENDED, R.INSUFFICIENT_BALANCE)
+
 POSSIBLE: dict[str, set[str]] = {
     "new_order": FENCE
     | TRADES
@@ -74,6 +87,9 @@ POSSIBLE: dict[str, set[str]] = {
         R.TOO_MANY_PEGS,
         R.PRICE_OUTSIDE_BANDS,
         R.THROTTLED,
+        R.WORST_PRICE_MISSING,
+        R.INSUFFICIENT_BALANCE,
+        *STATUSES,
     )
     | {"accepted", "accepted, rests", "cancelled SELF_TRADE, rests", "displayed"}
     | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.MIN_QTY_NOT_MET, R.FOK_NOT_FILLED, R.FUNDS_EXHAUSTED)
@@ -87,6 +103,7 @@ POSSIBLE: dict[str, set[str]] = {
     | PRICE_AND_QTY
     | rejected(R.NOT_PERMITTED, R.RESERVED_NOT_ZERO, R.UNKNOWN_ORDER, R.INVALID_DISPLAY_QTY, R.WOULD_TAKE)
     | rejected(R.WRONG_PHASE, R.INVALID_TRIGGER, R.PRICE_OUTSIDE_BANDS, R.THROTTLED)
+    | rejected(R.WORST_PRICE_MISSING, R.INSUFFICIENT_BALANCE, R.ACCOUNT_RESTRICTED, R.CLOSING_ONLY)
     | {"replaced", "replaced, rests", "cancelled SELF_TRADE, rests", "displayed"}
     | cancelled(R.REPLACED_BELOW_EXECUTED, R.SELF_TRADE),
     "mass_cancel": FENCE
@@ -112,6 +129,7 @@ POSSIBLE: dict[str, set[str]] = {
         R.UNKNOWN_ORDER,
         R.PRICE_OUT_OF_RANGE,
         R.QTY_OUT_OF_RANGE,
+        R.UNSUPPORTED_INSTRUCTION,
     )
     | {"trade_busted"},
     "set_breaker": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT, R.EXTENSION_MISMATCH, R.INVALID_TERMS)
@@ -136,8 +154,9 @@ POSSIBLE: dict[str, set[str]] = {
         R.EXTENSION_MISMATCH,
         R.INVALID_TERMS,
         R.NOTIONAL_OVERFLOW,
+        R.UNKNOWN_ASSET,
     )
-    | {"instrument_added", "band_added"},
+    | {"instrument_added", "band_added", "clearing_added"},
     "add_account": rejected(R.NOT_PERMITTED, R.ID_OUT_OF_RANGE, R.ALREADY_EXISTS, R.EXTENSION_MISMATCH, R.PARTY_MISSING)
     | {"account_added"},
     "add_session": rejected(R.NOT_PERMITTED, R.ID_OUT_OF_RANGE, R.ALREADY_EXISTS, R.EXTENSION_MISMATCH, R.PARTY_MISSING)
@@ -147,6 +166,22 @@ POSSIBLE: dict[str, set[str]] = {
     "set_phase": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT, R.INVALID_TERMS)
     | cancelled(R.AUCTION_MISSED)
     | {"phase_changed", "auctioned", "executed none", "executed none, rests", "displayed", "nothing"},
+    "add_asset": rejected(R.NOT_PERMITTED, R.ID_OUT_OF_RANGE, R.ALREADY_EXISTS, R.EXTENSION_MISMATCH, R.INVALID_TERMS)
+    | {"asset_added"},
+    "set_fees": rejected(R.NOT_PERMITTED, R.EXTENSION_MISMATCH, R.INVALID_TERMS) | {"fees_set"},
+    "set_account": rejected(
+        R.NOT_PERMITTED,
+        R.UNKNOWN_ACCOUNT,
+        R.EXTENSION_MISMATCH,
+        R.INVALID_TERMS,
+        R.ACCOUNT_CLOSED,
+        R.NOT_EMPTY,
+    )
+    | cancelled(R.ACCOUNT_SUSPENDED, R.CLOSING_ONLY)
+    | {"account_set", "displayed"},
+    "deposit": PAYMENT | rejected(R.BALANCE_OVERFLOW) | {"deposited"},
+    "withdraw": PAYMENT_OUT | {"withdrawn"},
+    "transfer": PAYMENT_OUT | {"transferred"},
     "auction": {"indicative"},  # whatever changed its book
     "breaker": {
         "breaker_set",
@@ -160,7 +195,9 @@ POSSIBLE: dict[str, set[str]] = {
     | {"triggered", "triggered, rests"}
     | {"cancelled SELF_TRADE, rests", "displayed"}
     | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.SELF_TRADE)
-    | cancelled(R.ENTRY_MISSING, R.ENTRY_ENDED),  # whatever ended the entry, or came in its place
+    | cancelled(
+        R.ENTRY_MISSING, R.ENTRY_ENDED, R.INSUFFICIENT_BALANCE
+    ),  # whatever ended the entry, or came in its place
     "pegged": TRADES  # whatever moved them
     | {"repegged", "repegged, rests", "cancelled SELF_TRADE, rests"}
     | cancelled(R.SELF_TRADE),
@@ -170,7 +207,7 @@ POSSIBLE: dict[str, set[str]] = {
 PAIRS: set[Pair] = {(kind, outcome) for kind, outcomes in POSSIBLE.items() for outcome in outcomes}
 ACTORS: dict[int, str] = {EventKind.TRIGGERED: "woken", EventKind.REPEGGED: "pegged"}  # what follows is theirs
 _LABELS = {**ACTORS, EventKind.BREAKER_SET: "breaker"}
-_KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.SET_INDEX + 1)} - {CommandKind.ORDER_STATUS}
+_KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.TRANSFER + 1)} - {CommandKind.ORDER_STATUS}
 
 
 ASKED_FOR = (
@@ -181,6 +218,8 @@ ASKED_FOR = (
     Reason.END_OF_DAY,
     Reason.REPLACED_BELOW_EXECUTED,
     Reason.AUCTION_MISSED,
+    Reason.ACCOUNT_SUSPENDED,
+    Reason.CLOSING_ONLY,
 )
 
 
@@ -195,7 +234,7 @@ ACTS = marks(ACTORS)
 ANSWERS = marks({*EventKind} - {EventKind.EXECUTED, EventKind.CANCELLED, EventKind.DISPLAYED, *ACTORS})
 ASKED = marks(ASKED_FOR)
 BY_TIME = marks((R.EXPIRED, R.DISCONNECTED))
-OF_EXITS = marks((R.ENTRY_MISSING, R.ENTRY_ENDED))
+OF_EXITS = marks((R.ENTRY_MISSING, R.ENTRY_ENDED, R.INSUFFICIENT_BALANCE))  # of `cancelled`
 OF_PHASES = marks((EventKind.PHASE_CHANGED, EventKind.AUCTIONED))
 OF_PAUSES = marks((R.VOLATILITY_PAUSE, R.LIMIT_PAUSE, R.MARKET_WIDE_HALT))
 OF_REFERENCE_DATA = marks((EventKind.INSTRUMENT_ADDED, EventKind.BREAKER_SET, EventKind.INDEX_SET))
@@ -246,7 +285,7 @@ class Outcomes:
         rests = ((events["flags"] & RESTS) != 0) & ((kind <= EventKind.REPLACED) | ACTS[kind])
         by_time = BY_TIME[reason]
         by_time[1:] |= (kind[1:] == EventKind.DISPLAYED) & by_time[:-1]  # of the order just cancelled
-        of_exits = OF_EXITS[reason]
+        of_exits = OF_EXITS[reason] & (kind == EventKind.CANCELLED)
         by_command = ANSWERS[kind] | ASKED[reason] | by_time
         latest = latest_of(ACTS[kind] | of_exits)
         # Who acted last: in this command, or by time, which elects before it goes on, and before the command's answer.
