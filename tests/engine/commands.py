@@ -834,6 +834,8 @@ class Crowd:
             qty = self.chance.choice((*around, self.a_qty(instrument, price)))
         if self.chance.random() < 0.9:
             qty = max(qty - qty % lot, lot)
+        if order.waits and order.side == Side.BUY and self.chance.random() < 0.1:
+            price = 0  # for any price, where it may
         best = instrument.other_side(order.side).best()
         if best is not None and order.is_own(best) and self.chance.random() < 0.5:  # meet it, and be more
             price, qty = best.price, order.cum + best.leaves + lot * self.chance.randint(0, 3)

@@ -50,12 +50,21 @@ from tests.engine.groups import (
     named,
     spell,
 )
-from tests.engine.story import GTC, GTD, IOC, Broker, Lines, Venue
+from tests.engine.story import ASSETS, GTC, GTD, IOC, Broker, Lines, Venue
 from wire.constants import BASIS_POINTS, ENTRY, EXIT, FUNDS, HIDDEN, POST_ONLY, STP_BY_FIRM
-from wire.dtypes import BREAKER_TERMS, EXTENSION, INDEX_TERMS, ORDER_TERMS
-from wire.enums import CommandKind, ExtensionKind, OrderType, Phase, Scope, Side, StpMode, TimeInForce
+from wire.dtypes import (
+    ACCOUNT_TERMS,
+    BREAKER_TERMS,
+    EXTENSION,
+    FEE_TERMS,
+    INDEX_TERMS,
+    ORDER_TERMS,
+    PAYMENT_TERMS,
+)
+from wire.enums import AccountStatus, CommandKind, ExtensionKind, OrderType, Phase, Scope, Side, StpMode, TimeInForce
 
 INDENT = "    "
+KINDS = ("given", "bare", "paid", "book", "balances")  # of blocks, but for actions and comments
 Make = Callable[[], Engine]
 
 
@@ -82,9 +91,9 @@ class Block:
 
     @property
     def kind(self) -> str:
-        """What it is: comment, given, bare, book or action."""
+        """What it is: comment, given, bare, paid, book, balances or action."""
         word = self.heads[0].text.partition(" ")[0]
-        return "comment" if word.startswith("#") else word if word in ("given", "book", "bare") else "action"
+        return "comment" if word.startswith("#") else word if word in KINDS else "action"
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,11 @@ class Scenario:
     def bare(self) -> bool:
         """Whether it begins without an instrument, as what the fuzzer prints does."""
         return any(block.kind == "bare" for block in self.blocks)
+
+    @property
+    def paid(self) -> bool:
+        """Whether its instrument is paid for."""
+        return any(block.kind == "paid" for block in self.blocks)
 
     def text(self) -> str:
         """The file as it should look."""
@@ -272,11 +286,11 @@ def symbol_of(name: str, block: Block) -> int:
 class Stage(Venue):
     """A venue on which sentences are played; keeps what was sent."""
 
-    def __init__(self, engine: Engine, bare: bool = False) -> None:
+    def __init__(self, engine: Engine, bare: bool = False, paid: bool = False) -> None:
         self.groups: list[Group] = []
         self.by_name: dict[str, Broker] = {}
         self.bare = bare
-        super().__init__(engine, bare)
+        super().__init__(engine, bare, paid)
 
     def act(self, *drafts: Draft) -> Lines:
         self.groups.append(group_of(list(drafts), self.engine.command_seq + 1))
@@ -512,6 +526,39 @@ def _sent(stage: Stage, who: str, kind: CommandKind, fields: Fields, *extensions
     return stage.named(who).draft(kind, *extensions, **fields)
 
 
+def _payment(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    """Of an asset by its name or number, to or from an account, or the venue."""
+    terms = _terms(clauses, PAYMENT_TERMS.names or ())
+    asset = ASSETS.index(words["asset"]) + 1 if words["asset"] in ASSETS else int(words["asset"])
+    whose = [0 if words[name] == "venue" else stage.number(words[name]) for name in ("whose", "other") if words[name]]
+    if len(whose) == 2:
+        terms["to_account"] = whose[1]
+    return [stage.payment(PAYMENTS[words["verb"]], int(words["amount"]), asset, whose[0], **terms)]
+
+
+PAYMENTS = {
+    "deposits": CommandKind.DEPOSIT,
+    "withdraws": CommandKind.WITHDRAW,
+    "transfers": CommandKind.TRANSFER,
+}
+
+
+def _fees(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    """Of tier 0, unless another is named."""
+    terms = _terms(clauses, FEE_TERMS.names or ())
+    return [_sent(stage, "operator", CommandKind.SET_FEES, {}, extension(FEE_TERMS, **terms))]
+
+
+def _account(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    """Its status, and what else is named of it; the rest is zero."""
+    name = words["status"].replace(" ", "_").upper()
+    if name not in AccountStatus.__members__:
+        raise Wrong(f"there is no status {words['status']!r}, but {', '.join(AccountStatus.__members__).lower()}")
+    terms = {"status": AccountStatus[name], **_terms(clauses, ACCOUNT_TERMS.names or ())}
+    fields = {"account": stage.number(words["whose"])}
+    return [_sent(stage, "operator", CommandKind.SET_ACCOUNT, fields, extension(ACCOUNT_TERMS, **terms))]
+
+
 def _log_on(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
     fields = fields_of(stage, clauses, "grace|at gateway")
     return [stage.named(words["who"]).log_on_draft(fields.get("gateway"), fields.get("grace_ns", 0))]
@@ -638,6 +685,18 @@ FORMS: list[tuple[str, str, Meaning]] = [  # how it looks, as people and as the 
         rf"operator weighs symbol (?P<symbol>\d+) with (?P<weight>{_NUMBER})",
         _weigh,
     ),
+    (
+        "operator deposits N ASSET to WHO, withdraws ... from WHO, transfers ... from WHO to WHO, NAME NUMBER, ...",
+        rf"operator (?P<verb>deposits|withdraws|transfers) (?P<amount>{_NUMBER}) (?P<asset>\w+)"
+        r" (?:to|from) (?P<whose>\w+)(?: to (?P<other>\w+))?",
+        _payment,
+    ),
+    ("operator sets fees, tier N, maker_ppm N, taker_ppm N", r"operator sets fees", _fees),
+    (
+        "operator sets account WHO STATUS, NAME NUMBER, ...",
+        r"operator sets account (?P<whose>\w+) (?P<status>[a-z ]+)",
+        _account,
+    ),
     ("operator watches the index, NAME NUMBER, ...", r"operator watches the index", _watch),
     ("operator sets phase NAME", r"operator sets phase (?P<phase>[a-z_ ]+)", _phase),
     (
@@ -676,7 +735,7 @@ class Played:
 
 def play(scenario: Scenario, engine: Engine) -> Played:
     """The same scenario with what really came; Wrong where it cannot be played, or where what was given is refused."""
-    stage = Stage(engine, scenario.bare)
+    stage = Stage(engine, scenario.bare, scenario.paid)
     blocks = []
     for block in scenario.blocks:
         rows: Iterable[str] = [row.text for row in block.rows]
@@ -690,6 +749,8 @@ def play(scenario: Scenario, engine: Engine) -> Played:
                     raise Wrong(f"{scenario.name}:{row.line}: given, but {refused[0]}")
         elif block.kind == "book":
             rows = drawn(seen(stage, symbol_of(scenario.name, block)))
+        elif block.kind == "balances":
+            rows = stage.balances()
         elif block.kind == "action":
             rows = acted(scenario, stage, block.heads)
         blocks.append(Block(block.heads, tuple(Row(0, row) for row in rows)))

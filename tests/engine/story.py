@@ -18,18 +18,34 @@ import numpy as np
 
 from components.engine.contract import Engine
 from tests.engine.groups import Draft, apply, draft, event_fields, extension, group_of, named
-from wire.constants import FROM_BOOK, FUNDS, HELD, RESTS
+from wire.constants import FROM_BOOK, FUNDS, HELD, MAX_FEE_PPM, RESTS
 from wire.dtypes import (
+    ACCOUNT_TERMS,
+    ASSET_TERMS,
     BREAKER_TERMS,
+    CLEARING_TERMS,
+    FEE_TERMS,
     INDEX_TERMS,
     INSTRUMENT_TERMS,
     ORDER_TERMS,
     PARTY_TERMS,
+    PAYMENT_TERMS,
     PRICE_BANDS,
     SESSION_TERMS,
 )
-from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Phase, Reason, Scope, Side, TimeInForce
-from wire.units import pack_name
+from wire.enums import (
+    AccountStatus,
+    CommandKind,
+    EventKind,
+    Liquidity,
+    OrderType,
+    Phase,
+    Reason,
+    Scope,
+    Side,
+    TimeInForce,
+)
+from wire.units import pack_name, unpack_name
 
 Lines = list[str]
 GTC, DAY, GTD, IOC, FOK = TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD, TimeInForce.IOC, TimeInForce.FOK
@@ -48,6 +64,10 @@ ABOUT_ORDERS = (
     EventKind.TRIGGERED,
     EventKind.REPEGGED,
 )
+PAYMENTS = (EventKind.DEPOSITED, EventKind.WITHDRAWN, EventKind.TRANSFERRED)
+ABOUT_MONEY = (*PAYMENTS, EventKind.ASSET_ADDED, EventKind.CLEARING_ADDED, EventKind.FEES_SET, EventKind.ACCOUNT_SET)
+ASSETS = ("shares", "cash")  # of a venue whose first instrument is paid for
+SHARES, CASH = 1, 2
 
 
 def of_symbol(event: dict[str, int]) -> str:
@@ -58,12 +78,17 @@ def of_symbol(event: dict[str, int]) -> str:
 class Venue:
     """An engine, and the names of those who trade on it. A bare one lists nothing yet."""
 
-    def __init__(self, engine: Engine, bare: bool = False) -> None:
+    def __init__(self, engine: Engine, bare: bool = False, paid: bool = False) -> None:
         self.engine = engine
         self.time_ns = 1000
         self.brokers: dict[int, Broker] = {}
         self.events: list[dict[str, int]] = []  # of the last action
-        if not bare:
+        self.payments = 0
+        if paid:
+            for asset, name in enumerate(ASSETS, 1):
+                self.add_asset(asset, name)
+            self.list_instrument(1, base_asset=SHARES, quote_asset=CASH, max_fee_ppm=MAX_FEE_PPM)
+        elif not bare:
             self.list_instrument(1)
 
     def act(self, *drafts: Draft) -> Lines:
@@ -103,6 +128,7 @@ class Venue:
                 line += f", by {event['request_ref']}"
             if event["liquidity"]:
                 line += f", {named(Liquidity, event['liquidity'])}"
+            line += f", fee {event['fee']}" if event.get("fee") else ""
             if kind == EventKind.REPEGGED and event["previous_price"]:
                 line += f", before {event['previous_price']}"
             line += ", held" if kind == EventKind.ACCEPTED and event["flags"] & HELD else ""
@@ -127,6 +153,8 @@ class Venue:
             line += f" {event['qty']} @ {event['price']}"
             line += ", in its place" if event["flags"] & FROM_BOOK else ""
             line += ", rests" if event["flags"] & RESTS else ""
+        elif kind in ABOUT_MONEY:
+            line += self.about_money(event)
         elif event.get("qty") and kind != EventKind.REJECTED:
             line += f" {event['qty']}"
         return line
@@ -141,6 +169,7 @@ class Venue:
         """addInstrument: prices 1 to 1,000, quantities 1 to 1,000, whole numbers, protection 10, unless told else."""
         name0, name1 = pack_name(f"SYMBOL-{symbol}")
         min_notional = terms.pop("min_notional", 0)
+        paid_with = {name: terms.pop(name) for name in CLEARING_TERMS.names or () if name in terms}
         usual = {"max_price": 1000, "min_qty": 1, "max_qty": 1000, "protection_points": 10}
         records = [extension(INSTRUMENT_TERMS, **{"name0": name0, "name1": name1, **usual, **terms})]
         table = bands or [(0, 1, 1)]
@@ -149,6 +178,8 @@ class Venue:
             for place, (from_price, tick, lot) in enumerate(table[index : index + 2]):
                 words |= {f"from_price{place}": from_price, f"tick{place}": tick, f"lot{place}": lot}
             records.append(extension(PRICE_BANDS, **words))
+        if paid_with:
+            records.append(extension(CLEARING_TERMS, **paid_with))
         return self.operator(CommandKind.ADD_INSTRUMENT, *records, symbol=symbol)
 
     def broker(self, name: str, firm: int = 1, gateway: int = 1) -> Broker:
@@ -160,6 +191,64 @@ class Venue:
         assert self.operator(CommandKind.ADD_SESSION, terms, price=number) == ["exchange session_added"]
         assert broker.log_on() == [f"{name} session_opened"]
         return broker
+
+    def add_asset(self, asset: int, name: str, scale: int = 0) -> Lines:
+        """addAsset."""
+        name0, name1 = pack_name(name)
+        return self.operator(
+            CommandKind.ADD_ASSET, extension(ASSET_TERMS, scale=scale, name0=name0, name1=name1), price=asset
+        )
+
+    def pay(self, kind: CommandKind, amount: int, asset: int, account: int, **terms: int) -> Lines:
+        """deposit, withdraw or transfer, with the next id of channel 1 unless told else."""
+        return self.act(self.payment(kind, amount, asset, account, **terms))
+
+    def payment(self, kind: CommandKind, amount: int, asset: int, account: int, **terms: int) -> Draft:
+        """The same, to be part of a group."""
+        self.payments += 1
+        usual = {"channel": 1, "id": self.payments, "asset": asset, "amount": amount}
+        return self.drafted((extension(PAYMENT_TERMS, **{**usual, **terms}),), kind=kind, account=account)
+
+    def fees(self, tier: int = 0, **rates: int) -> Lines:
+        """setFees: maker_ppm, taker_ppm."""
+        return self.operator(CommandKind.SET_FEES, extension(FEE_TERMS, tier=tier, **rates))
+
+    def set_account(self, account: int, status: AccountStatus = AccountStatus.OPEN, **terms: int) -> Lines:
+        """setAccount: tier, role, person."""
+        records = extension(ACCOUNT_TERMS, status=status, **terms)
+        return self.operator(CommandKind.SET_ACCOUNT, records, account=account)
+
+    def balances(self) -> list[str]:
+        """What everyone has, and orders hold of it: `alice: 5 shares, 100 cash (60 held)`."""
+        state = self.engine.canonical()
+        names = {int(row["asset"]): unpack_name(int(row["name0"]), int(row["name1"])) for row in state.assets}
+        lines: dict[int, list[str]] = {}
+        for row in state.balances:
+            held = f" ({row['held']} held)" if row["held"] else ""
+            lines.setdefault(int(row["account"]), []).append(f"{row['total']} {names[int(row['asset'])]}{held}")
+        return [f"{self.owner(account)}: {', '.join(parts)}" for account, parts in lines.items()] or ["nothing"]
+
+    def owner(self, account: int) -> str:
+        """Whose account."""
+        return self.brokers[account].name if account in self.brokers else f"account {account}" if account else "venue"
+
+    def about_money(self, event: dict[str, int]) -> str:
+        """The rest of a line that tells of assets, fees, accounts and payments."""
+        kind, account = event["kind"], event["account"]
+        if kind == EventKind.FEES_SET:
+            return f" tier {event['tier']}: maker {event['maker_ppm']}, taker {event['taker_ppm']}"
+        if kind == EventKind.ACCOUNT_SET:
+            words = f" {self.owner(account)} {named(AccountStatus, event['status'])}"
+            words += f", tier {event['tier']}" if event["tier"] else ""
+            return words + (f", {event['orders']} cancelled" if event["orders"] else "")
+        if kind not in PAYMENTS:
+            return ""
+        words = f" {event['amount']} of asset {event['asset']}, {self.owner(account)}: {event['total']}"
+        words += f" ({event['held']} held)" if event["held"] else ""
+        if kind == EventKind.TRANSFERRED:
+            words += f", {self.owner(event['to_account'])}: {event['to_total']}"
+            words += f" ({event['to_held']} held)" if event["to_held"] else ""
+        return words
 
     def phase(self, phase: Phase, symbol: int = 1) -> Lines:
         """The operator puts a symbol (0: all) into a phase."""
