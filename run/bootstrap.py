@@ -5,50 +5,106 @@ They are sequenced once, in one group, so that a crash leaves all of them or non
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
 import numpy as np
 
-from run.config import Config, ConfigError, Instrument, Party
-from wire.constants import RULES_VERSION
-from wire.dtypes import COMMAND, EXTENSION, INSTRUMENT_TERMS, PARTY_TERMS, PRICE_BANDS
+from run.config import FEE_SCALE, Asset, Config, ConfigError, Deposit, Fee, Instrument, Party
+from wire.constants import MAX_CHANNEL, RULES_VERSION
+from wire.dtypes import (
+    ASSET_TERMS,
+    CLEARING_TERMS,
+    COMMAND,
+    EXTENSION,
+    FEE_TERMS,
+    INSTRUMENT_TERMS,
+    PARTY_TERMS,
+    PAYMENT_TERMS,
+    PRICE_BANDS,
+)
 from wire.enums import CommandKind, ExtensionKind
 from wire.units import pack_name, to_units
 
+Rows = tuple[np.ndarray, np.ndarray]  # COMMAND[1], and the EXTENSION rows that are its own
+OPENING_CHANNEL = MAX_CHANNEL  # of payments: that of the configured deposits, which are the first
 
-def bootstrap(config: Config) -> tuple[np.ndarray, np.ndarray]:
+
+def bootstrap(config: Config) -> Rows:
     """COMMAND and EXTENSION rows that make the configured market. Raises ConfigError, naming what cannot be used.
 
     run/config.py has checked the market by the engine's rules (components/engine/README.md), so none is rejected.
     """
-    commands = np.zeros(1 + len(config.instrument) + len(config.account) + len(config.session), COMMAND)
-    extensions: list[np.ndarray] = []
-    commands["kind"][0] = CommandKind.SET_RULES
-    commands["qty"][0] = RULES_VERSION
-    at = 1
+    rows = [_command(CommandKind.SET_RULES, qty=RULES_VERSION)]
+    assets = {each.name: each for each in config.asset}
+    for asset in config.asset:
+        rows.append(_command(CommandKind.ADD_ASSET, _asset(asset), price=asset.id))
     for instrument in config.instrument:
-        try:
+        with _naming(f"[[instrument]] {instrument.name}"):
             terms = _terms(instrument)
-        except ValueError as error:
-            raise ConfigError(f"[[instrument]] {instrument.name}: {error}") from None
-        commands["kind"][at] = CommandKind.ADD_INSTRUMENT
-        commands["symbol"][at] = instrument.symbol
-        commands["extensions"][at] = terms.size
-        extensions.append(terms)
-        at += 1
+            if instrument.base:
+                terms = np.concatenate([terms, _clearing(instrument, assets)])
+            rows.append(_command(CommandKind.ADD_INSTRUMENT, terms, symbol=instrument.symbol))
     # The new id of an account stands in `account`, that of a session in `price`: its own `session` is the sender's.
-    for kind, field, parties in (
-        (CommandKind.ADD_ACCOUNT, "account", config.account),
-        (CommandKind.ADD_SESSION, "price", config.session),
-    ):
-        for party in parties:
-            try:
-                extensions.append(_party(party))
-            except ValueError as error:
-                raise ConfigError(f"{party.name}: {error}") from None
-            commands["kind"][at] = kind
-            commands[field][at] = party.id
-            commands["extensions"][at] = 1
-            at += 1
-    return commands, np.frombuffer(b"".join(each.tobytes() for each in extensions), EXTENSION)
+    for account in config.account:
+        with _naming(account.name):
+            rows.append(_command(CommandKind.ADD_ACCOUNT, _party(account), account=account.id))
+    for session in config.session:
+        with _naming(session.name):
+            rows.append(_command(CommandKind.ADD_SESSION, _party(session), price=session.id))
+    rows += [_command(CommandKind.SET_FEES, _fee(each)) for each in config.fee]
+    for number, deposit in enumerate(config.deposit, 1):
+        terms = _deposit(deposit, assets[deposit.asset], number)
+        rows.append(_command(CommandKind.DEPOSIT, terms, account=deposit.account))
+    commands, extensions = zip(*rows, strict=True)
+    return np.concatenate(commands), np.concatenate(extensions)
+
+
+def _command(kind: CommandKind, extensions: np.ndarray | None = None, **fields: int) -> Rows:
+    command = np.zeros(1, COMMAND)
+    own = np.zeros(0, EXTENSION) if extensions is None else extensions.view(EXTENSION)
+    command["kind"], command["extensions"] = kind, own.size
+    for name, value in fields.items():
+        command[name] = value
+    return command, own
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """What cannot be used is said with its name."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"{what}: {error}") from None
+
+
+def _asset(asset: Asset) -> np.ndarray:
+    terms = np.zeros(1, ASSET_TERMS)
+    terms["kind"], terms["scale"] = ExtensionKind.ASSET_TERMS, asset.scale
+    terms["name0"], terms["name1"] = pack_name(asset.name)
+    return terms
+
+
+def _clearing(instrument: Instrument, assets: Mapping[str, Asset]) -> np.ndarray:
+    terms = np.zeros(1, CLEARING_TERMS)
+    terms["kind"] = ExtensionKind.CLEARING_TERMS
+    terms["base_asset"], terms["quote_asset"] = assets[instrument.base].id, assets[instrument.quote].id
+    terms["max_fee_ppm"] = to_units(instrument.max_fee, FEE_SCALE)
+    return terms.view(EXTENSION)
+
+
+def _fee(fee: Fee) -> np.ndarray:
+    terms = np.zeros(1, FEE_TERMS)
+    terms["kind"], terms["tier"] = ExtensionKind.FEE_TERMS, fee.tier
+    terms["maker_ppm"], terms["taker_ppm"] = to_units(fee.maker, FEE_SCALE), to_units(fee.taker, FEE_SCALE)
+    return terms
+
+
+def _deposit(deposit: Deposit, asset: Asset, number: int) -> np.ndarray:
+    terms = np.zeros(1, PAYMENT_TERMS)
+    terms["kind"], terms["channel"], terms["id"] = ExtensionKind.PAYMENT_TERMS, OPENING_CHANNEL, number
+    terms["asset"], terms["amount"] = asset.id, to_units(deposit.amount, asset.scale)
+    return terms
 
 
 def _terms(instrument: Instrument) -> np.ndarray:

@@ -22,15 +22,20 @@ from typing import Any, NamedTuple
 
 from wire.constants import (
     MAX_ACCOUNT,
+    MAX_ASSET,
     MAX_BANDS,
     MAX_BATCH,
+    MAX_FEE_PPM,
     MAX_GATEWAY,
     MAX_SCALE,
     MAX_SESSION,
     MAX_SYMBOL,
+    MAX_TIER,
     MAX_UNITS,
 )
 from wire.units import pack_name, to_units
+
+FEE_SCALE = 4  # fees are written in per cent of a notional: 0.0001 is one millionth
 
 
 class ConfigError(ValueError):
@@ -207,6 +212,36 @@ class Instrument:
     min_notional: str = "0"
     max_notional: str = "0"  # 0: only what max_price and max_qty give
     calendar: str = ""  # the name of a [[calendar]]; none: continuous trading for ever
+    base: str = ""  # the [[asset]] that is traded, and ...
+    quote: str = ""  # ... the one that it is paid with; none: it is not paid for, and anybody may trade any quantity
+    max_fee: str = "0"  # per cent of a notional: no [[fee]] takes more, and an order holds so much
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """[[asset]]: what accounts have: a currency, a stock, a coin. Sequenced once, when the journal is empty."""
+
+    id: int
+    name: str
+    scale: int  # amounts count 10^-scale of it
+
+
+@dataclass(frozen=True, slots=True)
+class Fee:
+    """[[fee]]: what accounts of a tier pay, in per cent of a trade's notional. `zmx fees` changes it later."""
+
+    tier: int
+    maker: str
+    taker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """[[deposit]]: what an account has when the journal is empty. `zmx deposit` brings in what comes later."""
+
+    account: int
+    asset: str
+    amount: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,9 +279,12 @@ class Config:
     supervisor: Supervisor = field(default_factory=Supervisor)
     latency: Latency = field(default_factory=Latency)
     calendar: tuple[Calendar, ...] = ()
+    asset: tuple[Asset, ...] = ()
     instrument: tuple[Instrument, ...] = ()
     account: tuple[Party, ...] = ()
     session: tuple[Party, ...] = ()
+    fee: tuple[Fee, ...] = ()
+    deposit: tuple[Deposit, ...] = ()
 
     def gateway_of(self, number: int | None = None) -> Gateway:
         """The gateway with that id; without one the only gateway. Raises ConfigError that lists the ids."""
@@ -425,7 +463,15 @@ def rows(config: Config) -> Iterator[Setting]:
             yield Setting(name, value, each.metadata["unit"], normal, each.metadata["why"])
 
 
-_MARKET: Mapping[str, type] = {"calendar": Calendar, "instrument": Instrument, "account": Party, "session": Party}
+_MARKET: Mapping[str, type] = {
+    "calendar": Calendar,
+    "asset": Asset,
+    "instrument": Instrument,
+    "account": Party,
+    "session": Party,
+    "fee": Fee,
+    "deposit": Deposit,
+}
 
 
 # Sections of which there may be several, each a list of tables.
@@ -545,11 +591,15 @@ def check(config: Config) -> None:
         raise ConfigError(f"[place] runtime_dir: {path} is too long for a socket (107 bytes); choose a shorter one")
     _check_gateways(config.gateway, config.sequencer.gateway_timeout_ms)
     _check_ids("instrument", [(each.symbol, each.name) for each in config.instrument], MAX_SYMBOL)
+    _check_ids("asset", [(each.id, each.name) for each in config.asset], MAX_ASSET)
     _check_ids("account", [(each.id, each.name) for each in config.account], MAX_ACCOUNT)
     _check_ids("session", [(each.id, each.name) for each in config.session], MAX_SESSION)
-    names = [each.name for each in config.instrument]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ConfigError(f"[[instrument]] {twice.pop()}: two instruments have this name")
+    for table, names in (
+        ("instrument", [each.name for each in config.instrument]),
+        ("asset", [each.name for each in config.asset]),
+    ):
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ConfigError(f"[[{table}]] {twice.pop()}: two {table}s have this name")
     for party in (*config.account, *config.session):
         if party.firm < 1:
             raise ConfigError(f"{party.name}: firm counts from 1, not {party.firm}")
@@ -557,8 +607,10 @@ def check(config: Config) -> None:
     for instrument in config.instrument:
         try:
             _check_instrument(instrument)
+            _check_clearing(instrument, config)
         except ValueError as error:
             raise ConfigError(f"[[instrument]] {instrument.name}: {error}") from None
+    _check_money(config)
 
 
 _BEATS = 4  # heartbeats of a gateway that may be late or lost before it counts as silent
@@ -657,3 +709,72 @@ def _check_instrument(each: Instrument) -> None:
             f"max_price times max_qty is {largest} units of 10^-{each.quote_scale}, above {MAX_UNITS}:"
             " lower one of them, or give max_notional"
         )
+
+
+def _check_clearing(each: Instrument, config: Config) -> None:
+    """What an instrument is paid with."""
+    if bool(each.base) != bool(each.quote):
+        raise ValueError("base and quote go together: name both assets, or neither")
+    if not each.base:
+        return
+    assets = {asset.name: asset for asset in config.asset}
+    for role, name in (("base", each.base), ("quote", each.quote)):
+        if name not in assets:
+            raise ValueError(f"{role}: there is no [[asset]] {name!r}{_nearest(name, assets) if assets else ''}")
+    base, quote = assets[each.base], assets[each.quote]
+    if base is quote:
+        raise ValueError(f"base and quote are both {each.base}")
+    if quote.scale != each.quote_scale:
+        raise ValueError(f"quote_scale is that of {quote.name}, {quote.scale}, not {each.quote_scale}")
+    if base.scale < each.qty_scale:
+        raise ValueError(f"qty_scale {each.qty_scale} is finer than {base.name} is counted, {base.scale}")
+    largest = to_units(each.max_qty, each.qty_scale) * 10 ** (base.scale - each.qty_scale)
+    if largest > MAX_UNITS:
+        raise ValueError(f"max_qty {each.max_qty} is {largest} units of {base.name}, above {MAX_UNITS}")
+    tick = min(to_units(band["tick"], each.price_scale) for band in each.bands)
+    lot = min(to_units(band["lot"], each.qty_scale) for band in each.bands)
+    if tick * lot * 10**quote.scale < 10 ** (each.price_scale + each.qty_scale):
+        raise ValueError(f"a lot for a tick is less than the smallest amount of {quote.name}: give that a larger scale")
+    _check_fee("max_fee", each.max_fee)
+
+
+def _check_fee(name: str, text: str) -> None:
+    try:
+        rate = to_units(text, FEE_SCALE)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    if not 0 <= rate <= MAX_FEE_PPM:
+        raise ValueError(f"{name} is from 0 to {MAX_FEE_PPM // 10**FEE_SCALE} per cent, not {text}")
+
+
+def _check_money(config: Config) -> None:
+    """Assets, fees and deposits, but for the names of the first."""
+    assets = {asset.name: asset for asset in config.asset}
+    for asset in config.asset:
+        if not 0 <= asset.scale <= MAX_SCALE:
+            raise ConfigError(f"[[asset]] {asset.name}: scale is from 0 to {MAX_SCALE}, not {asset.scale}")
+    tiers = [each.tier for each in config.fee]
+    for fee in config.fee:
+        try:
+            _check_fee("maker", fee.maker)
+            _check_fee("taker", fee.taker)
+        except ValueError as error:
+            raise ConfigError(f"[[fee]] of tier {fee.tier}: {error}") from None
+        if not 0 <= fee.tier <= MAX_TIER or tiers.count(fee.tier) > 1:
+            raise ConfigError(f"[[fee]] of tier {fee.tier}: tiers are from 0 to {MAX_TIER}, each once")
+    known = {each.id for each in config.account}
+    issued = dict.fromkeys(assets, 0)
+    for number, deposit in enumerate(config.deposit, 1):
+        where = f"[[deposit]] number {number}"
+        if deposit.asset not in assets:
+            close = _nearest(deposit.asset, assets) if assets else ""
+            raise ConfigError(f"{where}: there is no [[asset]] {deposit.asset!r}{close}")
+        if deposit.account not in known:
+            raise ConfigError(f"{where}: there is no [[account]] {deposit.account}")
+        try:
+            amount = to_units(deposit.amount, assets[deposit.asset].scale)
+        except ValueError as error:
+            raise ConfigError(f"{where}: {error}") from None
+        issued[deposit.asset] += amount
+        if amount < 1 or issued[deposit.asset] > MAX_UNITS:
+            raise ConfigError(f"{where}: of each asset there is more than nothing, up to {MAX_UNITS} units in all")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from run.cli.choices import Blocked, Engine, Peg, Phase, Side, Stp, Tif
+from run.cli.choices import AccountRole, AccountStatus, Blocked, Engine, Peg, Phase, Side, Stp, Tif
 
 app = typer.Typer(
     name="zmx",
@@ -34,6 +34,15 @@ ConfigFile = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON on standard output.")]
 Who = Annotated[str, typer.Option(help="In whose name; up to 16 bytes.", show_default="this user's")]
 Why = Annotated[str, typer.Option(help="The cause, for the journal; up to 40 bytes.")]
+AccountNumber = Annotated[
+    int, typer.Argument(help="Number of the account; 0: the venue's own.", metavar="ACCOUNT", min=0)
+]
+Amount = Annotated[str, typer.Argument(help="How much, as decimal text.", metavar="AMOUNT")]
+AssetName = Annotated[str, typer.Argument(help="Name of the asset.", metavar="ASSET")]
+Channel = Annotated[int, typer.Option(help="Which counts the ids: a bank, a chain, a desk.", min=1, max=255)]
+PaymentId = Annotated[
+    int | None, typer.Option("--id", help="Above all that the channel had before.", show_default="the time", min=1)
+]
 Session = Annotated[int, typer.Option(help="The session to log on with.", min=1)]
 
 
@@ -473,6 +482,115 @@ def breaker(
     texts = {"static": static, "reference": reference, "limit_state": limit_state, "dynamic": dynamic}
     texts |= {"window": window, "pause": pause, "call": call}
     operate.breaker(load(config), symbol, texts, rate, who, why, as_json)
+
+
+@app.command(rich_help_panel=OPERATE, epilog="Example: zmx deposit 7 2500.00 USD --why 'wire 4711'")
+def deposit(
+    account: AccountNumber,
+    amount: Amount,
+    asset: AssetName,
+    channel: Channel = 1,
+    number: PaymentId = None,
+    who: Who = "",
+    why: Why = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring in money or goods for an account.
+
+    A payment moves once: sent again with its --id it is refused.
+    """
+    from run.cli import money
+    from run.config import load
+    from wire.enums import CommandKind
+
+    given = CommandKind.DEPOSIT, account, amount, asset, who, why, as_json
+    money.pay(load(config), *given, channel=channel, number=number)
+
+
+@app.command(rich_help_panel=OPERATE, epilog="Example: zmx withdraw 7 100.00 USD")
+def withdraw(
+    account: AccountNumber,
+    amount: Amount,
+    asset: AssetName,
+    channel: Channel = 1,
+    number: PaymentId = None,
+    who: Who = "",
+    why: Why = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pay out what an account has and no order holds."""
+    from run.cli import money
+    from run.config import load
+    from wire.enums import CommandKind
+
+    given = CommandKind.WITHDRAW, account, amount, asset, who, why, as_json
+    money.pay(load(config), *given, channel=channel, number=number)
+
+
+@app.command(rich_help_panel=OPERATE, epilog="Example: zmx transfer 7 8 100.00 USD")
+def transfer(
+    account: AccountNumber,
+    to_account: Annotated[int, typer.Argument(help="The other account; 0: the venue's own.", metavar="TO", min=0)],
+    amount: Amount,
+    asset: AssetName,
+    channel: Channel = 1,
+    number: PaymentId = None,
+    who: Who = "",
+    why: Why = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move money or goods from one account to another."""
+    from run.cli import money
+    from run.config import load
+    from wire.enums import CommandKind
+
+    given = CommandKind.TRANSFER, account, amount, asset, who, why, as_json
+    money.pay(load(config), *given, to_account=to_account, channel=channel, number=number)
+
+
+@app.command(rich_help_panel=OPERATE, epilog="Example: zmx fees 1 --maker 0.02 --taker 0.05")
+def fees(
+    tier: Annotated[int, typer.Argument(help="Of accounts; 0 is where they begin.", metavar="TIER", min=0)],
+    maker: Annotated[str, typer.Option(help="Per cent of a trade's notional, where the order rested.")] = "0",
+    taker: Annotated[str, typer.Option(help="Per cent, where it came to it, and in auctions.")] = "0",
+    who: Who = "",
+    why: Why = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what the accounts of a tier pay from here on.
+
+    An instrument's max_fee is the most that it takes of anyone.
+    """
+    from run.cli import money
+    from run.config import load
+
+    money.fees(load(config), tier, maker, taker, who, why, as_json)
+
+
+@app.command(rich_help_panel=OPERATE, epilog="Example: zmx account 7 suspended --why 'court order 12'")
+def account(
+    number: AccountNumber,
+    status: Annotated[AccountStatus, typer.Argument(help="What it may do from here on.")],
+    tier: Annotated[int, typer.Option(help="What it pays: see zmx fees.", min=0)] = 0,
+    role: Annotated[AccountRole, typer.Option(help="What it is.")] = AccountRole.NONE,
+    person: Annotated[int, typer.Option(help="Who is behind it, by the venue's own number.", min=0)] = 0,
+    who: Who = "",
+    why: Why = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what an account may do.
+
+    suspended cancels all its orders, closing-only those that buy; what is not named is as it was at the beginning.
+    """
+    from run.cli import money
+    from run.config import load
+
+    money.account(load(config), number, status.value, tier, role.value, person, who, why, as_json)
 
 
 @app.command("index", rich_help_panel=OPERATE, epilog="Example: zmx index --levels 7,13,20 --halt 900 --call 300")

@@ -68,3 +68,22 @@ class Phase(enum.StrEnum):
     REOPENING_AUCTION = "reopening-auction"
     CLOSING_AUCTION = "closing-auction"
     CLOSED = "closed"
+
+
+class AccountStatus(enum.StrEnum):
+    """What an account may do."""
+
+    OPEN = "open"
+    RESTRICTED = "restricted"
+    SUSPENDED = "suspended"
+    CLOSING_ONLY = "closing-only"
+    CLOSED = "closed"
+
+
+class AccountRole(enum.StrEnum):
+    """What an account is."""
+
+    NONE = "none"
+    CLIENT = "client"
+    HOUSE = "house"
+    MARKET_MAKER = "market-maker"

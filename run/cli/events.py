@@ -14,18 +14,23 @@ from run.config import Config
 from run.topology import EVENTS, REPLAY
 from wire.dtypes import (
     ACCEPTED_EVENT,
+    ACCOUNT_EVENT,
+    ASSET_EVENT,
     BAND_EVENT,
     BLOCK_EVENT,
     BREAKER_EVENT,
+    CLEARING_EVENT,
     EVENT,
+    FEE_EVENT,
     INDEX_EVENT,
     INSTRUMENT_EVENT,
     PARTY_EVENT,
+    PAYMENT_EVENT,
     REPEGGED_EVENT,
     REPLACED_EVENT,
     TRIGGERED_EVENT,
 )
-from wire.enums import EventKind, Reason, Scope, Side
+from wire.enums import AccountRole, AccountStatus, EventKind, Reason, Scope, Side
 from wire.units import unpack_name
 
 # What a kind's 128 bytes say where they say something else than an event of an order; see wire/exchange.capnp.
@@ -42,6 +47,13 @@ _FORMS = {
     EventKind.ENTRY_ALLOWED: BLOCK_EVENT,
     EventKind.BREAKER_SET: BREAKER_EVENT,
     EventKind.INDEX_SET: INDEX_EVENT,
+    EventKind.ASSET_ADDED: ASSET_EVENT,
+    EventKind.CLEARING_ADDED: CLEARING_EVENT,
+    EventKind.ACCOUNT_SET: ACCOUNT_EVENT,
+    EventKind.FEES_SET: FEE_EVENT,
+    EventKind.DEPOSITED: PAYMENT_EVENT,
+    EventKind.WITHDRAWN: PAYMENT_EVENT,
+    EventKind.TRANSFERRED: PAYMENT_EVENT,
 }
 _OF_REFERENCE_DATA = frozenset(_FORMS) - {
     EventKind.ACCEPTED,
@@ -96,7 +108,14 @@ def fields_of(event: np.void) -> dict[str, Any]:
     said: dict[str, Any] = {name: int(row[name]) for name in row.dtype.names or () if not name.startswith("reserved")}
     if "name0" in said:
         said["name"] = unpack_name(said.pop("name0"), said.pop("name1"))
-    for name, words in (("kind", EventKind), ("reason", Reason), ("side", Side), ("scope", Scope)):
+    for name, words in (
+        ("kind", EventKind),
+        ("reason", Reason),
+        ("side", Side),
+        ("scope", Scope),
+        ("status", AccountStatus),
+        ("role", AccountRole),
+    ):
         if name in said:
             said[name] = words(said[name]).name
     return said

@@ -32,8 +32,8 @@ def mass_cancel(
 ) -> None:
     """Cancel every order of a session, an account or a firm, or everyone's."""
     fields = {"symbol": _symbol(config, symbol) if symbol else 0, "side": Side[side.upper()] if side else 0}
-    outcome = _send(config, CommandKind.MASS_CANCEL, who, why, **fields, **_whose(*whose))
-    _tell(outcome, as_json, _orders(outcome, EventKind.MASS_CANCELLED, "cancelled"))
+    outcome = send(config, CommandKind.MASS_CANCEL, who, why, **fields, **_whose(*whose))
+    tell(outcome, as_json, _orders(outcome, EventKind.MASS_CANCELLED, "cancelled"))
 
 
 def block(config: Config, scope: str, name: str, allow: bool, who: str, why: str, as_json: bool) -> None:
@@ -44,19 +44,19 @@ def block(config: Config, scope: str, name: str, allow: bool, who: str, why: str
         fields = _whose(scope, int(name))
     else:
         raise Failure(f"a {scope} is named by its number, not {name!r}")
-    outcome = _send(config, CommandKind.ALLOW_ENTRY if allow else CommandKind.BLOCK_ENTRY, who, why, **fields)
+    outcome = send(config, CommandKind.ALLOW_ENTRY if allow else CommandKind.BLOCK_ENTRY, who, why, **fields)
     text = (
         "takes orders again" if allow else f"takes no orders; {_orders(outcome, EventKind.ENTRY_BLOCKED, 'cancelled')}"
     )
-    _tell(outcome, as_json, f"{scope} {name} {text}")
+    tell(outcome, as_json, f"{scope} {name} {text}")
 
 
 def phase(config: Config, symbol: str, into: str, who: str, why: str, as_json: bool) -> None:
     """Put an instrument, or all, into a phase."""
     number = 0 if symbol == "all" else _symbol(config, symbol)
     wanted = Phase[into.upper().replace("-", "_")]
-    outcome = _send(config, CommandKind.SET_PHASE, who, why, symbol=number, qty=wanted)
-    _tell(outcome, as_json, f"{symbol} in {into}")
+    outcome = send(config, CommandKind.SET_PHASE, who, why, symbol=number, qty=wanted)
+    tell(outcome, as_json, f"{symbol} in {into}")
 
 
 def breaker(config: Config, symbol: str, texts: dict[str, str], rate: int, who: str, why: str, as_json: bool) -> None:
@@ -64,7 +64,7 @@ def breaker(config: Config, symbol: str, texts: dict[str, str], rate: int, who: 
     terms = np.zeros(1, BREAKER_TERMS)
     terms["kind"], terms["orders_per_second"] = ExtensionKind.BREAKER_TERMS, rate
     instrument = None if symbol == "venue" else named(instruments_of(config), symbol)
-    with _understood():
+    with understood():
         for name in ("static", "dynamic"):
             terms[f"{name}_bp"] = to_units(texts[name], 2)
         for name in ("window", "limit_state", "pause", "call"):
@@ -74,19 +74,19 @@ def breaker(config: Config, symbol: str, texts: dict[str, str], rate: int, who: 
         elif to_units(texts["reference"], 0):
             raise Failure("the venue has no price: --reference is an instrument's")
     number = instrument.symbol if instrument else 0
-    outcome = _send(config, CommandKind.SET_BREAKER, who, why, terms.view(EXTENSION), symbol=number)
-    told = _own(outcome, EventKind.BREAKER_SET, number).view(BREAKER_EVENT)
+    outcome = send(config, CommandKind.SET_BREAKER, who, why, terms.view(EXTENSION), symbol=number)
+    told = own_event(outcome, EventKind.BREAKER_SET, number).view(BREAKER_EVENT)
     text = f"the breaker of {symbol} is set"
     if instrument and told["high_price"][0]:
         low, high = (instrument.price_text(int(told[f"{end}_price"][0])) for end in ("low", "high"))
         text += f"; orders are taken from {low} to {high}"
-    _tell(outcome, as_json, text)
+    tell(outcome, as_json, text)
 
 
 def weigh(config: Config, symbol: str, weight: int, who: str, why: str, as_json: bool) -> None:
     """How often an instrument's price counts in the index."""
-    outcome = _send(config, CommandKind.SET_INDEX, who, why, symbol=_symbol(config, symbol), qty=weight)
-    _tell(outcome, as_json, f"{symbol} counts {weight:,} times in the index, which is {_index(outcome):,}")
+    outcome = send(config, CommandKind.SET_INDEX, who, why, symbol=_symbol(config, symbol), qty=weight)
+    tell(outcome, as_json, f"{symbol} counts {weight:,} times in the index, which is {_index(outcome):,}")
 
 
 def watch_index(config: Config, levels: str, halt: str, call: str, who: str, why: str, as_json: bool) -> None:
@@ -97,15 +97,15 @@ def watch_index(config: Config, levels: str, halt: str, call: str, who: str, why
         points = levels.split(",")
         if len(points) != _LEVELS:
             raise Failure(f"there are three levels, such as 7,13,20, or off, not {levels!r}")
-        with _understood():
+        with understood():
             for level, point in enumerate(points, 1):
                 terms[f"level{level}_bp"] = to_units(point.strip(), 2)
             terms["halt_ns"], terms["call_ns"] = to_units(halt, 9), to_units(call, 9)
-    outcome = _send(config, CommandKind.SET_INDEX, who, why, terms.view(EXTENSION))
+    outcome = send(config, CommandKind.SET_INDEX, who, why, terms.view(EXTENSION))
     if levels == "off":
-        _tell(outcome, as_json, "the index is watched no longer")
+        tell(outcome, as_json, "the index is watched no longer")
     else:
-        _tell(outcome, as_json, f"the index is watched from {_index(outcome):,} on; levels at {levels} per cent below")
+        tell(outcome, as_json, f"the index is watched from {_index(outcome):,} on; levels at {levels} per cent below")
 
 
 def _index(outcome: Outcome) -> int:
@@ -130,9 +130,9 @@ def bust(config: Config, match: int, who: str, why: str, as_json: bool) -> None:
         for word in ("session", "account", "order_id"):
             terms[f"{side}_{word}"] = event[word]
     symbol = int(sides["symbol"][0])
-    outcome = _send(config, CommandKind.BUST_TRADE, who, why, terms.view(EXTENSION), symbol=symbol)
+    outcome = send(config, CommandKind.BUST_TRADE, who, why, terms.view(EXTENSION), symbol=symbol)
     buyer, seller = int(terms["buy_session"][0]), int(terms["sell_session"][0])
-    _tell(outcome, as_json, f"match {match} is busted; sessions {buyer} and {seller} are told")
+    tell(outcome, as_json, f"match {match} is busted; sessions {buyer} and {seller} are told")
 
 
 def find_match(log: EventLogReader, match: int) -> np.ndarray | None:
@@ -189,16 +189,16 @@ def _symbol(config: Config, name: str) -> int:
     return named(instruments_of(config), name).symbol
 
 
-def _send(config: Config, kind: CommandKind, who: str, why: str, *extensions: np.ndarray, **fields: int) -> Outcome:
+def send(config: Config, kind: CommandKind, who: str, why: str, *extensions: np.ndarray, **fields: int) -> Outcome:
     """One command, in somebody's name: the user's of this process where none is given."""
     # Replay only mends gaps of the stream: nobody waits for the follower to stop a market.
     ends = endpoint(config, OPERATOR), endpoint(config, EVENTS), REPLAY.endpoint(config.runtime_dir)
-    with answered(), Operator(*ends, who=who or getpass.getuser()[:16]) as operator, _understood():
+    with answered(), Operator(*ends, who=who or getpass.getuser()[:16]) as operator, understood():
         return operator.command(kind, *extensions, why=why, **fields).raise_for_reject()
 
 
 @contextmanager
-def _understood() -> Iterator[None]:
+def understood() -> Iterator[None]:
     """What is no number, a text too long, a number that no field holds: said in a line."""
     try:
         yield
@@ -206,7 +206,7 @@ def _understood() -> Iterator[None]:
         raise Failure(str(error)) from error
 
 
-def _own(outcome: Outcome, kind: EventKind, symbol: int) -> np.ndarray:
+def own_event(outcome: Outcome, kind: EventKind, symbol: int = 0) -> np.ndarray:
     """EVENT[1]: what the command did; before it, under its number, may stand what time had done."""
     of_kind = (outcome.events["kind"] == kind) & (outcome.events["symbol"] == symbol)
     return outcome.events.take(np.flatnonzero(of_kind)[-1:])
@@ -218,7 +218,7 @@ def _orders(outcome: Outcome, kind: EventKind, done: str) -> str:
     return f"1 order {done}" if count == 1 else f"{count:,} orders {done}"
 
 
-def _tell(outcome: Outcome, as_json: bool, text: str) -> None:
+def tell(outcome: Outcome, as_json: bool, text: str) -> None:
     if as_json:
         events: list[dict[str, Any]] = [fields_of(event) for event in outcome.events]
         print_json({"command_seq": outcome.seq, "events": events})
