@@ -219,6 +219,7 @@ def _orders(outcome: Outcome, kind: EventKind, done: str) -> str:
 
 
 def tell(outcome: Outcome, as_json: bool, text: str) -> None:
+    """What a command has done, for people in a line, for programs event by event."""
     if as_json:
         events: list[dict[str, Any]] = [fields_of(event) for event in outcome.events]
         print_json({"command_seq": outcome.seq, "events": events})

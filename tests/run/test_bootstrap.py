@@ -9,7 +9,7 @@ import pytest
 from components.engine.contract import Engine
 from components.engine.readable import ReadableEngine
 from run.bootstrap import bootstrap
-from run.config import Config, ConfigError, Party, default
+from run.config import Asset, Config, ConfigError, Deposit, Fee, Party, check, default
 from wire.enums import EventKind
 from wire.units import from_units, unpack_name
 
@@ -55,3 +55,28 @@ def test_what_cannot_be_counted_is_named() -> None:
         bootstrap(dataclasses.replace(default(), instrument=(instrument,)))
     with pytest.raises(ConfigError, match="a name"):
         bootstrap(dataclasses.replace(default(), account=(Party(1, 1, "a name"),)))
+
+
+def test_assets_fees_and_deposits_are_taken() -> None:
+    apple, _, _ = default().instrument
+    config = dataclasses.replace(
+        default(),
+        asset=(Asset(1, "AAPL", 2), Asset(2, "USD", 2)),
+        instrument=(dataclasses.replace(apple, base="AAPL", quote="USD", max_fee="0.1", max_notional="1000000"),),
+        fee=(Fee(0, "0.02", "0.05"),),
+        deposit=(Deposit(1, "USD", "1000.50"), Deposit(2, "AAPL", "7.25")),
+    )
+
+    with pytest.raises(ConfigError, match="less than the smallest amount of USD"):
+        check(config)
+    instrument = dataclasses.replace(
+        config.instrument[0], price_scale=2, bands=[{"from": "0", "tick": "0.01", "lot": "1"}]
+    )
+    config = dataclasses.replace(config, instrument=(instrument,))
+    check(config)
+    engine, kinds = started(config)
+    assert EventKind.REJECTED not in kinds
+    state = engine.canonical()
+    assert state.clearing.tolist() == [(1, 1, 2, 1_000)]
+    assert state.tiers[["maker_ppm", "taker_ppm"]].tolist() == [(200, 500)]
+    assert state.balances[["account", "asset", "total"]].tolist() == [(1, 2, 100_050), (2, 1, 725)]

@@ -188,3 +188,71 @@ def test_an_instrument_names_its_calendar() -> None:
 def test_a_mistake_in_a_calendar_is_named(right: str, wrong: str, told: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(told)):
         with_calendar(WEEK.replace(right, wrong))
+
+
+MONEY = """
+[[asset]]
+id = 1
+name = "X"
+scale = 0
+
+[[asset]]
+id = 2
+name = "USD"
+scale = 2
+
+[[account]]
+id = 7
+firm = 1
+name = "SEVEN"
+
+[[fee]]
+tier = 0
+maker = 0.02
+taker = "0.05"
+
+[[deposit]]
+account = 7
+asset = "USD"
+amount = 1000.50
+"""
+PAID = MONEY + INSTRUMENT + 'base = "X"\nquote = "USD"\nmax_fee = 0.1\n'
+
+
+def test_what_an_instrument_is_paid_with_is_read_and_written() -> None:
+    found = parse(PAID)
+    assert [(each.base, each.quote, each.max_fee) for each in found.instrument] == [("X", "USD", "0.1")]
+    assert [(each.maker, each.taker) for each in found.fee] == [("0.02", "0.05")]
+    assert [(each.account, each.asset, each.amount) for each in found.deposit] == [(7, "USD", "1000.50")]
+    assert parse(config.to_toml(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        ('quote = "USD"', 'quote = "EUR"', "quote: there is no [[asset]] 'EUR'"),
+        ('quote = "USD"', 'quote = "X"', "base and quote are both X"),
+        ('quote = "USD"\n', "", "base and quote go together"),
+        ('name = "USD"\nscale = 2', 'name = "USD"\nscale = 3', "quote_scale is that of USD, 3, not 2"),
+        ("qty_scale = 0", "qty_scale = 1", "qty_scale 1 is finer than X is counted, 0"),
+        ("max_fee = 0.1", "max_fee = 10.1", "max_fee is from 0 to 10 per cent, not 10.1"),
+        ("max_fee = 0.1", "max_fee = 0.00001", "max_fee: 0.00001 has more than 4 decimals"),
+        ("maker = 0.02", "maker = -1", "maker is from 0 to 10 per cent, not -1"),
+        ("tier = 0", "tier = 16", "tiers are from 0 to 15, each once"),
+        ('asset = "USD"', 'asset = "EUR"', "[[deposit]] number 1: there is no [[asset]] 'EUR'"),
+        ("account = 7", "account = 8", "[[deposit]] number 1: there is no [[account]] 8"),
+        ("amount = 1000.50", "amount = 1000.505", "1000.505 has more than 2 decimals"),
+        ("amount = 1000.50", "amount = 0", "more than nothing"),
+        ('name = "USD"', 'name = "X"', "two assets have this name"),
+        ('name = "X"\nscale = 0', 'name = "X"\nscale = 13', "scale is from 0 to 12, not 13"),
+    ],
+)
+def test_a_mistake_about_money_is_named(right: str, wrong: str, told: str) -> None:
+    assert PAID.count(right) == 1
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        parse(PAID.replace(right, wrong))
+
+
+def test_a_lot_for_a_tick_is_worth_something() -> None:
+    with pytest.raises(ConfigError, match="less than the smallest amount of USD"):
+        parse(PAID.replace("price_scale = 2", "price_scale = 3").replace("tick = 0.01", "tick = 0.001"))
