@@ -27,6 +27,7 @@ BENCHES = {
     "ladder": "Raise the rate until the latency bends.",
     "wire": "Encode and decode batches, beside pycapnp.",
     "kernel": "Match in one process, without sockets or disk.",
+    "money": "What checks of money cost the kernel, and a million accounts.",
     "chain": "Gateway frames through sequencer, journal and matcher, synced to disk.",
     "throughput": "Orders a second through the whole exchange over real sockets, as fast as it goes, beside the floor.",
     "resume": "Resume a session at a gateway over an event log of any length, with its indexes on disk.",

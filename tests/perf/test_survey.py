@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from components.engine.compiled import CompiledEngine
-from perf import kernel, standing, survey
+from perf import kernel, money, standing, survey
 from perf.workload import open_venue
 from wire.enums import CommandKind, TimeInForce
 
@@ -102,3 +102,11 @@ def test_the_bench_says_what_it_is_asked_for() -> None:
     assert found["worst"] == min(found["regimes"].values())
     assert {"bytes_per_order", "symbols_ratio", "live_ratio", "dormant_ratio"} <= found.keys()
     assert "5,000 symbols against one" in kernel.table(found)
+
+
+def test_the_bench_of_money_says_what_it_is_asked_for() -> None:
+    found = money.measure(("normal",), 2_000, 1, (2, 50))
+    assert found["checks_ratio"] > 0
+    assert found["accounts_ratio"] > 0
+    assert found["bytes_per_account"] > 0
+    assert "50 accounts against 2" in money.table(found)
