@@ -91,8 +91,8 @@ def worst_price_of(order: Order) -> int:
     """The most that a buy order may ever pay for one."""
     if order.entry_bound is not None:
         return order.entry_bound
-    if order.is_pegged:
-        return order.worst
+    if order.is_pegged:  # where a replace has just left it, it may still be met until it moves
+        return max(order.worst, order.price) if order.worst else 0
     if order.order_type == OrderType.OCO:
         return order.stop_limit
     return order.instrument.max_price if order.takes_any_price else order.price
