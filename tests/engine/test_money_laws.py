@@ -29,7 +29,7 @@ CALLS = (TimeInForce.AT_OPEN, TimeInForce.AT_CLOSE)
 AT_ONCE = (TimeInForce.IOC, TimeInForce.FOK)
 ENDS = {AccountStatus.SUSPENDED: (Side.BUY, Side.SELL), AccountStatus.CLOSING_ONLY: (Side.BUY,)}
 PAYMENTS = (CommandKind.DEPOSIT, CommandKind.WITHDRAW, CommandKind.TRANSFER)
-FOLLOWED = (EventKind.EXECUTED, EventKind.CANCELLED, EventKind.REPLACED, EventKind.TRIGGERED)
+FOLLOWED = (EventKind.EXECUTED, EventKind.CANCELLED, EventKind.REPLACED, EventKind.TRIGGERED, EventKind.REPEGGED)
 STATUS_REASONS = {
     Reason.ACCOUNT_RESTRICTED: AccountStatus.RESTRICTED,
     Reason.ACCOUNT_SUSPENDED: AccountStatus.SUSPENDED,
@@ -72,6 +72,7 @@ class Owed:
     by_funds: bool
     waits_for_entry: bool
     cum: int = 0
+    stands: int = 0  # a pegged one's price in the book, for the moment
 
     @property
     def asset(self) -> int:
@@ -90,7 +91,8 @@ class Owed:
             return leaves * self.terms.unit
         if self.order_type == OrderType.MARKET and self.tif in CALLS:
             price = self.terms.max_price
-        return self.terms.most(self.stop_limit if self.order_type == OrderType.OCO else price, leaves)
+        worst = self.stop_limit if self.order_type == OrderType.OCO else price
+        return self.terms.most(max(worst, self.stands), leaves)
 
     @property
     def held(self) -> int:
@@ -230,7 +232,9 @@ class Bookkeeper:
             assert order.needs(order.price, event["qty"]) > self.available(order), "who can pay is not turned away"
         if event["kind"] == EventKind.TRIGGERED:
             order.waits_for_entry = False
-        if event["kind"] in (EventKind.REPLACED, EventKind.TRIGGERED):
+        if event["kind"] == EventKind.REPEGGED:
+            order.stands = event["price"]
+        elif event["kind"] in (EventKind.REPLACED, EventKind.TRIGGERED):
             order.price = event["price"]
         order.order_type, order.leaves, order.cum = event["order_type"], event["leaves_qty"], event["cum_qty"]
         after = order.held
