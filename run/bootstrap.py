@@ -53,9 +53,11 @@ def bootstrap(config: Config) -> Rows:
         with _naming(session.name):
             rows.append(_command(CommandKind.ADD_SESSION, _party(session), price=session.id))
     rows += [_command(CommandKind.SET_FEES, _fee(each)) for each in config.fee]
-    for number, deposit in enumerate(config.deposit, 1):
+    everyone = [each.id for each in config.account]
+    opening = [(each, account) for each in config.deposit for account in ([each.account] if each.account else everyone)]
+    for number, (deposit, account_id) in enumerate(opening, 1):
         terms = _deposit(deposit, assets[deposit.asset], number)
-        rows.append(_command(CommandKind.DEPOSIT, terms, account=deposit.account))
+        rows.append(_command(CommandKind.DEPOSIT, terms, account=account_id))
     commands, extensions = zip(*rows, strict=True)
     return np.concatenate(commands), np.concatenate(extensions)
 

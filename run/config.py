@@ -237,11 +237,11 @@ class Fee:
 
 @dataclass(frozen=True, slots=True)
 class Deposit:
-    """[[deposit]]: what an account has when the journal is empty. `zmx deposit` brings in what comes later."""
+    """[[deposit]]: what accounts have when the journal is empty. `zmx deposit` brings in what comes later."""
 
-    account: int
     asset: str
     amount: str
+    account: int = 0  # 0: each of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,15 +335,18 @@ class Config:
 
 
 def default() -> Config:
-    """What runs without a file: two stocks and a currency pair, four firms with four accounts and sessions each."""
+    """What runs without a file: two stocks and a coin, paid for in dollars; four firms with four accounts and sessions
+    each, and enough of everything."""
     stocks = {
         "price_scale": 4,
         "qty_scale": 0,
-        "quote_scale": 2,
-        "max_price": "1000000",
+        "quote_scale": 8,
+        "max_price": "10000",
         "min_qty": "1",
-        "max_qty": "10000000",
+        "max_qty": "1000000",
         "protection": "10",
+        "quote": "USD",
+        "max_fee": "0.1",
         # Regulation NMS, rule 612: a cent from a dollar upwards, a hundredth of one below.
         "bands": [
             {"from": "0", "tick": "0.0001", "lot": "1"},
@@ -355,21 +358,28 @@ def default() -> Config:
         name="BTC-USD",
         price_scale=2,
         qty_scale=8,
-        quote_scale=2,
+        quote_scale=8,
         max_price="10000000",
-        min_qty="0.00000001",
-        max_qty="10000",
+        min_qty="0.00001",
+        max_qty="1000",
         protection="5000",
-        bands=[{"from": "0", "tick": "0.01", "lot": "0.00000001"}],
+        bands=[{"from": "0", "tick": "0.01", "lot": "0.00001"}],
+        base="BTC",
+        quote="USD",
+        max_fee="0.1",
     )
+    plenty = {"USD": "1000000000", "AAPL": "100000000", "AMZN": "100000000", "BTC": "100000"}
     return Config(
+        asset=(Asset(1, "USD", 8), Asset(2, "AAPL", 0), Asset(3, "AMZN", 0), Asset(4, "BTC", 8)),
         instrument=(
-            Instrument(symbol=1, name="AAPL", **stocks),  # type: ignore[arg-type]
-            Instrument(symbol=2, name="AMZN", **stocks),  # type: ignore[arg-type]
+            Instrument(symbol=1, name="AAPL", base="AAPL", **stocks),  # type: ignore[arg-type]
+            Instrument(symbol=2, name="AMZN", base="AMZN", **stocks),  # type: ignore[arg-type]
             bitcoin,
         ),
         account=tuple(Party(number, _firm(number), f"ACCOUNT-{number}") for number in range(1, 17)),
         session=tuple(Party(number, _firm(number), f"SESSION-{number}") for number in range(1, 17)),
+        fee=(Fee(0, "0.02", "0.05"),),
+        deposit=tuple(Deposit(asset, amount) for asset, amount in plenty.items()),
     )
 
 
@@ -769,12 +779,12 @@ def _check_money(config: Config) -> None:
         if deposit.asset not in assets:
             close = _nearest(deposit.asset, assets) if assets else ""
             raise ConfigError(f"{where}: there is no [[asset]] {deposit.asset!r}{close}")
-        if deposit.account not in known:
+        if deposit.account and deposit.account not in known:
             raise ConfigError(f"{where}: there is no [[account]] {deposit.account}")
         try:
             amount = to_units(deposit.amount, assets[deposit.asset].scale)
         except ValueError as error:
             raise ConfigError(f"{where}: {error}") from None
-        issued[deposit.asset] += amount
+        issued[deposit.asset] += amount * (1 if deposit.account else len(known))
         if amount < 1 or issued[deposit.asset] > MAX_UNITS:
             raise ConfigError(f"{where}: of each asset there is more than nothing, up to {MAX_UNITS} units in all")

@@ -29,15 +29,18 @@ def test_the_ready_market_is_taken_as_it_is_written() -> None:
     state = engine.canonical()
     assert [unpack_name(row["name0"], row["name1"]) for row in state.instruments] == ["AAPL", "AMZN", "BTC-USD"]
     apple = state.instruments[0]
-    assert from_units(apple["max_price"], 4) == "1000000.0000"
+    assert from_units(apple["max_price"], 4) == "10000.0000"
     assert state.bands[["tick", "lot"]][:2].tolist() == [(1, 1), (100, 1)]
     assert state.accounts["firm"].tolist() == [each.firm for each in config.account]
     assert state.sessions["session"].tolist() == [each.id for each in config.session]
+    assert len(state.clearing) == len(config.instrument)
+    assert len(state.balances) == len(config.asset) * len(config.account)
 
 
 def test_twelve_bands_are_taken() -> None:
     bands = [{"from": str(i * 10), "tick": f"0.{i + 1:02d}", "lot": "1"} for i in range(12)]
-    instrument = dataclasses.replace(default().instrument[0], bands=bands, min_notional="5", max_notional="1000000")
+    first = dataclasses.replace(default().instrument[0], quote_scale=2, base="", quote="")
+    instrument = dataclasses.replace(first, bands=bands, min_notional="5", max_notional="1000000")
     engine, kinds = started(dataclasses.replace(default(), instrument=(instrument,)))
     assert EventKind.REJECTED not in kinds
     assert engine.canonical().bands["tick"].tolist() == [100 * (i + 1) for i in range(12)]
@@ -45,7 +48,9 @@ def test_twelve_bands_are_taken() -> None:
 
 
 def test_a_market_without_anything_has_only_rules() -> None:
-    _, kinds = started(dataclasses.replace(default(), instrument=(), account=(), session=()))
+    _, kinds = started(
+        dataclasses.replace(default(), asset=(), instrument=(), account=(), session=(), fee=(), deposit=())
+    )
     assert kinds == [EventKind.RULES_SET]
 
 
@@ -62,9 +67,9 @@ def test_assets_fees_and_deposits_are_taken() -> None:
     config = dataclasses.replace(
         default(),
         asset=(Asset(1, "AAPL", 2), Asset(2, "USD", 2)),
-        instrument=(dataclasses.replace(apple, base="AAPL", quote="USD", max_fee="0.1", max_notional="1000000"),),
+        instrument=(dataclasses.replace(apple, quote_scale=2),),
         fee=(Fee(0, "0.02", "0.05"),),
-        deposit=(Deposit(1, "USD", "1000.50"), Deposit(2, "AAPL", "7.25")),
+        deposit=(Deposit("USD", "1000.50", 1), Deposit("AAPL", "7.25", 2)),
     )
 
     with pytest.raises(ConfigError, match="less than the smallest amount of USD"):
