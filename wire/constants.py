@@ -45,6 +45,7 @@ MAX_ICEBERG_PARTS = 100  # in which an order is shown, one after another
 MAX_UNITS = (1 << 62) - 1  # of a price, a quantity, an amount: sums and differences of two never overflow
 
 MAX_FEE_PPM = 100_000  # a tenth of a trade's notional: what an order holds stays below 2^63
+MAX_RATE = 1_000_000  # orders of an account in a second, and at once
 MAX_GRACE_NS = 86_400 * 10**9  # of a session that is not open, before its orders are cancelled: a day
 
 MAX_REF = (1 << 62) - 1  # of a command: who counts nanoseconds is far below; 2^63 - 1 by mistake would be the last one

@@ -18,6 +18,7 @@ CLEARING_TERMS = flat_dtype("ClearingTerms")
 ACCOUNT_TERMS = flat_dtype("AccountTerms")
 FEE_TERMS = flat_dtype("FeeTerms")
 PAYMENT_TERMS = flat_dtype("PaymentTerms")
+LIMIT_TERMS = flat_dtype("LimitTerms")
 
 EVENT = flat_dtype("Event")
 ACCEPTED_EVENT = flat_dtype("AcceptedEvent")
@@ -35,6 +36,7 @@ CLEARING_EVENT = flat_dtype("ClearingEvent")
 ACCOUNT_EVENT = flat_dtype("AccountEvent")
 FEE_EVENT = flat_dtype("FeeEvent")
 PAYMENT_EVENT = flat_dtype("PaymentEvent")
+LIMIT_EVENT = flat_dtype("LimitEvent")
 
 ORIGIN = flat_dtype("Origin")
 STAMP = flat_dtype("Stamp")
@@ -63,14 +65,18 @@ STATE_CLEARING = flat_dtype("StateClearing")
 STATE_TIER = flat_dtype("StateTier")
 STATE_CHANNEL = flat_dtype("StateChannel")
 STATE_BALANCE = flat_dtype("StateBalance")
+STATE_LIMITS = flat_dtype("StateLimits")
+STATE_RATE = flat_dtype("StateRate")
+STATE_POSITION = flat_dtype("StatePosition")
 
 EXTENSION_VIEWS = (
     ORDER_TERMS, INSTRUMENT_TERMS, PRICE_BANDS, PARTY_TERMS, SESSION_TERMS, OPERATOR_TERMS, BUST_TERMS, BREAKER_TERMS,
-    INDEX_TERMS, ASSET_TERMS, CLEARING_TERMS, ACCOUNT_TERMS, FEE_TERMS, PAYMENT_TERMS,
+    INDEX_TERMS, ASSET_TERMS, CLEARING_TERMS, ACCOUNT_TERMS, FEE_TERMS, PAYMENT_TERMS, LIMIT_TERMS,
 )  # fmt: skip
 EVENT_VIEWS = (
     ACCEPTED_EVENT, REPLACED_EVENT, TRIGGERED_EVENT, REPEGGED_EVENT, INSTRUMENT_EVENT, BAND_EVENT, PARTY_EVENT,
     BLOCK_EVENT, BREAKER_EVENT, INDEX_EVENT, ASSET_EVENT, CLEARING_EVENT, ACCOUNT_EVENT, FEE_EVENT, PAYMENT_EVENT,
+    LIMIT_EVENT,
 )  # fmt: skip
 
 assert COMMAND.itemsize == EXTENSION.itemsize == 64, "a command is 64 bytes: the byte budget rests on it"

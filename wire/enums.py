@@ -9,6 +9,7 @@ StpMode = int_enum("StpMode")
 Phase = int_enum("Phase")
 AccountStatus = int_enum("AccountStatus")
 AccountRole = int_enum("AccountRole")
+LimitScope = int_enum("LimitScope")
 Scope = int_enum("Scope")
 CommandKind = int_enum("CommandKind")
 EventKind = int_enum("EventKind")
@@ -25,6 +26,7 @@ __all__ = [
     "CommandKind",
     "EventKind",
     "ExtensionKind",
+    "LimitScope",
     "Liquidity",
     "MarketKind",
     "OrderType",

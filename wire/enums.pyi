@@ -45,6 +45,7 @@ class CommandKind(IntEnum):
     DEPOSIT = 24
     WITHDRAW = 25
     TRANSFER = 26
+    SET_LIMITS = 27
 
 class EventKind(IntEnum):
     NONE = 0
@@ -83,6 +84,8 @@ class EventKind(IntEnum):
     DEPOSITED = 33
     WITHDRAWN = 34
     TRANSFERRED = 35
+    LIMITS_SET = 36
+    LIMIT_NEAR = 37
 
 class ExtensionKind(IntEnum):
     NONE = 0
@@ -100,6 +103,14 @@ class ExtensionKind(IntEnum):
     ACCOUNT_TERMS = 12
     FEE_TERMS = 13
     PAYMENT_TERMS = 14
+    LIMIT_TERMS = 15
+
+class LimitScope(IntEnum):
+    NONE = 0
+    VENUE = 1
+    TIER = 2
+    FIRM = 3
+    ACCOUNT = 4
 
 class Liquidity(IntEnum):
     NONE = 0
@@ -231,6 +242,12 @@ class Reason(IntEnum):
     AMOUNT_OUT_OF_RANGE = 87
     BALANCE_OVERFLOW = 88
     WORST_PRICE_MISSING = 89
+    TOO_MANY_ORDERS = 90
+    RATE_EXCEEDED = 91
+    FAT_FINGER = 92
+    ORDER_TOO_LARGE = 93
+    POSITION_LIMIT = 94
+    DAILY_LIMIT = 95
 
 class ReplayKind(IntEnum):
     NONE = 0

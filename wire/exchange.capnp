@@ -70,6 +70,14 @@ enum AccountStatus {
   closed @5;            # for good, and empty
 }
 
+enum LimitScope {       # whom limits bind: the last of these that gives a figure
+  none @0;
+  venue @1;             # everyone
+  tier @2;
+  firm @3;
+  account @4;
+}
+
 enum AccountRole { none @0; client @1; house @2; marketMaker @3; }
 
 enum CommandKind {
@@ -100,6 +108,7 @@ enum CommandKind {
   deposit @24;          # extension: PaymentTerms; what `account` has outside is inside from here on
   withdraw @25;         # extension: PaymentTerms; the other way
   transfer @26;         # extension: PaymentTerms; from `account` to another
+  setLimits @27;        # extension: LimitTerms; of one symbol, or (0) those that are of none
 }
 
 enum EventKind {
@@ -139,6 +148,8 @@ enum EventKind {
   deposited @33;
   withdrawn @34;
   transferred @35;
+  limitsSet @36;
+  limitNear @37;        # 70 % of a limit are used: reason says which, qty how much, leavesQty what is left
 }
 
 enum Liquidity { none @0; maker @1; taker @2; }
@@ -146,6 +157,7 @@ enum Liquidity { none @0; maker @1; taker @2; }
 enum ExtensionKind {
   none @0; orderTerms @1; instrumentTerms @2; priceBands @3; partyTerms @4; sessionTerms @5; operatorTerms @6; bustTerms @7;
   breakerTerms @8; indexTerms @9; assetTerms @10; clearingTerms @11; accountTerms @12; feeTerms @13; paymentTerms @14;
+  limitTerms @15;
 }
 
 # Why something did not happen, or why an order left the book. The number is the wire code and never changes.
@@ -248,6 +260,12 @@ enum Reason {
   amountOutOfRange @87 $sentence("The amount must be positive and at most 2^62 - 1.");
   balanceOverflow @88 $sentence("The venue would hold more of the asset than it can count.");
   worstPriceMissing @89 $sentence("A buy order that waits, and may then pay any price, must name the worst, so that it can be held.");
+  tooManyOrders @90 $sentence("The account has as many open orders as it may.");
+  rateExceeded @91 $sentence("The account has sent more orders than its rate allows; cancels are taken all the same.");
+  fatFinger @92 $sentence("The price is further from the last trade's than the limit allows.");
+  orderTooLarge @93 $sentence("The quantity is more than one order of this account may have.");
+  positionLimit @94 $sentence("The account would hold more of it than it may.");
+  dailyLimit @95 $sentence("The account would trade more of it in a day than it may.");
 }
 
 # ---------------------------------------------------------------------------------------------- commands
@@ -445,6 +463,25 @@ struct PaymentTerms {     # of deposit, withdraw, transfer
   toAccount @5 :Int32;    # of transfer
   reserved0 @6 :Int32;
   reserved1 @7 :Int64; reserved2 @8 :Int64; reserved3 @9 :Int64; reserved4 @10 :Int64;
+}
+
+struct LimitTerms {       # of setLimits; zero: no such limit
+  kind @0 :Int16;
+  scope @1 :Int8;         # LimitScope
+  reserved0 @2 :Int8;
+  id @3 :Int32;           # of the tier, firm or account
+  # of a symbol
+  orderQty @4 :Int64;     # of one order
+  position @5 :Int64;     # what an account may hold of an instrument, with what it has ordered
+  dayQty @6 :Int64;       # what it may trade of it in a day, with what it has ordered
+  fatFingerBp @7 :Int32;  # basis points of the last trade's price
+  # of none
+  openOrders @8 :Int32;   # of an account, in the book or waiting
+  ratePerSecond @9 :Int32; # new orders and replaces of an account, in the long run ...
+  burst @10 :Int32;       # ... and at once
+  fillsBack @11 :Int32;   # thousandths of an order that an execution gives back
+  reserved1 @12 :Int32;
+  reserved2 @13 :Int64;
 }
 
 # ---------------------------------------------------------------------------------------------- events
@@ -645,6 +682,22 @@ struct PaymentEvent {     # deposited, withdrawn, transferred
   channel @19 :Int16;
   reserved2 @20 :Int16;
   reserved3 @21 :Int32;
+}
+
+struct LimitEvent {       # limitsSet
+  seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
+  session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; # zero: nobody's report
+  orderQty @9 :Int64;
+  position @10 :Int64;
+  dayQty @11 :Int64;
+  fatFingerBp @12 :Int64;
+  openOrders @13 :Int64;
+  ratePerSecond @14 :Int64;
+  burst @15 :Int64;
+  fillsBack @16 :Int64;
+  id @17 :Int64;
+  scope @18 :Int8;        # LimitScope
+  reserved0 @19 :Int8; reserved1 @20 :Int16; reserved2 @21 :Int32;
 }
 
 struct IndexEvent {       # indexSet
@@ -962,6 +1015,7 @@ struct StateInstrument {  # by symbol
   maxNotional @13 :Int64;
   protectionPoints @14 :Int64;
   lastPrice @15 :Int64;   # of the last trade; 0: none yet
+  day @16 :Int64;         # how many trading days of it have ended
 }
 
 struct StateBlock {       # by scope, then id: what takes no orders
@@ -1056,6 +1110,38 @@ struct StateTier {        # by tier: those that charge anything
 struct StateChannel {     # by channel: those that sent a payment
   channel @0 :Int64;
   lastId @1 :Int64;
+}
+
+struct StateLimits {      # by scope, id, then symbol: those of which any figure is not zero
+  scope @0 :Int32;        # LimitScope
+  id @1 :Int32;
+  symbol @2 :Int32;
+  reserved0 @3 :Int32;
+  orderQty @4 :Int64;
+  position @5 :Int64;
+  dayQty @6 :Int64;
+  fatFingerBp @7 :Int32;
+  openOrders @8 :Int32;
+  ratePerSecond @9 :Int32;
+  burst @10 :Int32;
+  fillsBack @11 :Int32;
+  reserved1 @12 :Int32;
+}
+
+struct StateRate {        # by account: those that sent an order under a rate
+  account @0 :Int64;
+  level @1 :Int64;        # what is left, in billionths of an order, at ...
+  atNs @2 :Int64;
+}
+
+struct StatePosition {    # by account, then symbol: those of which any figure is not zero
+  account @0 :Int32;
+  symbol @1 :Int32;
+  qty @2 :Int64;          # bought less sold
+  cost @3 :Int64;         # what the open quantity cost; below zero: what it brought in
+  realised @4 :Int64;     # profit of what was closed, fees not counted
+  day @5 :Int64;          # the trading day of ...
+  dayQty @6 :Int64;       # ... what was bought and sold in it
 }
 
 struct StateBalance {     # by account, then asset: those of which anything is not zero

@@ -32,6 +32,9 @@ class CanonicalState(NamedTuple):
     tiers: np.ndarray  # STATE_TIER
     channels: np.ndarray  # STATE_CHANNEL
     balances: np.ndarray  # STATE_BALANCE
+    limits: np.ndarray  # STATE_LIMITS
+    rates: np.ndarray  # STATE_RATE
+    positions: np.ndarray  # STATE_POSITION
 
 
 STATE_DTYPES = (
@@ -51,6 +54,9 @@ STATE_DTYPES = (
     dtypes.STATE_TIER,
     dtypes.STATE_CHANNEL,
     dtypes.STATE_BALANCE,
+    dtypes.STATE_LIMITS,
+    dtypes.STATE_RATE,
+    dtypes.STATE_POSITION,
 )
 
 
