@@ -323,11 +323,13 @@ class Money:
             scale = self._assets[row["base_asset"]].scale
             instrument.clearing = Clearing(base_unit=10 ** (scale - instrument.qty_scale), **row)
         for row in tables["tiers"]:
-            self._tiers[row.pop("tier")] = Tier(**row)
+            tier = row.pop("tier")
+            self._tiers[tier] = Tier(**row)
         for row in tables["channels"]:
             self._channels[row["channel"]] = row["last_id"]
         for row in tables["balances"]:
-            self._balances[row.pop("account"), row.pop("asset")] = Balance(**row)
+            place = row.pop("account"), row.pop("asset")
+            self._balances[place] = Balance(**row)
 
     def _wrong_with_money(self, live: list[Order]) -> str | None:
         """Which invariant is broken, or None."""
