@@ -31,6 +31,7 @@ from wire.constants import (
     MAX_FEE_PPM,
     MAX_GRACE_NS,
     MAX_PEGS,
+    MAX_RATE,
     MAX_SESSION,
     MAX_SYMBOL,
     MAX_TIER,
@@ -50,6 +51,7 @@ from wire.dtypes import (
     FEE_TERMS,
     INDEX_TERMS,
     INSTRUMENT_TERMS,
+    LIMIT_TERMS,
     OPERATOR_TERMS,
     ORDER_TERMS,
     PARTY_TERMS,
@@ -63,6 +65,7 @@ from wire.enums import (
     CommandKind,
     EventKind,
     ExtensionKind,
+    LimitScope,
     OrderType,
     Phase,
     Scope,
@@ -276,6 +279,7 @@ class Crowd:
             (0.5 if self.is_paid else 0.1, self.withdraw),
             (0.5 if self.is_paid else 0.1, self.transfer),
             (0.3 if self.is_paid else 0.1, self.set_fees),
+            (1.2 if self.is_paid else 0.1, self.set_limits),
             (0.5, self.set_account),
             (0.15, self.add_asset),
             (0.3, self.nonsense),
@@ -1155,6 +1159,37 @@ class Crowd:
         draw.extensions.append(extension(PAYMENT_TERMS, **terms))
         if self.seq:
             self.astray(draw)
+        return draw
+
+    def set_limits(self) -> Draw:
+        """For somebody, or for all; mostly off again before long, as with them little is traded."""
+        scope = self.chance.choice((*LimitScope, LimitScope.ACCOUNT, LimitScope.ACCOUNT, LimitScope.FIRM, 5))
+        number = 0
+        if scope == LimitScope.ACCOUNT:
+            number = self.chance.choice((*self.engine._accounts, 777))
+        elif scope in (LimitScope.FIRM, LimitScope.TIER):
+            number = self.chance.choice(FIRMS if scope == LimitScope.FIRM else (0, 1, MAX_TIER))
+        if self.chance.random() < 0.05:
+            number = self.chance.choice((-1, 0, 1, MAX_TIER + 1))
+        symbol = self.chance.choice((0, self.chance.choice(list(PAID)), self.an_instrument().symbol))
+        terms: dict[str, int] = {}
+        if symbol and self.chance.random() < 0.6:
+            instrument = self.engine._instruments[symbol]
+            lot = instrument.band_at(self.middle(instrument)).lot
+            terms["order_qty"] = self.chance.choice((0, 0, lot * 8, lot * 11))
+            terms["position"] = self.chance.choice((0, lot * 40, lot * 300))
+            terms["day_qty"] = self.chance.choice((0, lot * 60, lot * 400))
+            terms["fat_finger_bp"] = self.chance.choice((0, 0, 2, 300))
+        elif not symbol and self.chance.random() < 0.6:
+            terms["open_orders"] = self.chance.choice((0, 2, 6, 20))
+            if self.chance.random() < 0.6:
+                terms["rate_per_second"] = self.chance.choice((1, 50, 10_000, MAX_RATE))
+                terms["burst"], terms["fills_back"] = self.chance.choice((1, 4, 9)), self.chance.choice((0, 300, 1_000))
+        if self.chance.random() < 0.1:
+            terms[self.chance.choice((LIMIT_TERMS.names or ())[4:])] = self.chance.choice((-1, 1, MAX_RATE + 1))
+        draw = operator(CommandKind.SET_LIMITS, symbol=symbol if self.chance.random() < 0.97 else 777)
+        draw.extensions.append(extension(LIMIT_TERMS, scope=scope, id=number, **terms))
+        self.astray(draw)
         return draw
 
     def a_payer(self) -> int:

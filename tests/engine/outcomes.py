@@ -48,6 +48,8 @@ WHOSE = rejected(
 )
 
 STATUSES = (R.ACCOUNT_RESTRICTED, R.ACCOUNT_SUSPENDED, R.CLOSING_ONLY, R.ACCOUNT_CLOSED)
+OF_LIMITS = (R.FAT_FINGER, R.ORDER_TOO_LARGE, R.POSITION_LIMIT, R.DAILY_LIMIT, R.RATE_EXCEEDED)
+NEAR = {f"limit_near {reason.name}" for reason in (R.POSITION_LIMIT, R.DAILY_LIMIT, R.RATE_EXCEEDED)}
 PAYMENT = rejected(
     R.NOT_PERMITTED,
     R.UNKNOWN_ACCOUNT,
@@ -90,7 +92,11 @@ POSSIBLE: dict[str, set[str]] = {
         R.WORST_PRICE_MISSING,
         R.INSUFFICIENT_BALANCE,
         *STATUSES,
+        *OF_LIMITS,
+        R.TOO_MANY_ORDERS,
     )
+    | NEAR
+    | {"limit_near TOO_MANY_ORDERS"}
     | {"accepted", "accepted, rests", "cancelled SELF_TRADE, rests", "displayed"}
     | cancelled(R.REMAINDER_CANCELLED, R.NO_LIQUIDITY, R.MIN_QTY_NOT_MET, R.FOK_NOT_FILLED, R.FUNDS_EXHAUSTED)
     | cancelled(R.SELF_TRADE),
@@ -104,6 +110,8 @@ POSSIBLE: dict[str, set[str]] = {
     | rejected(R.NOT_PERMITTED, R.RESERVED_NOT_ZERO, R.UNKNOWN_ORDER, R.INVALID_DISPLAY_QTY, R.WOULD_TAKE)
     | rejected(R.WRONG_PHASE, R.INVALID_TRIGGER, R.PRICE_OUTSIDE_BANDS, R.THROTTLED)
     | rejected(R.WORST_PRICE_MISSING, R.INSUFFICIENT_BALANCE, R.ACCOUNT_RESTRICTED, R.CLOSING_ONLY)
+    | rejected(*OF_LIMITS)
+    | NEAR
     | {"replaced", "replaced, rests", "cancelled SELF_TRADE, rests", "displayed"}
     | cancelled(R.REPLACED_BELOW_EXECUTED, R.SELF_TRADE),
     "mass_cancel": FENCE
@@ -179,6 +187,10 @@ POSSIBLE: dict[str, set[str]] = {
     )
     | cancelled(R.ACCOUNT_SUSPENDED, R.CLOSING_ONLY)
     | {"account_set", "displayed"},
+    "set_limits": rejected(
+        R.NOT_PERMITTED, R.UNKNOWN_ACCOUNT, R.UNKNOWN_INSTRUMENT, R.EXTENSION_MISMATCH, R.INVALID_TERMS
+    )
+    | {"limits_set"},
     "deposit": PAYMENT | rejected(R.BALANCE_OVERFLOW) | {"deposited"},
     "withdraw": PAYMENT_OUT | {"withdrawn"},
     "transfer": PAYMENT_OUT | {"transferred"},
@@ -207,7 +219,7 @@ POSSIBLE: dict[str, set[str]] = {
 PAIRS: set[Pair] = {(kind, outcome) for kind, outcomes in POSSIBLE.items() for outcome in outcomes}
 ACTORS: dict[int, str] = {EventKind.TRIGGERED: "woken", EventKind.REPEGGED: "pegged"}  # what follows is theirs
 _LABELS = {**ACTORS, EventKind.BREAKER_SET: "breaker"}
-_KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.TRANSFER + 1)} - {CommandKind.ORDER_STATUS}
+_KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.SET_LIMITS + 1)} - {CommandKind.ORDER_STATUS}
 
 
 ASKED_FOR = (

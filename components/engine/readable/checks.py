@@ -24,9 +24,11 @@ from components.engine.readable.model import (
     ClearingTerms,
     Command,
     FeeTerms,
+    Figures,
     IndexTerms,
     Instrument,
     InstrumentTerms,
+    LimitTerms,
     Order,
     OrderTerms,
     PartyTerms,
@@ -55,13 +57,14 @@ from wire.dtypes import (
     FEE_TERMS,
     INDEX_TERMS,
     INSTRUMENT_TERMS,
+    LIMIT_TERMS,
     ORDER_TERMS,
     PARTY_TERMS,
     PAYMENT_TERMS,
     PRICE_BANDS,
     SESSION_TERMS,
 )
-from wire.enums import AccountRole, AccountStatus, ExtensionKind, OrderType, Reason, Side
+from wire.enums import AccountRole, AccountStatus, ExtensionKind, LimitScope, OrderType, Reason, Side
 
 Thing = TypeVar("Thing")
 
@@ -279,6 +282,16 @@ def payment_terms(extensions: np.ndarray) -> PaymentTerms:
     require(terms.kind == ExtensionKind.PAYMENT_TERMS and not any(terms[6:]), Reason.EXTENSION_MISMATCH)
     require(1 <= terms.channel <= MAX_CHANNEL and terms.id > 0, Reason.INVALID_TERMS)
     return terms
+
+
+def limit_terms(extensions: np.ndarray) -> tuple[LimitTerms, Figures]:
+    """The extension of setLimits: just one, of a scope that is known; and its figures, not looked at yet."""
+    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
+    terms = LimitTerms(*extensions.view(LIMIT_TERMS)[0].item())
+    reserved = terms[2:3] + terms[12:]
+    require(terms.kind == ExtensionKind.LIMIT_TERMS and not any(reserved), Reason.EXTENSION_MISMATCH)
+    require(terms.scope in tuple(LimitScope)[1:], Reason.INVALID_TERMS)
+    return terms, Figures(*terms[4:12])
 
 
 def clearing_terms(extensions: np.ndarray) -> tuple[np.ndarray, ClearingTerms | None]:

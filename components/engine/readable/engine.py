@@ -53,6 +53,7 @@ from components.engine.readable.checks import (
     without_operator,
 )
 from components.engine.readable.events import EventLog, Layout, fields_of
+from components.engine.readable.limits import Limits, Use, qty_of
 from components.engine.readable.model import (
     BECOMES,
     PEGGED,
@@ -108,7 +109,10 @@ from wire.dtypes import (
     STATE_ENGINE,
     STATE_INDEX,
     STATE_INSTRUMENT,
+    STATE_LIMITS,
     STATE_ORDER,
+    STATE_POSITION,
+    STATE_RATE,
     STATE_SESSION,
     STATE_TIER,
 )
@@ -167,8 +171,10 @@ OF_THE_EXCHANGE = (
     CommandKind.DEPOSIT,
     CommandKind.WITHDRAW,
     CommandKind.TRANSFER,
+    CommandKind.SET_LIMITS,
 )
 MONEY = ("assets", "clearing", "tiers", "channels", "balances")  # canonical tables
+LIMITS = ("limits", "rates", "positions")
 COLLECTING = (Phase.PRE_OPEN, *AUCTIONS)  # orders come and go, nothing trades
 FENCED_OFF = (Reason.SESSION_CLOSED, Reason.SESSION_MOVED)
 NUMBERED_BY_REF = (
@@ -197,7 +203,7 @@ class Step:
     held: Order | None = None  # the exit whose entry it has to be, or that goes
 
 
-class ReadableEngine(Breakers, Money):
+class ReadableEngine(Breakers, Money, Limits):
     """The `Engine` of contract.py in plain objects. Some ten thousands of commands a second."""
 
     def __init__(self, event_capacity: int = 4096) -> None:
@@ -227,6 +233,7 @@ class ReadableEngine(Breakers, Money):
         self._renewed = None
         self._stopped = None
         self._start_money()
+        self._start_limits()
 
     # -------------------------------------------------------------------------------------- the door
 
@@ -393,19 +400,22 @@ class ReadableEngine(Breakers, Money):
         )
         if is_pegged:
             require(len(instrument.pegs) < MAX_PEGS, Reason.TOO_MANY_PEGS)  # 25p
+            uses = self._check_limits(order, command.price, order.leaves, order.leaves, True)
             self._check_money(order)  # 26
-            self._accept(order, command, terms, 0)
+            self._accept(order, command, terms, 0, uses)
             self._peg(order)
             return
         bound = worst_price(order)
         require(not (command.flags & POST_ONLY and next_maker(order, bound)), Reason.WOULD_TAKE)  # 25
         if order.order_type == OrderType.MARKET and not order.rests_in_the_end:
             order.entry_bound = bound if instrument.other_side(order.side).best() else 0
+        qty = qty_of(order)
+        uses = self._check_limits(order, command.price, qty, qty, True)
         self._check_money(order)  # 26
         order.corridor = dynamic_band(instrument)
         rests_untouched = order.rests_in_the_end and next_maker(order, bound) is None
         rests_untouched = rests_untouched and not order.is_held and not order.is_stopped
-        self._accept(order, command, terms, HELD if order.is_held else RESTS if rests_untouched else 0)
+        self._accept(order, command, terms, HELD if order.is_held else RESTS if rests_untouched else 0, uses)
         if exit_order is not None:
             brackets.join(order, exit_order)
             step.held = None
@@ -424,7 +434,7 @@ class ReadableEngine(Breakers, Money):
         else:
             self._trade_then_rest(order, bound, command.client_ref)
 
-    def _accept(self, order: Order, command: Command, terms: OrderTerms, flags: int) -> None:
+    def _accept(self, order: Order, command: Command, terms: OrderTerms, flags: int, uses: list[Use]) -> None:
         self._report(
             EventKind.ACCEPTED,
             order,
@@ -436,6 +446,7 @@ class ReadableEngine(Breakers, Money):
             tag0=terms.tag0,
             tag1=terms.tag1,
         )
+        self._warn(order.account, uses)
 
     def _check_bands(self, instrument: Instrument, price: int, order_type: int) -> None:
         outside = lowest_price(order_type) == 1 and is_outside(instrument, price)
@@ -769,7 +780,7 @@ class ReadableEngine(Breakers, Money):
         else:
             self._know(order)
 
-    def _replace_pegged(self, command: Command, order: Order) -> None:
+    def _replace_pegged(self, command: Command, order: Order, uses: list[Use]) -> None:
         """Another worst price and total; to where that leads it, it goes behind the command."""
         previous_worst, previous_leaves = order.worst, order.leaves
         order.stop_price, order.leaves = command.price, command.qty - order.cum
@@ -787,6 +798,7 @@ class ReadableEngine(Breakers, Money):
             previous_price=previous_worst,
             previous_leaves=previous_leaves,
         )
+        self._warn(order.account, uses)
 
     # -------------------------------------------------------------------------------------- cancel and replace
 
@@ -852,14 +864,16 @@ class ReadableEngine(Breakers, Money):
             return
         leaves = command.qty - order.cum
         if order.is_pegged:
+            uses = self._check_limits(order, command.price, command.qty, leaves - order.leaves, False)
             self._check_money(order, stop_price=command.price, leaves=leaves)  # 26
-            self._replace_pegged(command, order)
+            self._replace_pegged(command, order, uses)
             return
         previous_price, previous_leaves = order.price, order.leaves
         keeps_place = order.is_dormant or (command.price == order.price and leaves <= order.leaves)
         order.corridor = None
         takes = not keeps_place and next_maker(order, command.price) is not None
         require(not (takes and order.flags & POST_ONLY), Reason.WOULD_TAKE)
+        uses = self._check_limits(order, command.price, command.qty, leaves - order.leaves, False)
         self._check_money(order, price=command.price, leaves=leaves)  # 26
         order.corridor = dynamic_band(order.instrument)
         rests = keeps_place or next_maker(order, command.price) is None
@@ -876,6 +890,7 @@ class ReadableEngine(Breakers, Money):
             previous_price=previous_price,
             previous_leaves=previous_leaves,
         )
+        self._warn(order.account, uses)
         if keeps_place:
             self._trim(order)
         else:
@@ -1067,7 +1082,10 @@ class ReadableEngine(Breakers, Money):
         for order in ending:
             self._pull(order, Reason.END_OF_DAY)
         self._emit(EventKind.DAY_ENDED, symbol=symbol, qty=len(ending))
-        self._await_references([each for each in self._instruments.values() if symbol in (0, each.symbol)])
+        ended = [each for each in self._instruments.values() if symbol in (0, each.symbol)]
+        for instrument in ended:
+            instrument.day += 1
+        self._await_references(ended)
 
     def _in_order(self) -> Iterator[Order]:
         """Every resting order, then every one that waits."""
@@ -1341,6 +1359,7 @@ class ReadableEngine(Breakers, Money):
         CommandKind.DEPOSIT: Money._make_payment,
         CommandKind.WITHDRAW: Money._make_payment,
         CommandKind.TRANSFER: Money._make_payment,
+        CommandKind.SET_LIMITS: Limits._set_limits,
     }
 
     # -------------------------------------------------------------------------------------- what goes out
@@ -1417,7 +1436,7 @@ class ReadableEngine(Breakers, Money):
         """The logical content in canonical order. O(everything)."""
         engine = (self._rules_version, self.command_seq, self.event_seq, self._last_match, self._time_ns)
         instruments = self._instruments.values()
-        money = self._money_rows()
+        money, limits = self._money_rows(), self._limit_rows()
         return CanonicalState(
             engine=np.array([engine], STATE_ENGINE),
             instruments=rows(STATE_INSTRUMENT, ({**fields_of(each), "bands": len(each.bands)} for each in instruments)),
@@ -1438,6 +1457,9 @@ class ReadableEngine(Breakers, Money):
             tiers=rows(STATE_TIER, money["tiers"]),
             channels=rows(STATE_CHANNEL, money["channels"]),
             balances=rows(STATE_BALANCE, money["balances"]),
+            limits=rows(STATE_LIMITS, limits["limits"]),
+            rates=rows(STATE_RATE, limits["rates"]),
+            positions=rows(STATE_POSITION, limits["positions"]),
         )
 
     def _breaker_rows(self) -> Iterator[dict[str, Any]]:
@@ -1490,6 +1512,7 @@ class ReadableEngine(Breakers, Money):
             if session.deadline_ns:
                 self._timers.add((session.deadline_ns, GRACE, session.session))
         self._restore_money({name: records(arrays[name]) for name in MONEY})
+        self._restore_limits({name: records(arrays[name]) for name in LIMITS})
         for row in records(np.concatenate([arrays["orders"], arrays["dormant"]])):  # in priority: resting anew gives it
             row["instrument"] = self._instruments[row.pop("symbol")]
             row["session"] = self._sessions[row["session"]]

@@ -23,6 +23,7 @@ from wire.dtypes import (
     FEE_EVENT,
     INDEX_EVENT,
     INSTRUMENT_EVENT,
+    LIMIT_EVENT,
     PARTY_EVENT,
     PAYMENT_EVENT,
     REPEGGED_EVENT,
@@ -64,6 +65,7 @@ CLEARING = Layout(CLEARING_EVENT)
 ACCOUNT = Layout(ACCOUNT_EVENT)
 FEE = Layout(FEE_EVENT)
 PAYMENT = Layout(PAYMENT_EVENT)
+LIMIT = Layout(LIMIT_EVENT)
 
 
 def splitmix64(seed: int) -> Iterator[int]:

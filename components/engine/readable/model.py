@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sortedcontainers import SortedDict
 
-from wire.constants import BASIS_POINTS, EXIT, FUNDS, HIDDEN, STP_BY_FIRM
+from wire.constants import BASIS_POINTS, EXIT, FUNDS, HIDDEN, MAX_RATE, MAX_UNITS, STP_BY_FIRM
 from wire.dtypes import (
     ACCOUNT_TERMS,
     ASSET_TERMS,
@@ -25,6 +25,7 @@ from wire.dtypes import (
     FEE_TERMS,
     INDEX_TERMS,
     INSTRUMENT_TERMS,
+    LIMIT_TERMS,
     ORDER_TERMS,
     PARTY_TERMS,
     PAYMENT_TERMS,
@@ -288,6 +289,25 @@ class PaymentTerms(NamedTuple):
     reserved4: int
 
 
+class LimitTerms(NamedTuple):
+    """The extension of setLimits."""
+
+    kind: int
+    scope: int
+    reserved0: int
+    id: int
+    order_qty: int
+    position: int
+    day_qty: int
+    fat_finger_bp: int
+    open_orders: int
+    rate_per_second: int
+    burst: int
+    fills_back: int
+    reserved1: int
+    reserved2: int
+
+
 for _row, _dtype in (
     (Command, COMMAND),
     (OrderTerms, ORDER_TERMS),
@@ -303,6 +323,7 @@ for _row, _dtype in (
     (AccountTerms, ACCOUNT_TERMS),
     (FeeTerms, FEE_TERMS),
     (PaymentTerms, PAYMENT_TERMS),
+    (LimitTerms, LIMIT_TERMS),
 ):
     assert _row._fields == _dtype.names, f"{_row.__name__} does not follow the schema"
 
@@ -373,6 +394,70 @@ class Tier:
 
     maker_ppm: int = 0
     taker_ppm: int = 0
+
+
+@dataclass(slots=True)
+class Figures:
+    """Limits of one scope; 0: none. The first four are of a symbol, the rest of none."""
+
+    order_qty: int = 0
+    position: int = 0
+    day_qty: int = 0
+    fat_finger_bp: int = 0
+    open_orders: int = 0
+    rate_per_second: int = 0
+    burst: int = 0
+    fills_back: int = 0
+
+    def are_sound(self, of_symbol: bool) -> bool:
+        """Whether they may be set."""
+        quantities = (self.order_qty, self.position, self.day_qty)
+        rest = (self.open_orders, self.rate_per_second, self.burst, self.fills_back)
+        if of_symbol:
+            sound = all(0 <= each <= MAX_UNITS for each in quantities) and not any(rest)
+            return sound and 0 <= self.fat_finger_bp <= 1_000_000
+        if any(quantities) or self.fat_finger_bp or self.open_orders < 0:
+            return False
+        if not self.rate_per_second:
+            return not self.burst and not self.fills_back
+        sound = 0 < self.rate_per_second <= MAX_RATE and 0 < self.burst <= MAX_RATE
+        return sound and 0 <= self.fills_back <= 1_000
+
+
+class Level(NamedTuple):
+    """How many orders a rate still allows an account, in billionths, at a time."""
+
+    level: int
+    at_ns: int
+
+
+@dataclass(slots=True)
+class Position:
+    """What an account has bought of an instrument, less what it sold; and its trading day."""
+
+    qty: int = 0
+    cost: int = 0  # of the open quantity; below zero: what it brought in
+    realised: int = 0
+    day: int = 0
+    day_qty: int = 0
+
+    def trade(self, sign: int, qty: int, notional: int) -> None:
+        """A purchase (sign 1) or a sale (-1): first it closes what is open the other way, at its average cost."""
+        closed, worth = 0, 0
+        if self.qty * sign < 0:
+            closed = min(qty, abs(self.qty))
+            worth = notional if closed == qty else notional * closed // qty
+            cost = abs(self.cost) * closed // abs(self.qty)
+            cost = cost if self.cost > 0 else -cost
+            self.realised = within(self.realised - sign * worth - cost)
+            self.cost -= cost
+        self.qty = within(self.qty + sign * qty)
+        self.cost = within(self.cost + sign * (notional - worth))
+
+
+def within(figure: int) -> int:
+    """A figure of a position, which grows no further than this."""
+    return min(max(figure, -MAX_UNITS), MAX_UNITS)
 
 
 @dataclass(slots=True)
@@ -464,6 +549,7 @@ class Instrument:
     bands: tuple[Band, ...]
     phase: int = Phase.CONTINUOUS
     last_price: int = 0
+    day: int = 0  # how many trading days of it have ended
     told: tuple[int, int, int, int] = (0, 0, 0, 0)  # what `indicative` said last: price, qty, leaves_qty, side
     bids: BookSide = field(default_factory=lambda: BookSide(Side.BUY))
     asks: BookSide = field(default_factory=lambda: BookSide(Side.SELL))

@@ -116,6 +116,7 @@ class Money:
     _balances: SortedDict[tuple[int, int], Balance]
     _emit: Callable[..., None]
     _pull: Callable[[Order, Reason], None]
+    _count_trade: Callable[[Order, int, int], None]
 
     def _start_money(self) -> None:
         """Nobody has anything."""
@@ -166,6 +167,7 @@ class Money:
             self._balance(order.account, clearing.base_asset).total += sign * qty * clearing.base_unit
             self._balance(order.account, clearing.quote_asset).total -= sign * notional + order.fee
             self._balance(VENUE, clearing.quote_asset).total += order.fee
+            self._count_trade(order, qty, notional)
 
     def _check_status(self, account: int, instrument: Instrument, side: int) -> None:
         """Check 8b."""
