@@ -239,7 +239,7 @@ class Crowd:
         self.matches: list[dict[str, int]] = []  # of late, as the terms of their busts
         self.exits: list[dict[str, int]] = []  # that were sent, and whose entry is not: fields and terms
         self.coming: list[Callable[[], Draw]] = []  # what happens next, mostly
-        self.is_paid = self.chance.random() < 0.5
+        self.is_paid = self.chance.random() < 0.8
         self.payments = [0] * 3  # the last id of some channels
         # A venue of one mood per seed: how deep the books get, how often everything is swept away.
         self.patience = self.chance.choice((0.5, 2.0, 6.0))
@@ -1177,11 +1177,15 @@ class Crowd:
             instrument = self.engine._instruments[symbol]
             lot = instrument.band_at(self.middle(instrument)).lot
             terms["order_qty"] = self.chance.choice((0, 0, lot * 8, lot * 11))
-            terms["position"] = self.chance.choice((0, lot * 40, lot * 300))
-            terms["day_qty"] = self.chance.choice((0, lot * 60, lot * 400))
             terms["fat_finger_bp"] = self.chance.choice((0, 0, 2, 300))
+            if instrument.clearing is not None and self.chance.random() < 0.7:
+                account = number if number in self.engine._accounts else self.chance.randint(1, 8)
+                used = self.engine._has_or_buys(account, instrument), self.engine._trades_today(account, instrument)
+                for word, now in zip(("position", "day_qty"), used, strict=True):
+                    few = lot * self.chance.randint(1, 9)
+                    terms[word] = self.chance.choice((0, now + few, now * 10 // 7 + few, now * 10 // 7 + few))
         elif not symbol and self.chance.random() < 0.6:
-            terms["open_orders"] = self.chance.choice((0, 2, 6, 20))
+            terms["open_orders"] = self.chance.choice((0, 4, 6, 20))
             if self.chance.random() < 0.6:
                 terms["rate_per_second"] = self.chance.choice((1, 50, 10_000, MAX_RATE))
                 terms["burst"], terms["fills_back"] = self.chance.choice((1, 4, 9)), self.chance.choice((0, 300, 1_000))

@@ -80,10 +80,12 @@ class Limits:
     def _of(self, number: int, symbol: int) -> Iterable[Figures]:
         """What is set for an account, the most particular first."""
         account = self._accounts[number]
-        scopes = (LimitScope.ACCOUNT, LimitScope.FIRM, LimitScope.TIER, LimitScope.VENUE)
-        keys = [
-            (scope, who, symbol) for scope, who in zip(scopes, (number, account.firm, account.tier, 0), strict=True)
-        ]
+        keys = (
+            (LimitScope.ACCOUNT, number, symbol),
+            (LimitScope.FIRM, account.firm, symbol),
+            (LimitScope.TIER, account.tier, symbol),
+            (LimitScope.VENUE, 0, symbol),
+        )
         return [self._limits[key] for key in keys if key in self._limits]
 
     def _bound(self, account: int, symbol: int, figure: str) -> int:
@@ -112,17 +114,12 @@ class Limits:
             limit = self._bound(order.account, 0, "open_orders")
             uses.append(use(Reason.TOO_MANY_ORDERS, 0, limit, live, 1))
             require(not limit or live < limit, Reason.TOO_MANY_ORDERS)  # 25c
-        of_symbol = [
-            each for each in self._resting.values() if (each.account, each.instrument.symbol) == (order.account, symbol)
-        ]
         if order.side == Side.BUY:
-            clearing = order.instrument.clearing
-            has = self._balance(order.account, clearing.base_asset).total // clearing.base_unit
-            has += sum(each.leaves for each in of_symbol if each.side == Side.BUY)
+            has = self._has_or_buys(order.account, order.instrument)
             limit = self._bound(order.account, symbol, "position")
             uses.append(use(Reason.POSITION_LIMIT, symbol, limit, has, more))
             require(has + more <= (limit or MAX_UNITS), Reason.POSITION_LIMIT)  # 25d
-        traded = self._day_qty(order.account, order.instrument) + sum(each.leaves for each in of_symbol)
+        traded = self._trades_today(order.account, order.instrument)
         limit = self._bound(order.account, symbol, "day_qty")
         uses.append(use(Reason.DAILY_LIMIT, symbol, limit, traded, more))
         require(traded + more <= (limit or MAX_UNITS), Reason.DAILY_LIMIT)  # 25e
@@ -146,6 +143,21 @@ class Limits:
         if known is None:
             return full
         return min(full, known.level + (self._time_ns - known.at_ns) * rate.rate_per_second)
+
+    def _has_or_buys(self, account: int, instrument: Instrument) -> int:
+        """What an account holds of an instrument, and has ordered to buy."""
+        clearing = instrument.clearing
+        assert clearing is not None
+        has = self._balance(account, clearing.base_asset).total // clearing.base_unit
+        return has + sum(each.leaves for each in self._orders_of(account, instrument) if each.side == Side.BUY)
+
+    def _trades_today(self, account: int, instrument: Instrument) -> int:
+        """What it has traded in this trading day, and has ordered."""
+        ordered = sum(each.leaves for each in self._orders_of(account, instrument))
+        return self._day_qty(account, instrument) + ordered
+
+    def _orders_of(self, account: int, instrument: Instrument) -> list[Order]:
+        return [each for each in self._resting.values() if each.account == account and each.instrument is instrument]
 
     def _day_qty(self, account: int, instrument: Instrument) -> int:
         """What it has traded in this trading day."""
