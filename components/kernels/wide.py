@@ -57,3 +57,27 @@ def ceil_over_power_of_ten(value: Word, exponent: Word) -> Word:
     for _ in range(exponent):
         value = value // 10 + (1 if value % 10 else 0)
     return value
+
+
+@kernel
+def wide_over_power_of_ten(high: Word, low: Word, exponent: Word) -> tuple[Word, Word, bool]:
+    """floor(number / 10**exponent), and whether anything was left over.
+
+    By at most nine digits at a time, so that a divisor and a remainder with the next 31 bits behind it fit a word.
+    """
+    rest = False
+    while exponent > 0:
+        divisor = np.int64(1)
+        for _ in range(min(exponent, 9)):
+            divisor *= 10
+        exponent -= 9
+        part = high >> 31
+        top = part // divisor
+        part = part % divisor << 31 | (high & _HALF)
+        high = top << 31 | part // divisor
+        part = part % divisor << 31 | low >> 31
+        top = part // divisor
+        part = part % divisor << 31 | (low & _HALF)
+        low = top << 31 | part // divisor
+        rest = rest or part % divisor != 0
+    return high, low, rest

@@ -57,6 +57,13 @@ def times_power_of_ten(s: int, high: Word, low: Word, exponent: Word) -> None:
     result[0], result[1] = wide.wide_times_power_of_ten(high, low, exponent)
 
 
+@entry("boolean(int64, int64, int64, int64)")
+def over_power_of_ten(s: int, high: Word, low: Word, exponent: Word) -> bool:
+    result = result_of(s)
+    result[0], result[1], rest = wide.wide_over_power_of_ten(high, low, exponent)
+    return rest
+
+
 @entry("int64(int64, int64)")
 def floor_over(value: Word, exponent: Word) -> Word:
     return wide.floor_over_power_of_ten(value, exponent)

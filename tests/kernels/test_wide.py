@@ -46,3 +46,10 @@ def test_times_a_power_of_ten_is_exact_or_saturated(high: int, low: int, exponen
 def test_over_a_power_of_ten_rounds_down_and_up(number: int, exponent: int) -> None:
     assert doors.floor_over(number, exponent) == number // 10**exponent
     assert doors.ceil_over(number, exponent) == -(-number // 10**exponent)
+
+
+@given(limbs, limbs, st.integers(0, 24))
+def test_a_wide_number_over_a_power_of_ten_leaves_a_rest_or_none(high: int, low: int, exponent: int) -> None:
+    rest = doors.over_power_of_ten(_columns.address, high, low, exponent)
+    quotient, remainder = divmod((high << 62) + low, 10**exponent)
+    assert (value(), bool(rest)) == (quotient, remainder != 0)
