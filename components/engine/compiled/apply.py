@@ -18,6 +18,7 @@ from components.engine.compiled.orders import (
     find_by_id,
     find_by_ref,
 )
+from components.engine.compiled.payments import add_asset, make_payment, set_fees
 from components.engine.compiled.pegs import first_out_of_place
 from components.engine.compiled.phases import (
     change_phases,
@@ -39,6 +40,8 @@ from components.engine.compiled.state import (
     GRACE,
     MATCHING,
     NEED_ACCOUNTS,
+    NEED_ASSETS,
+    NEED_BALANCES,
     NEED_BOOKS,
     NEED_BUSTS,
     NEED_ORDERS,
@@ -55,6 +58,8 @@ from components.engine.compiled.state import (
     UNREAD,
     accounts_of,
     adopt_commands,
+    assets_of,
+    balances_of,
     books_of,
     busts_of,
     command_at,
@@ -73,7 +78,7 @@ from components.engine.compiled.state import (
     timer_at,
     timers_of,
 )
-from components.engine.compiled.sweeping import block_entry, end_of_day, go_on, mass_cancel
+from components.engine.compiled.sweeping import block_entry, end_of_day, go_on, mass_cancel, set_account
 from components.engine.compiled.timers import (
     compact_timers,
     end_grace,
@@ -94,7 +99,7 @@ from components.engine.compiled.venue import (
 )
 from components.kernels.kernel import Word, cold_kernel, entry, kernel
 from components.kernels.maps import map_rehash
-from wire.constants import MAX_ACCOUNT, MAX_SESSION, MAX_SYMBOL, MAX_UNITS
+from wire.constants import MAX_ACCOUNT, MAX_ASSET, MAX_SESSION, MAX_SYMBOL, MAX_UNITS
 from wire.enums import CommandKind, EventKind, Reason
 
 _AHEAD = 24  # commands that are fetched ahead of the look over all
@@ -277,6 +282,14 @@ def begin_rare(s: int, command: np.void) -> Word:
         return set_breaker(s, command)
     if kind == CommandKind.SET_INDEX:
         return set_index(s, command)
+    if kind == CommandKind.ADD_ASSET:
+        return add_asset(s, command)
+    if kind == CommandKind.SET_ACCOUNT:
+        return set_account(s, command)
+    if kind == CommandKind.SET_FEES:
+        return set_fees(s, command)
+    if CommandKind.DEPOSIT <= kind <= CommandKind.TRANSFER:
+        return make_payment(s, command)
     return DONE  # a tick: time has passed already
 
 
@@ -313,8 +326,8 @@ def has_state_room(s: int, command: np.void) -> bool:
 
 @cold_kernel
 def count_safe_orders(s: int) -> bool:
-    """How many more orders fit for certain: each takes at most a slot, a level, two map entries, a timer and special
-    terms."""
+    """How many more orders fit for certain: each takes at most a slot, a level, two map entries, a timer, special
+    terms and, where instruments are paid for, two balances."""
     head = head_of(s)
     compact_timers(s)
     if head["breakers"] != 0 and not has_timer_room(s, timers_of_breakers(s) + _TIMERS_OF_AN_ORDER):
@@ -327,6 +340,8 @@ def count_safe_orders(s: int) -> bool:
         timers = (timers - timers_of_breakers(s)) // _TIMERS_OF_AN_ORDER
     safe = min(safe, timers)
     safe = min(safe, len(specials_of(s)) - head["special_live"])
+    if head["paid"] != 0:
+        safe = min(safe, (len(balances_of(s)) - head["balances_used"]) // 2)
     head["safe_orders"] = safe
     if safe > 0:
         return True
@@ -352,12 +367,25 @@ def rare_fits(s: int, command: np.void) -> bool:
             head_of(s)["needed_rungs"] = 2 * FIRST_CAPACITY
             head_of(s)["needed_table"] = NEED_ORDERS
             return False
-        return reaches(s, command["symbol"], MAX_SYMBOL, len(books_of(s)), NEED_BOOKS)
+        return has_balance_room(s, np.int64(1)) and reaches(
+            s, command["symbol"], MAX_SYMBOL, len(books_of(s)), NEED_BOOKS
+        )
+    if kind == CommandKind.ADD_ASSET:
+        return reaches(s, command["price"], MAX_ASSET, len(assets_of(s)), NEED_ASSETS)
+    if CommandKind.DEPOSIT <= kind <= CommandKind.TRANSFER:
+        return has_balance_room(s, np.int64(2))
     if kind == CommandKind.ADD_ACCOUNT:
         return reaches(s, command["account"], MAX_ACCOUNT, len(accounts_of(s)), NEED_ACCOUNTS)
     if kind == CommandKind.ADD_SESSION:
         return reaches(s, command["price"], MAX_SESSION, len(sessions_of(s)), NEED_SESSIONS)
     return True
+
+
+@cold_kernel
+def has_balance_room(s: int, more: Word) -> bool:
+    """Whether that many balances more fit; if not, what is needed stands in the head."""
+    head = head_of(s)
+    return reaches(s, head["balances_used"] + more - 1, np.int64(MAX_UNITS), len(balances_of(s)), NEED_BALANCES)
 
 
 @cold_kernel

@@ -22,13 +22,18 @@ from components.kernels.kernel import Word, cold_kernel
 from wire.constants import EXIT, MAX_BANDS
 from wire.dtypes import (
     STATE_ACCOUNT,
+    STATE_ASSET,
+    STATE_BALANCE,
     STATE_BAND,
     STATE_BLOCK,
     STATE_BREAKER,
+    STATE_CHANNEL,
+    STATE_CLEARING,
     STATE_ENGINE,
     STATE_INDEX,
     STATE_INSTRUMENT,
     STATE_SESSION,
+    STATE_TIER,
 )
 from wire.enums import Scope
 from wire.state import CanonicalState
@@ -129,6 +134,27 @@ def canonical_state(arrays: dict[str, np.ndarray], orders: np.ndarray, dormant: 
         arrays["busts"][: head["busts"][0]].copy(),
         canonical_breakers(arrays),
         canonical_index(head[0]),
+        *canonical_money(arrays),
+    )
+
+
+def canonical_money(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Assets, instruments that are paid for, fees, last payments and balances: those of which there is anything to
+    say."""
+    (assets,) = np.nonzero(arrays["assets"]["name0"])
+    (paid,) = np.nonzero(arrays["books"]["quote_asset"])
+    clearing = {"symbol": paid, "quote_asset": arrays["books"]["quote_asset"][paid]}
+    tiers, channels = arrays["tiers"], arrays["channels"]
+    (charging,) = np.nonzero(tiers["maker_ppm"] | tiers["taker_ppm"])
+    (used,) = np.nonzero(channels["last_id"])
+    balances = arrays["balances"][: arrays["head"]["balances_used"][0]]
+    balances = balances[(balances["total"] | balances["held"]) != 0]
+    return (
+        _rows(STATE_ASSET, arrays["assets"][assets], {"asset": assets}),
+        _rows(STATE_CLEARING, arrays["clearings"][paid], clearing),
+        _rows(STATE_TIER, tiers[charging], {"tier": charging}),
+        _rows(STATE_CHANNEL, channels[used], {"channel": used}),
+        _rows(STATE_BALANCE, balances[np.lexsort((balances["asset"], balances["account"]))], {}),
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from components.engine.compiled.breakercheck import check_breakers, times_of_breakers
 from components.engine.compiled.ladder import BITS_AT
+from components.engine.compiled.moneycheck import check_money
 from components.engine.compiled.pegcheck import check_pegs
 from components.engine.compiled.state import EXPIRY, FIRM_BLOCKED, FRESH, GRACE, NO_KEY, NONE, RECENT, SLOT, TAKEN
 from components.engine.compiled.triggercheck import check_brackets, check_dormant, demand
@@ -51,6 +52,7 @@ def check_state(arrays: dict[str, np.ndarray]) -> None:
     watched = calls | (arrays["pegs"]["live"] > 0) | (arrays["breakers"]["watched"] > 0)
     demand(bool((arrays["books"]["watched"] == watched).all()), "a symbol is watched, or not, as it should not be")
     _check_blocks(arrays, live)
+    check_money(arrays, live)
     busts = arrays["busts"]["match"][: head["busts"]]
     demand(bool((np.diff(busts) > 0).all()), "the busted matches do not rise")
     demand(bool(((busts > 0) & (busts <= head["match"])).all()), "what was busted had not been a match")

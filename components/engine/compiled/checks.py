@@ -41,7 +41,18 @@ from wire.constants import (
     POST_ONLY,
     STP_BY_FIRM,
 )
-from wire.enums import CommandKind, ExtensionKind, OrderType, Phase, Reason, Scope, Side, StpMode, TimeInForce
+from wire.enums import (
+    AccountStatus,
+    CommandKind,
+    ExtensionKind,
+    OrderType,
+    Phase,
+    Reason,
+    Scope,
+    Side,
+    StpMode,
+    TimeInForce,
+)
 
 _ALL_BUT_GATEWAY = np.int64(0x0000FFFFFFFFFFFF)  # of the words in COMMAND_WORDS
 _ALL_BUT_TIF_AND_GATEWAY = np.int64(0x0000FFFFFFFFFF00)
@@ -78,7 +89,7 @@ def check_sender(s: int, command: np.void) -> Word:
 def check_rare_sender(s: int, command: np.void) -> Word:
     """The same for all but the orders of sessions."""
     kind = command["kind"]
-    if not CommandKind.NEW_ORDER <= kind <= CommandKind.SET_INDEX or kind == CommandKind.ORDER_STATUS:
+    if not CommandKind.NEW_ORDER <= kind <= CommandKind.TRANSFER or kind == CommandKind.ORDER_STATUS:
         return Reason.UNKNOWN_COMMAND
     opens_or_closes = CommandKind.OPEN_SESSION <= kind <= CommandKind.CLOSE_SESSION
     if command["session"] == 0:
@@ -161,7 +172,7 @@ def check_qty(s: int, symbol: Word, price: Word, qty: Word) -> Word:
 
 @kernel
 def check_owner(s: int, command: np.void) -> Word:
-    """Rows 7 to 8a, of a session's order."""
+    """Rows 7 to 8b, of a session's order."""
     if not instrument_exists(s, command["symbol"]):
         return Reason.UNKNOWN_INSTRUMENT
     reason = check_account(s, command)
@@ -169,7 +180,25 @@ def check_owner(s: int, command: np.void) -> Word:
         return reason
     session, account = session_at(s, command["session"]), account_at(s, command["account"])
     blocked = session["blocked"] | account["blocked"] | book_at(s, command["symbol"])["blocked"]
-    return Reason.ENTRY_BLOCKED if blocked != 0 else Reason.NONE
+    if blocked != 0:
+        return Reason.ENTRY_BLOCKED
+    if account["status"] != AccountStatus.OPEN:
+        return check_status(s, np.int64(command["account"]), np.int64(command["side"]), np.int64(command["symbol"]))
+    return Reason.NONE
+
+
+@cold_kernel
+def check_status(s: int, account: Word, side: Word, symbol: Word) -> Word:
+    """Row 8b, of an account that is not open: whether it may enter or replace an order."""
+    status = account_at(s, account)["status"]
+    if status == AccountStatus.RESTRICTED:
+        return Reason.ACCOUNT_RESTRICTED
+    if status == AccountStatus.SUSPENDED:
+        return Reason.ACCOUNT_SUSPENDED
+    if status == AccountStatus.CLOSED:
+        return Reason.ACCOUNT_CLOSED
+    closes = side == Side.SELL and book_at(s, symbol)["quote_asset"] != 0
+    return Reason.NONE if closes else Reason.CLOSING_ONLY
 
 
 @kernel

@@ -22,6 +22,7 @@ from components.engine.compiled.matching import (
     rests_by_nature,
     start_matching,
 )
+from components.engine.compiled.money import hold_less, hold_released
 from components.engine.compiled.orders import (
     drop_waiting,
     free_order,
@@ -201,6 +202,7 @@ def drop_outside(s: int, slot: Word) -> None:
     """The order has come outside the static band meanwhile: it ends before it enters."""
     order = order_at(s, slot)
     left = order["leaves"]
+    hold_less(s, slot, np.int64(0))
     order["leaves"] = 0
     cancelled_event(s, slot, Reason.PRICE_OUTSIDE_BANDS, 0, left, 0)
     unindex_order(s, slot)
@@ -235,14 +237,15 @@ def release(s: int, slot: Word) -> None:
     executed = special_at(s, order["special"])["cause"]
     left = order["leaves"]
     if executed <= 0:
-        order["leaves"] = 0
-        cancelled_event(s, slot, Reason.ENTRY_MISSING if executed == NEVER_CAME else Reason.ENTRY_ENDED, 0, left, 0)
-        order["flags"] &= ~EXIT
-        drop_waiting(s, slot)
+        reason = Reason.ENTRY_MISSING if executed == NEVER_CAME else Reason.ENTRY_ENDED
+        drop_held(s, slot, np.int64(reason))
         return
     if executed < left:
         order["leaves"] = executed
         cancelled_event(s, slot, Reason.ENTRY_ENDED, 0, left - executed, 0)
+    if not hold_released(s, slot):
+        drop_held(s, slot, np.int64(Reason.INSUFFICIENT_BALANCE))
+        return
     order["flags"] &= ~EXIT
     if is_dormant(order["order_type"]):  # in its place among those who wait
         triggered_event(s, slot, 0)
@@ -260,6 +263,17 @@ def release(s: int, slot: Word) -> None:
         drop_outside(s, slot)
     else:
         enter_known(s, slot, rests, np.int64(0), np.int64(order["price"]))
+
+
+@cold_kernel
+def drop_held(s: int, slot: Word, reason: Word) -> None:
+    """An exit whose turn has come ends before it begins; it holds nothing yet."""
+    order = order_at(s, slot)
+    left = order["leaves"]
+    order["leaves"] = 0
+    cancelled_event(s, slot, reason, 0, left, 0)
+    order["flags"] &= ~EXIT
+    drop_waiting(s, slot)
 
 
 @cold_kernel

@@ -19,6 +19,8 @@ from components.engine.compiled.state import (
     HEAD,
     INITIAL,
     NEED_ACCOUNTS,
+    NEED_ASSETS,
+    NEED_BALANCES,
     NEED_BOOKS,
     NEED_BUSTS,
     NEED_ROOM,
@@ -223,6 +225,10 @@ class CompiledEngine:
             self._reach("busts", 1)
         elif needed == NEED_TIMERS:
             self._reach("timers", 1)
+        elif needed == NEED_ASSETS:
+            self._reach("assets", 1)
+        elif needed == NEED_BALANCES:
+            self._grow_balances()
         else:
             self._grow_orders()
         self._adopt(self._arrays)
@@ -246,9 +252,7 @@ class CompiledEngine:
             self._enlarge("orders", _next_length(len(arrays["orders"])))
         if 8 * live > 5 * len(arrays["ids"]):
             for name in ("ids", "refs"):
-                larger = cache_aligned(2 * len(arrays[name]), WORD)
-                doors.rehash_entry(arrays[name], larger)
-                arrays[name] = larger
+                self._rehash(name)
         if self._number("levels_live") + 2 > len(arrays["levels"]) // 2:
             self._enlarge("levels", 2 * len(arrays["levels"]))
         if self._number("timers_used") + 2 > len(arrays["timers"]) // 2:
@@ -256,6 +260,8 @@ class CompiledEngine:
         if self._number("special_live") + 2 > len(arrays["special"]) // 2:
             self._enlarge("special", 2 * len(arrays["special"]))
             self._enlarge("trails", len(arrays["special"]))
+        if self._number("balances_used") + 2 > len(arrays["balances"]) // 2:
+            self._grow_balances()
         sides = arrays["sides"]
         if self._number("needed_rungs"):
             self._repack("ladder", "start", sides["capacity"], sides["run"], "needed_rungs")
@@ -264,6 +270,17 @@ class CompiledEngine:
             words = np.where(ticks > 0, BITS_AT + (ticks >> 6) + (ticks >> 1), 0)
             self._repack("windows", "window", words, words, "needed_words")
         self._set("safe_orders", 0)
+
+    def _grow_balances(self) -> None:
+        """Twice as many, and their map with them: so it is never more than half full."""
+        self._enlarge("balances", 2 * len(self._arrays["balances"]))
+        self._rehash("holdings")
+
+    def _rehash(self, name: str) -> None:
+        """A map of twice the length with the same entries."""
+        larger = cache_aligned(2 * len(self._arrays[name]), WORD)
+        doors.rehash_entry(self._arrays[name], larger)
+        self._arrays[name] = larger
 
     def _repack(self, name: str, place: str, reserved: np.ndarray, used: np.ndarray, needed: str) -> None:
         """Lay what each side has of a table end to end in a new one, with room for what is asked for."""

@@ -151,10 +151,11 @@ def order_event(
 
 @kernel
 def executed_event(
-    s: int, slot: Word, request_ref: Word, price: Word, qty: Word, match: Word, liquidity: Word, flags: Word
+    s: int, slot: Word, request_ref: Word, price: Word, qty: Word, fee: Word, match: Word, liquidity: Word, flags: Word
 ) -> None:
-    """One side of a match."""
+    """One side of a match, and what it pays for it."""
     row = order_event(s, EventKind.EXECUTED, 0, slot, request_ref, price, qty, liquidity, flags)
+    event_at(s, row)["fee"] = fee
     event_at(s, row)["match"] = match
 
 

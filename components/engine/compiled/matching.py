@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from components.engine.compiled.bands import look_at, note_trade, stop_trading
-from components.engine.compiled.checks import band_for
 from components.engine.compiled.events import cancelled_event, executed_event
+from components.engine.compiled.funds import affordable, cost_of
 from components.engine.compiled.ladder import any_price_key, best_level, next_level
+from components.engine.compiled.money import free_budget, hold_less, pay
 from components.engine.compiled.orders import (
     drop_order,
     free_order,
@@ -28,7 +29,6 @@ from components.engine.compiled.state import (
     MATCHING,
     NO_KEY,
     NONE,
-    band_at,
     book_at,
     event_at,
     events_of,
@@ -42,13 +42,6 @@ from components.engine.compiled.triggers import wake_by_trade
 from components.engine.compiled.unseen import displayed_event, part_to_take, show_next_part, take_part
 from components.engine.contract import MIN_EVENT_CAPACITY
 from components.kernels.kernel import Word, cold_kernel, kernel
-from components.kernels.wide import (
-    LIMB,
-    floor_over_power_of_ten,
-    wide_less,
-    wide_product,
-    wide_times_power_of_ten,
-)
 from wire.constants import FROM_BOOK, FUNDS, MAX_UNITS, RESTS
 from wire.enums import EventKind, Liquidity, OrderType, Reason, StpMode, TimeInForce
 
@@ -130,48 +123,6 @@ def available_to(s: int, taker_slot: Word, side: Word, bound_key: Word, wanted: 
     return available_of_others(s, taker_slot, opposite_row(taker["symbol"], side), bound_key, wanted)
 
 
-@cold_kernel
-def budget_product(s: int, symbol: Word, budget: Word) -> tuple[Word, Word]:
-    """The largest price * qty that a budget in quote units pays for, as a wide number (saturated)."""
-    book = book_at(s, symbol)
-    exponent = book["price_scale"] + book["qty_scale"] - book["quote_scale"]
-    if exponent >= 0:
-        return wide_times_power_of_ten(np.int64(0), budget, exponent)
-    return np.int64(0), floor_over_power_of_ten(budget, -exponent)
-
-
-@cold_kernel
-def affordable(s: int, symbol: Word, budget: Word, price: Word, most: Word) -> Word:
-    """The largest quantity up to `most` that the budget pays for at `price`, rounded down to whole lots.
-
-    Found bit by bit: there is no wide division, and funds orders are rare.
-    """
-    high, low = budget_product(s, symbol, budget)
-    qty = np.int64(0)
-    bit = np.int64(1) << 61
-    while bit > 0:
-        if qty + bit <= most:
-            cost_high, cost_low = wide_product(price, qty + bit)
-            if not wide_less(high, low, cost_high, cost_low):
-                qty += bit
-        bit >>= 1
-    return qty - qty % band_at(s, band_for(s, symbol, price))["lot"]
-
-
-@cold_kernel
-def cost_of(s: int, symbol: Word, price: Word, qty: Word) -> Word:
-    """What `qty` at `price` costs in quote units, rounded up: the least budget that pays for it."""
-    cost = np.int64(0)
-    bit = np.int64(1) << 61
-    high, low = wide_product(price, qty)
-    while bit > 0:  # the largest budget that does not pay for it, and one more
-        paid_high, paid_low = budget_product(s, symbol, cost + bit)
-        if cost + bit <= LIMB and wide_less(paid_high, paid_low, high, low):
-            cost += bit
-        bit >>= 1
-    return cost + 1
-
-
 @kernel
 def start_matching(s: int, slot: Word, request_ref: Word, bound: Word, budget: Word) -> None:
     """Remember the taker, so that matching can stop for room and go on."""
@@ -193,15 +144,24 @@ def match_one(s: int, taker_slot: Word, side: Word, maker_slot: Word, qty: Word)
     symbol = taker["symbol"]
     head["match"] += 1
     match = head["match"]
+    book = book_at(s, symbol)
+    by_funds = taker["flags"] & FUNDS != 0
+    cost = np.int64(cost_of(s, symbol, price, qty)) if by_funds else np.int64(0)
+    maker_fee, taker_fee = np.int64(0), np.int64(0)
+    if book["quote_asset"] != 0:
+        if side == 0:
+            taker_fee, maker_fee = pay(s, taker_slot, maker_slot, maker_slot, price, qty, cost)
+        else:
+            maker_fee, taker_fee = pay(s, maker_slot, taker_slot, maker_slot, price, qty, cost)
     maker["leaves"] -= qty
     maker["cum"] += qty
     taker["cum"] += qty
-    if taker["flags"] & FUNDS != 0:
-        head["budget"] -= cost_of(s, symbol, price, qty)
+    if by_funds:
+        head["budget"] -= cost
     else:
         taker["leaves"] -= qty
     flags = FROM_BOOK if maker["leaves"] == 0 else FROM_BOOK | RESTS
-    executed_event(s, maker_slot, 0, price, qty, match, Liquidity.MAKER, flags)
+    executed_event(s, maker_slot, 0, price, qty, maker_fee, match, Liquidity.MAKER, flags)
     if maker["unseen"] != 0:
         take_part(s, maker_slot, qty)
     elif maker["leaves"] == 0:
@@ -209,8 +169,7 @@ def match_one(s: int, taker_slot: Word, side: Word, maker_slot: Word, qty: Word)
     else:
         level_at(s, maker["level"])["qty"] -= qty
     flags = RESTS if comes_to_rest(s, taker, side) else 0
-    executed_event(s, taker_slot, head["request_ref"], price, qty, match, Liquidity.TAKER, flags)
-    book = book_at(s, taker["symbol"])
+    executed_event(s, taker_slot, head["request_ref"], price, qty, taker_fee, match, Liquidity.TAKER, flags)
     book["last_price"] = price
     if price >= book["rise_alarm"] or price <= book["fall_alarm"]:
         ring_alarm(s, taker["symbol"], price)
@@ -359,6 +318,10 @@ def finish_taker(s: int, reason: Word) -> Word:
         return DONE
     left = taker["leaves"]
     if left > 0 or (taker["flags"] & FUNDS != 0 and head["budget"] > 0):
+        if taker["flags"] & FUNDS != 0:
+            free_budget(s, slot)
+        else:
+            hold_less(s, slot, np.int64(0))
         if reason == Reason.NONE:
             reason = Reason.REMAINDER_CANCELLED if taker["cum"] > 0 else Reason.NO_LIQUIDITY
         taker["leaves"] = 0

@@ -1,4 +1,5 @@
-"""Kill switch and busts: what an operator, or a broker in need, does to a market. Rare commands; written for reading.
+"""Kill switch, busts, and what accounts may do: what an operator, or a broker in need, does to a market. Rare commands;
+written for reading.
 
 A block is a bit where an order's way leads past anyway: of its session, of its account (of either for itself, and for
 its firm) and of its symbol. Firms have no table: a blocked one is known by the bits of its accounts and sessions.
@@ -14,7 +15,11 @@ from components.engine.compiled.state import (
     DONE,
     FIRM_BLOCKED,
     ITSELF_BLOCKED,
+    NONE,
     account_at,
+    account_event_at,
+    account_terms_at,
+    balance_at,
     block_event_at,
     book_at,
     bust_at,
@@ -24,7 +29,8 @@ from components.engine.compiled.state import (
     session_at,
 )
 from components.kernels.kernel import Word, cold_kernel
-from wire.enums import EventKind, ExtensionKind, Reason, Scope, Side
+from wire.constants import MAX_TIER
+from wire.enums import AccountRole, AccountStatus, EventKind, ExtensionKind, Reason, Scope, Side
 
 
 @cold_kernel
@@ -136,7 +142,9 @@ def check_bust(s: int, command: np.void) -> Word:
     book = book_at(s, command["symbol"])
     if not 0 < terms["price"] <= book["max_price"]:
         return Reason.PRICE_OUT_OF_RANGE
-    return Reason.NONE if 0 < terms["qty"] <= book["max_qty"] else Reason.QTY_OUT_OF_RANGE
+    if not 0 < terms["qty"] <= book["max_qty"]:
+        return Reason.QTY_OUT_OF_RANGE
+    return Reason.NONE if book["quote_asset"] == 0 else Reason.UNSUPPORTED_INSTRUCTION
 
 
 @cold_kernel
@@ -170,3 +178,73 @@ def bust_event(s: int, command: np.void, side: Word, session: Word, account: Wor
     event["price"] = terms["price"]
     event["qty"] = terms["qty"]
     event["match"] = terms["match"]
+
+
+# ---------------------------------------------------------------------------------------- accounts
+
+
+@cold_kernel
+def check_account_terms(s: int, command: np.void) -> Word:
+    """The rows for setting an account."""
+    number = np.int64(command["account"])
+    if not account_exists(s, number):
+        return Reason.UNKNOWN_ACCOUNT
+    if own_extensions(s, command) != 1:
+        return Reason.EXTENSION_MISMATCH
+    terms = account_terms_at(s, head_of(s)["extension"])
+    if (
+        terms["kind"] != ExtensionKind.ACCOUNT_TERMS
+        or terms["reserved0"] != 0
+        or terms["reserved1"] != 0
+        or terms["reserved2"] != 0
+        or terms["reserved3"] != 0
+        or terms["reserved4"] != 0
+        or terms["reserved5"] != 0
+        or terms["reserved6"] != 0
+    ):
+        return Reason.EXTENSION_MISMATCH
+    sound = (
+        AccountStatus.OPEN <= terms["status"] <= AccountStatus.CLOSED
+        and AccountRole.NONE <= terms["role"] <= AccountRole.MARKET_MAKER
+        and 0 <= terms["tier"] <= MAX_TIER
+        and terms["person"] >= 0
+    )
+    if not sound:
+        return Reason.INVALID_TERMS
+    if account_at(s, number)["status"] == AccountStatus.CLOSED:
+        return Reason.ACCOUNT_CLOSED
+    if terms["status"] == AccountStatus.CLOSED and not is_empty(s, number):
+        return Reason.NOT_EMPTY
+    return Reason.NONE
+
+
+@cold_kernel
+def is_empty(s: int, number: Word) -> bool:
+    """Whether an account has neither orders nor anything else."""
+    account = account_at(s, number)
+    row = np.int64(account["first_balance"])
+    while row != NONE:
+        if balance_at(s, row)["total"] != 0:
+            return False
+        row = np.int64(balance_at(s, row)["next"])
+    return account["first"] == NONE
+
+
+@cold_kernel
+def keep_account_terms(s: int, command: np.void, count: Word) -> None:
+    """accountSet: what the account may do from here on, and how many of its orders that has cancelled."""
+    number = np.int64(command["account"])
+    account, terms = account_at(s, number), account_terms_at(s, head_of(s)["extension"])
+    was_open, is_open = account["status"] == AccountStatus.OPEN, terms["status"] == AccountStatus.OPEN
+    head_of(s)["restricted"] += (1 if was_open else 0) - (1 if is_open else 0)
+    account["status"] = terms["status"]
+    account["role"] = terms["role"]
+    account["tier"] = terms["tier"]
+    account["person"] = terms["person"]
+    event = account_event_at(s, new_event(s, EventKind.ACCOUNT_SET, 0, 0, False))
+    event["account"] = number
+    event["person"] = terms["person"]
+    event["orders"] = count
+    event["status"] = terms["status"]
+    event["role"] = terms["role"]
+    event["tier"] = terms["tier"]

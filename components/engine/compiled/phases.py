@@ -24,6 +24,7 @@ from components.engine.compiled.crossing import auction_result, is_crossed
 from components.engine.compiled.electing import wait_again
 from components.engine.compiled.events import executed_event, new_event, rejected_event
 from components.engine.compiled.matching import has_event_room
+from components.engine.compiled.money import pay
 from components.engine.compiled.orders import drop_order
 from components.engine.compiled.pegs import ask_all, set_watched, touch
 from components.engine.compiled.state import (
@@ -32,6 +33,7 @@ from components.engine.compiled.state import (
     FRESH,
     MISSED,
     NEED_ROOM,
+    NONE,
     OUTSIDE,
     PHASING,
     STEP,
@@ -270,19 +272,22 @@ def match_at_price(s: int, symbol: Word, price: Word) -> bool:
     buyer = level_at(s, bids["best"])["first"]
     seller = level_at(s, asks["best"])["first"]
     qty = min(order_at(s, buyer)["leaves"], order_at(s, seller)["leaves"])
-    execute_at_price(s, buyer, price, qty)
-    execute_at_price(s, seller, price, qty)
+    buyer_fee, seller_fee = np.int64(0), np.int64(0)
+    if book_at(s, symbol)["quote_asset"] != 0:
+        buyer_fee, seller_fee = pay(s, buyer, seller, np.int64(NONE), price, qty, np.int64(0))
+    execute_at_price(s, buyer, price, qty, buyer_fee)
+    execute_at_price(s, seller, price, qty, seller_fee)
     return True
 
 
 @cold_kernel
-def execute_at_price(s: int, slot: Word, price: Word, qty: Word) -> None:
+def execute_at_price(s: int, slot: Word, price: Word, qty: Word, fee: Word) -> None:
     """One side of that match."""
     order = order_at(s, slot)
     order["leaves"] -= qty
     order["cum"] += qty
     flags = FROM_BOOK if order["leaves"] == 0 else FROM_BOOK | RESTS
-    executed_event(s, slot, 0, price, qty, head_of(s)["match"], Liquidity.NONE, flags)
+    executed_event(s, slot, 0, price, qty, fee, head_of(s)["match"], Liquidity.NONE, flags)
     if order["leaves"] == 0:
         if order["unseen"] != 0:
             show_nothing(s, slot)

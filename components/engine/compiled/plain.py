@@ -55,7 +55,7 @@ from components.engine.compiled.state import (
 from components.engine.contract import MIN_EVENT_CAPACITY
 from components.kernels.kernel import Word, cold_kernel, kernel
 from wire.constants import FROM_BOOK, RESTS
-from wire.enums import CommandKind, EventKind, OrderType, Reason, Side, TimeInForce
+from wire.enums import AccountStatus, CommandKind, EventKind, OrderType, Reason, Side, TimeInForce
 
 _LOW_32 = np.int64(0xFFFFFFFF)
 _LOW_48 = np.int64(0xFFFFFFFFFFFF)
@@ -97,6 +97,8 @@ def apply_plain(s: int) -> None:
     far = worth_it(s)
     wide = head["windows_used"] >= _MANY_WORDS
     watched = head["watches"] != 0
+    paid = head["paid"] != 0
+    restricted = head["restricted"] != 0
     while index < end and row <= last_row:
         if far:
             look_ahead(s, index, count, first_seq + index)
@@ -105,9 +107,9 @@ def apply_plain(s: int) -> None:
         words = command_words_at(s, index)
         what = words["what"]
         if what == _CANCEL:
-            events = plain_cancel(s, words, row, seq + row, first_seq + index, time_ns, watched)
+            events = plain_cancel(s, words, row, seq + row, first_seq + index, time_ns, watched or paid)
         elif what == _REPLACE:
-            events = plain_replace(s, words, row, seq + row, first_seq + index, time_ns)
+            events = plain_replace(s, words, row, seq + row, first_seq + index, time_ns, restricted)
         else:
             events = plain_order(s, words, row, seq + row, first_seq + index, time_ns)
         if events == 0:
@@ -159,6 +161,7 @@ def plain_order(s: int, words: Any, row: Word, seq: Word, command_seq: Word, tim
     if rests and tif != TimeInForce.GTC and tif != TimeInForce.DAY:
         return 0
     closed = session["blocked"] | session["holds_exit"] | account["blocked"] | book["blocked"] | book["watched"]
+    closed |= book["quote_asset"] | (account["status"] ^ AccountStatus.OPEN)
     if account["firm"] != session["firm"] or closed != 0:
         return 0
     price, qty = words["price"], words["qty"]
@@ -248,13 +251,18 @@ def plain_target(s: int, words: Any) -> Word:
 
 
 @kernel
-def plain_cancel(s: int, words: Any, row: Word, seq: Word, command_seq: Word, time_ns: Word, watched: bool) -> Word:
-    """A session cancels a plain order of its own, whole. How many events, 0 if it is no such."""
+def plain_cancel(s: int, words: Any, row: Word, seq: Word, command_seq: Word, time_ns: Word, asked: bool) -> Word:
+    """A session cancels a plain order of its own, whole. How many events, 0 if it is no such. `asked`: its symbol may
+    be watched, or paid for."""
     if words["price"] | words["qty"] != 0:
         return 0
     slot = plain_target(s, words)
-    if slot < 0 or (watched and book_at(s, order_at(s, slot)["symbol"])["watched"] != 0):
+    if slot < 0:
         return 0
+    if asked:
+        book = book_at(s, order_at(s, slot)["symbol"])
+        if book["watched"] | book["quote_asset"] != 0:
+            return 0
     order = order_words_at(s, slot)
     session = session_at(s, words["party"])
     client_ref = words["client_ref"]
@@ -275,11 +283,13 @@ def plain_cancel(s: int, words: Any, row: Word, seq: Word, command_seq: Word, ti
 
 
 @kernel
-def plain_replace(s: int, words: Any, row: Word, seq: Word, command_seq: Word, time_ns: Word) -> Word:
+def plain_replace(s: int, words: Any, row: Word, seq: Word, command_seq: Word, time_ns: Word, restricted: bool) -> Word:
     """A session gives a plain order of its own another place, where it meets nobody. How many events, 0 if it is no
-    such."""
+    such. `restricted`: its account may not be open."""
     slot = plain_target(s, words)
     if slot < 0:
+        return 0
+    if restricted and account_at(s, order_at(s, slot)["account"])["status"] != AccountStatus.OPEN:
         return 0
     order = order_words_at(s, slot)
     price, qty = words["price"], words["qty"]
@@ -290,7 +300,7 @@ def plain_replace(s: int, words: Any, row: Word, seq: Word, command_seq: Word, t
     if leaves <= 0 or (price == previous_price and leaves <= previous_leaves):
         return 0
     book = book_at(s, symbol)
-    if book["watched"] != 0 or not plain_amounts(book, price, qty):
+    if book["watched"] | book["quote_asset"] != 0 or not plain_amounts(book, price, qty):
         return 0
     if side_at(s, 2 * symbol + 1 - side)["best_key"] >= -price_key(side, price):
         return 0

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from components.engine.compiled.events import cancelled_event
 from components.engine.compiled.ladder import best_level, next_level
+from components.engine.compiled.money import hold_less
 from components.engine.compiled.orders import drop_order
 from components.engine.compiled.state import NONE, account_at, level_at, order_at
 from components.engine.compiled.unseen import is_iceberg, part_to_take, show_nothing, take_part
@@ -36,6 +39,8 @@ def prevent(s: int, taker_slot: Word, maker_slot: Word) -> Word:
     if mode == StpMode.DECREMENT_AND_CANCEL:
         part = maker["leaves"] if maker["unseen"] == 0 else part_to_take(s, maker_slot)
         qty = min(taker["leaves"], part)
+        hold_less(s, taker_slot, taker["leaves"] - qty)
+        hold_less(s, maker_slot, maker["leaves"] - qty)
         taker["leaves"] -= qty
         maker["leaves"] -= qty
         flags = FROM_BOOK if maker["leaves"] == 0 else FROM_BOOK | RESTS
@@ -48,6 +53,7 @@ def prevent(s: int, taker_slot: Word, maker_slot: Word) -> Word:
             level_at(s, maker["level"])["qty"] -= qty
         return qty
     left = maker["leaves"]
+    hold_less(s, maker_slot, np.int64(0))
     maker["leaves"] = 0
     cancelled_event(s, maker_slot, Reason.SELF_TRADE, 0, left, FROM_BOOK)
     if maker["unseen"] != 0:

@@ -15,6 +15,10 @@
     special   a pool: the terms of orders that are not plain, so that a plain one has no room for them
     breakers  per symbol: bands, pauses and rates; row 0 is the venue's (bands.py, braking.py)
     busts     the numbers of busted matches, rising
+    assets    by id                    clearings  per symbol: what its trades are paid with (money.py)
+    balances  a pool of rows, never given back: what an account has of an asset; an account's are a list
+    holdings  hash map: (account, asset) -> its balance
+    tiers, channels  by number: fees; the last payment
     triggers  two rows per symbol (rising, falling): where its dormant orders wait; see triggers.py
     trails    a pool: trailing stops that follow the same price
     pegs      per symbol: its pegged orders, and what they follow; see pegs.py
@@ -40,16 +44,24 @@ from components.kernels.kernel import (
     table_prefetch,
     table_record,
 )
-from wire.constants import MAX_BANDS, RULES_VERSION
+from wire.constants import MAX_BANDS, MAX_CHANNEL, MAX_TIER, RULES_VERSION
 from wire.dtypes import (
+    ACCOUNT_EVENT,
+    ACCOUNT_TERMS,
+    ASSET_EVENT,
+    ASSET_TERMS,
     BAND_EVENT,
     BLOCK_EVENT,
     BREAKER_EVENT,
     BREAKER_TERMS,
     BUST_TERMS,
+    CLEARING_EVENT,
+    CLEARING_TERMS,
     COMMAND,
     EVENT,
     EXTENSION,
+    FEE_EVENT,
+    FEE_TERMS,
     INDEX_EVENT,
     INDEX_TERMS,
     INSTRUMENT_EVENT,
@@ -57,6 +69,8 @@ from wire.dtypes import (
     ORDER_TERMS,
     PARTY_EVENT,
     PARTY_TERMS,
+    PAYMENT_EVENT,
+    PAYMENT_TERMS,
     PRICE_BANDS,
     SESSION_TERMS,
     STATE_BUST,
@@ -97,6 +111,10 @@ HEAD = np.dtype(
         ("symbols", "<i8"),  # highest symbol, account, session that exist
         ("accounts", "<i8"),
         ("sessions", "<i8"),
+        ("assets", "<i8"),
+        ("balances_used", "<i8"),
+        ("paid", "<i8"),  # how many instruments are paid for
+        ("restricted", "<i8"),  # how many accounts are not open
         ("safe_orders", "<i8"),  # so many more orders fit for certain
         # the step in hand
         ("woken", "<i8"),  # terms of the last order that the taker in hand woke; see elected.py
@@ -124,6 +142,8 @@ HEAD = np.dtype(
         ("taker", "<i8"),
         ("bound_key", "<i8"),
         ("budget", "<i8"),  # quote units left of a funds order
+        ("worst_price", "<i8"),  # of a market order that enters: its bound as it was then
+        ("balance", "<i8"),  # of an order that enters, and is paid for: what it holds of
         ("request_ref", "<i8"),
         ("slot", "<i8"),  # walking orders: the next one
         ("key", "<i8"),  # walking a side: its level's
@@ -177,7 +197,7 @@ ORDER = np.dtype(
         ("stp", "i1"),
         ("unseen", "i1"),  # UNSEEN if the book shows less than its leaves, else 0: what its events' flags are told
         ("special", "<i4"),  # -1: it is plain
-        ("reserved", "<i4"),
+        ("balance", "<i4"),  # of an instrument that is paid for: what it holds of
         ("account_next", "<i4"),
         ("account_prev", "<i4"),
         ("session_next", "<i4"),
@@ -241,7 +261,7 @@ ORDER_WORDS = np.dtype(
         *((name, "<i8") for name in ("price", "leaves", "cum", "order_id", "client_ref", "links", "place")),
         ("party", "<i8"),  # session, account: as in COMMAND and EVENT
         ("traits", "<i8"),  # side, order_type, tif, indexed, flags, stp and what follows
-        ("terms", "<i8"),  # special and what follows
+        ("terms", "<i8"),  # special, balance
         ("account_links", "<i8"),  # next, prev
         ("session_links", "<i8"),
     ]
@@ -307,7 +327,7 @@ BOOK = np.dtype(
         ("lot", "<i8"),
         ("blocked", "<i2"),  # ITSELF_BLOCKED
         ("watched", "<i2"),  # something is looked at behind its commands, so they go the general way
-        ("reserved", "<i4"),
+        ("quote_asset", "<i4"),  # with which its trades are paid; 0: they are not
         # 64 bytes
         ("name0", "<i8"),
         ("name1", "<i8"),
@@ -365,6 +385,20 @@ BREAKER = np.dtype(
 )
 AUCTION = np.dtype([("price", "<i8"), ("qty", "<i8"), ("leaves_qty", "<i8"), ("side", "<i4"), ("touched", "<i4")])
 BAND = np.dtype([("from_price", "<i8"), ("tick", "<i8"), ("lot", "<i8")])
+CLEARING = np.dtype(
+    [
+        ("base_unit", "<i8"),  # of qty 1, in smallest units of the base asset
+        ("easy_qty", "<i8"),  # up to here price * qty * scale_up is within a word, whatever the price
+        ("scale_up", "<i8"),  # price * qty * scale_up / scale_down is in units of the quote asset
+        ("scale_down", "<i8"),
+        ("base_asset", "<i4"),
+        ("max_fee_ppm", "<i4"),
+        ("fees", "<i4"),  # account 0's balance of the quote asset
+        ("digits", "<i4"),  # so many decimals price * qty has more than the quote asset; may be below 0
+        ("reserved0", "<i8"),
+        ("reserved1", "<i8"),
+    ]
+)
 
 ACCOUNT = np.dtype(
     [
@@ -372,11 +406,37 @@ ACCOUNT = np.dtype(
         ("first", "<i4"),
         ("last", "<i4"),
         ("blocked", "<i2"),  # ITSELF_BLOCKED, FIRM_BLOCKED: it takes no orders
-        ("reserved", "<i2"),
+        ("status", "i1"),  # AccountStatus
+        ("role", "i1"),
         ("name0", "<i8"),
         ("name1", "<i8"),
+        ("person", "<i8"),
+        ("first_balance", "<i4"),  # the newest
+        ("tier", "<i2"),
+        ("reserved", "<i2"),
     ]
 )
+ASSET = np.dtype(
+    [
+        ("name0", "<i8"),  # 0: does not exist
+        ("name1", "<i8"),
+        ("issued", "<i8"),  # the sum of all balances
+        ("scale", "<i4"),
+        ("reserved", "<i4"),
+    ]
+)
+BALANCE = np.dtype(
+    [
+        ("total", "<i8"),
+        ("held", "<i8"),  # of it, by orders
+        ("account", "<i4"),  # 0: the venue's own
+        ("asset", "<i4"),
+        ("next", "<i4"),  # of the same account
+        ("reserved", "<i4"),
+    ]
+)
+TIER = np.dtype([("maker_ppm", "<i4"), ("taker_ppm", "<i4")])
+CHANNEL = np.dtype([("last_id", "<i8")])
 SESSION = np.dtype(
     [
         ("firm", "<i4"),  # 0: does not exist
@@ -426,6 +486,12 @@ STATE_ARRAYS = {
     "triggers": TRIGGERS,
     "trails": TRAIL,
     "pegs": PEGS,
+    "assets": ASSET,
+    "clearings": CLEARING,
+    "balances": BALANCE,
+    "holdings": WORD,
+    "tiers": TIER,
+    "channels": CHANNEL,
 }
 ROWS_OF_A_SYMBOL = {
     "books": 1,
@@ -435,6 +501,7 @@ ROWS_OF_A_SYMBOL = {
     "auctions": 1,
     "pegs": 1,
     "breakers": 1,
+    "clearings": 1,
 }
 _PASSING = ["commands", "extensions", "events", "words", "rows", "ticks"]  # what a call brings with it
 COLUMNS = {name: column for column, name in enumerate([*STATE_ARRAYS, *_PASSING])}
@@ -471,6 +538,14 @@ bust_at = table_record(COLUMNS["busts"], STATE_BUST)
 trigger_at = table_record(COLUMNS["triggers"], TRIGGERS)
 pegs_at = table_record(COLUMNS["pegs"], PEGS)
 trail_at = table_record(COLUMNS["trails"], TRAIL)
+assets_of = table_array(COLUMNS["assets"], ASSET)
+asset_at = table_record(COLUMNS["assets"], ASSET)
+clearing_at = table_record(COLUMNS["clearings"], CLEARING)
+balances_of = table_array(COLUMNS["balances"], BALANCE)
+balance_at = table_record(COLUMNS["balances"], BALANCE)
+holdings_of = table_array(COLUMNS["holdings"], WORD)
+tier_at = table_record(COLUMNS["tiers"], TIER)
+channel_at = table_record(COLUMNS["channels"], CHANNEL)
 adopt_commands = table_adopt(COLUMNS["commands"], COMMAND)
 commands_of = table_array(COLUMNS["commands"], COMMAND, fixed=False)
 command_at = table_record(COLUMNS["commands"], COMMAND, fixed=False)
@@ -485,6 +560,11 @@ index_terms_at = table_record(COLUMNS["extensions"], INDEX_TERMS)
 breaker_terms_at = table_record(COLUMNS["extensions"], BREAKER_TERMS)
 session_terms_at = table_record(COLUMNS["extensions"], SESSION_TERMS)
 bust_terms_at = table_record(COLUMNS["extensions"], BUST_TERMS)
+asset_terms_at = table_record(COLUMNS["extensions"], ASSET_TERMS)
+clearing_terms_at = table_record(COLUMNS["extensions"], CLEARING_TERMS)
+account_terms_at = table_record(COLUMNS["extensions"], ACCOUNT_TERMS)
+fee_terms_at = table_record(COLUMNS["extensions"], FEE_TERMS)
+payment_terms_at = table_record(COLUMNS["extensions"], PAYMENT_TERMS)
 events_of = table_array(COLUMNS["events"], EVENT)
 event_at = table_record(COLUMNS["events"], EVENT)
 event_words_at = table_record(COLUMNS["events"], EVENT_WORDS)
@@ -494,6 +574,11 @@ party_event_at = table_record(COLUMNS["events"], PARTY_EVENT)
 block_event_at = table_record(COLUMNS["events"], BLOCK_EVENT)
 index_event_at = table_record(COLUMNS["events"], INDEX_EVENT)
 breaker_event_at = table_record(COLUMNS["events"], BREAKER_EVENT)
+asset_event_at = table_record(COLUMNS["events"], ASSET_EVENT)
+clearing_event_at = table_record(COLUMNS["events"], CLEARING_EVENT)
+account_event_at = table_record(COLUMNS["events"], ACCOUNT_EVENT)
+fee_event_at = table_record(COLUMNS["events"], FEE_EVENT)
+payment_event_at = table_record(COLUMNS["events"], PAYMENT_EVENT)
 rows_of = table_array(COLUMNS["rows"], STATE_ORDER)
 row_at = table_record(COLUMNS["rows"], STATE_ORDER)
 prefetch_command = table_prefetch(COLUMNS["commands"], COMMAND, fixed=False)
@@ -523,6 +608,8 @@ NEED_ACCOUNTS = 2
 NEED_SESSIONS = 3
 NEED_TIMERS = 4
 NEED_BUSTS = 5
+NEED_ASSETS = 6
+NEED_BALANCES = 7
 
 # Stages of a step that came back before it was done.
 FRESH = 0
@@ -562,6 +649,11 @@ INITIAL = {
     "books": 8,
     "accounts": 16,
     "sessions": 16,
+    "assets": 8,
+    "balances": 256,
+    "holdings": 512,  # twice as many, always
+    "tiers": MAX_TIER + 1,
+    "channels": MAX_CHANNEL + 1,
 }
 
 
@@ -579,6 +671,7 @@ def empty_state(expected_orders: int) -> dict[str, np.ndarray]:
         head[name] = NONE
     for name in ("woken", "first_elected", "last_elected"):
         head[name] = NONE
+    arrays["accounts"]["first_balance"] = NONE  # row 0 is the venue's own account
     return arrays
 
 

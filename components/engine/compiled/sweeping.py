@@ -1,5 +1,5 @@
-"""What ends many orders: mass cancel, end of day. Each goes from order to order with its place kept in
-the head, so that it can stop wherever the event buffer is full and go on later with the same result."""
+"""What ends many orders: mass cancel, end of day, an account's suspension. Each goes from order to order with its place
+kept in the head, so that it can stop wherever the event buffer is full and go on later with the same result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from components.engine.compiled.checks import check_whose, instrument_exists, on
 from components.engine.compiled.events import new_event, rejected_event
 from components.engine.compiled.ladder import best_level, next_level
 from components.engine.compiled.matching import has_event_room
-from components.engine.compiled.operator import block_event, check_block, set_blocked
+from components.engine.compiled.operator import (
+    block_event,
+    check_account_terms,
+    check_block,
+    keep_account_terms,
+    set_blocked,
+)
 from components.engine.compiled.pegs import ask_all
 from components.engine.compiled.state import (
     DONE,
@@ -26,6 +32,7 @@ from components.engine.compiled.state import (
     WALKING_DORMANT,
     WALKING_PEGS,
     account_at,
+    account_terms_at,
     breaker_at,
     event_at,
     head_of,
@@ -37,7 +44,7 @@ from components.engine.compiled.state import (
 )
 from components.engine.compiled.trading import cancel_whole
 from components.kernels.kernel import Word, cold_kernel
-from wire.enums import CommandKind, EventKind, OrderType, Phase, Reason, Scope, Side, TimeInForce
+from wire.enums import AccountStatus, CommandKind, EventKind, OrderType, Phase, Reason, Scope, Side, TimeInForce
 
 
 @cold_kernel
@@ -87,6 +94,23 @@ def sweep(s: int, command: np.void, reason: Word) -> Word:
 
 
 @cold_kernel
+def set_account(s: int, command: np.void) -> Word:
+    """Say what an account may do, and cancel what of its orders it may not have any more."""
+    reason = check_account_terms(s, command)
+    if reason != Reason.NONE:
+        rejected_event(s, command, reason, 0, 0)
+        return DONE
+    head = head_of(s)
+    head["count"] = 0
+    status = account_terms_at(s, head["extension"])["status"]
+    if status != AccountStatus.SUSPENDED and status != AccountStatus.CLOSING_ONLY:
+        keep_account_terms(s, command, np.int64(0))
+        return DONE
+    start_account(s, np.int64(command["account"]), np.int64(command["account"]))
+    return go_on(s, command)
+
+
+@cold_kernel
 def end_of_day(s: int, command: np.void) -> Word:
     """Cancel the Day orders of a symbol, or of all."""
     if command["symbol"] != 0 and not instrument_exists(s, command["symbol"]):
@@ -130,6 +154,9 @@ def finish_sweep(s: int, command: np.void) -> None:
         set_blocked(s, command, True)
         block_event(s, EventKind.ENTRY_BLOCKED, command, head["count"])
         return
+    elif command["kind"] == CommandKind.SET_ACCOUNT:
+        keep_account_terms(s, command, head["count"])
+        return
     else:
         event = event_at(s, new_event(s, EventKind.MASS_CANCELLED, 0, command["session"], True))
         event["account"] = command["account"]
@@ -168,6 +195,12 @@ def sweep_if_fitting(s: int, command: np.void, slot: Word) -> None:
         has_limit = order["order_type"] == OrderType.LIMIT or order["order_type"] == OrderType.OCO
         if has_limit and outside_static(s, order["symbol"], order["price"]):
             cancel_whole(s, slot, Reason.PRICE_OUTSIDE_BANDS, 0)
+        return
+    if command["kind"] == CommandKind.SET_ACCOUNT:
+        suspended = account_terms_at(s, head_of(s)["extension"])["status"] == AccountStatus.SUSPENDED
+        if suspended or order["side"] == Side.BUY:
+            head_of(s)["count"] += 1
+            cancel_whole(s, slot, Reason.ACCOUNT_SUSPENDED if suspended else Reason.CLOSING_ONLY, 0)
         return
     if command["symbol"] != 0 and command["symbol"] != order["symbol"]:
         return
@@ -233,7 +266,7 @@ def follow_accounts(s: int, command: np.void) -> Word:
 @cold_kernel
 def in_scope(s: int, command: np.void, account: Word) -> bool:
     """Whether an account's orders are meant."""
-    if command["scope"] == Scope.ACCOUNT:
+    if command["scope"] == Scope.ACCOUNT or command["kind"] == CommandKind.SET_ACCOUNT:
         return True
     firm = session_at(s, command["session"])["firm"] if command["session"] != 0 else command["price"]
     return account_at(s, account)["firm"] == firm

@@ -10,6 +10,7 @@ from components.engine.compiled.checks import (
     check_price_of,
     check_qty,
     check_rows,
+    check_status,
     collects,
     is_plain,
     on_its_side,
@@ -32,6 +33,7 @@ from components.engine.compiled.matching import (
     rests_by_nature,
     start_matching,
 )
+from components.engine.compiled.money import hold_another, hold_less, hold_new
 from components.engine.compiled.orders import (
     drop_order,
     drop_waiting,
@@ -50,6 +52,7 @@ from components.engine.compiled.state import (
     BANDED,
     DONE,
     NONE,
+    account_at,
     book_at,
     command_words_at,
     event_at,
@@ -66,7 +69,7 @@ from components.engine.compiled.triggers import is_dormant
 from components.engine.compiled.unseen import is_iceberg, show_no_more_than_leaves, show_nothing
 from components.kernels.kernel import Word, cold_kernel, kernel
 from wire.constants import ENTRY, EXIT, FROM_BOOK, FUNDS, HELD, HIDDEN, MAX_PEGS, POST_ONLY, RESTS, UNSEEN
-from wire.enums import EventKind, Liquidity, OrderType, Phase, Reason, TimeInForce
+from wire.enums import AccountStatus, EventKind, Liquidity, OrderType, Phase, Reason, TimeInForce
 
 
 @kernel
@@ -88,6 +91,11 @@ def new_order(s: int, command: np.void) -> Word:
     if crossing and command["flags"] & POST_ONLY != 0:
         rejected_event(s, command, Reason.WOULD_TAKE, command["client_ref"], head_of(s)["command_seq"])
         return DONE
+    if book_at(s, symbol)["quote_asset"] != 0:
+        reason = np.int64(hold_new(s, command, bound))
+        if reason != Reason.NONE:
+            rejected_event(s, command, reason, command["client_ref"], head_of(s)["command_seq"])
+            return DONE
     own_bound, own_key = bound, bound_key
     if crossing and not plain:
         bound = cut_bound(s, symbol, side, own_bound)
@@ -178,6 +186,7 @@ def enter_order(s: int, command: np.void) -> Word:
     order_words_at(s, slot)["party"] = words["party"]
     order_words_at(s, slot)["traits"] = traits(words["what"], words["how"])
     order["special"] = NONE
+    order["balance"] = head["balance"]
     return slot
 
 
@@ -185,8 +194,13 @@ def enter_order(s: int, command: np.void) -> Word:
 def new_pegged_order(s: int, command: np.void) -> Word:
     """It waits outside of the book, with the price that it gives as its worst; behind the command it will be asked."""
     head = head_of(s)
+    reason = np.int64(Reason.NONE)
     if pegs_at(s, command["symbol"])["live"] >= MAX_PEGS:
-        rejected_event(s, command, Reason.TOO_MANY_PEGS, command["client_ref"], head["command_seq"])
+        reason = np.int64(Reason.TOO_MANY_PEGS)
+    elif book_at(s, command["symbol"])["quote_asset"] != 0:
+        reason = np.int64(hold_new(s, command, np.int64(0)))
+    if reason != Reason.NONE:
+        rejected_event(s, command, reason, command["client_ref"], head["command_seq"])
         return DONE
     slot = enter_order(s, command)
     order = order_at(s, slot)
@@ -293,6 +307,7 @@ def refuse_minimum(s: int, slot: Word, request_ref: Word) -> Word:
     order = order_at(s, slot)
     head_of(s)["stage"] = 0
     left = order["leaves"]
+    hold_less(s, slot, np.int64(0))
     order["leaves"] = 0
     reason = Reason.FOK_NOT_FILLED if order["tif"] == TimeInForce.FOK else Reason.MIN_QTY_NOT_MET
     cancelled_event(s, slot, reason, request_ref, left, 0)
@@ -347,6 +362,7 @@ def cancel(s: int, command: np.void) -> Word:
         cancel_whole(s, slot, Reason.REQUESTED, request_ref)
         return DONE
     taken = order["leaves"] - left
+    hold_less(s, slot, left)
     order["leaves"] = left
     if order["level"] == NONE:
         cancelled_event(s, slot, Reason.REDUCED, request_ref, taken, 0)
@@ -363,6 +379,7 @@ def cancel_whole(s: int, slot: Word, reason: Word, request_ref: Word) -> None:
     """An order that rests or waits ends: the event, then the order is gone."""
     order = order_at(s, slot)
     left = order["leaves"]
+    hold_less(s, slot, np.int64(0))
     order["leaves"] = 0
     if order["level"] == NONE:
         cancelled_event(s, slot, reason, request_ref, left, 0)
@@ -385,6 +402,10 @@ def replace(s: int, command: np.void) -> Word:
         rejected_event(s, command, Reason.UNKNOWN_ORDER, 0, 0)
         return DONE
     order = order_at(s, slot)
+    if account_at(s, order["account"])["status"] != AccountStatus.OPEN:
+        reason = check_status(s, np.int64(order["account"]), np.int64(order["side"]), np.int64(order["symbol"]))
+        if reason != Reason.NONE:
+            return reject_about(s, command, reason, slot)
     if order["level"] == NONE:
         if is_pegged(order["order_type"]):
             return replace_pegged(s, command, slot)
@@ -417,6 +438,7 @@ def replace(s: int, command: np.void) -> Word:
     previous_price, previous_leaves = order["price"], order["leaves"]
     leaves = total - order["cum"]
     if price == previous_price and leaves <= previous_leaves:
+        hold_less(s, slot, leaves)
         level_at(s, order["level"])["qty"] -= previous_leaves - leaves
         order["leaves"] = leaves
         replaced_event(s, command, slot, previous_price, previous_leaves, FROM_BOOK | RESTS)
@@ -429,6 +451,10 @@ def replace(s: int, command: np.void) -> Word:
     crossing = crosses(s, order["symbol"], side, own_key) and trades_now(s, order["symbol"])
     if crossing and order["flags"] & POST_ONLY != 0:
         return reject_about(s, command, Reason.WOULD_TAKE, slot)
+    if book_at(s, order["symbol"])["quote_asset"] != 0:
+        reason = np.int64(hold_another(s, slot, np.int64(price), leaves))
+        if reason != Reason.NONE:
+            return reject_about(s, command, reason, slot)
     bound = price
     if crossing and not plain:
         bound = cut_bound(s, order["symbol"], side, price)
@@ -478,7 +504,9 @@ def count_replace(s: int, slot: Word) -> Word:
 def replace_dormant(s: int, command: np.void, slot: Word) -> Word:
     """Another price and total for when it wakes up. Nothing was executed of it, so the total is what it has left."""
     order = order_at(s, slot)
-    reason = check_special_replace(s, command, slot)
+    reason = np.int64(check_special_replace(s, command, slot))
+    if reason == Reason.NONE:
+        reason = np.int64(hold_another(s, slot, np.int64(command["price"]), np.int64(command["qty"])))
     if reason != Reason.NONE:
         return reject_about(s, command, reason, slot)
     previous_price, previous_leaves = order["price"], order["leaves"]
@@ -517,7 +545,10 @@ def replace_pegged(s: int, command: np.void, slot: Word) -> Word:
         return DONE
     special = special_at(s, order["special"])
     previous_worst, previous_leaves = special["stop_price"], order["leaves"]
-    leaves = command["qty"] - order["cum"]
+    leaves = np.int64(command["qty"] - order["cum"])
+    reason = np.int64(hold_another(s, slot, np.int64(command["price"]), leaves))
+    if reason != Reason.NONE:
+        return reject_about(s, command, reason, slot)
     stands = order["level"] != NONE
     if stands and leaves > previous_leaves:
         leave_level(s, slot, previous_leaves)
@@ -544,6 +575,8 @@ def replace_at_any_price(s: int, command: np.void, slot: Word) -> Word:
         reason = np.int64(Reason.WRONG_PHASE)
     if reason == Reason.NONE:
         reason = np.int64(count_replace(s, slot))
+    if reason == Reason.NONE:
+        reason = np.int64(hold_another(s, slot, np.int64(0), np.int64(command["qty"])))
     if reason != Reason.NONE:
         return reject_about(s, command, reason, slot)
     leaves, previous_leaves = np.int64(command["qty"]), np.int64(order["leaves"])

@@ -8,6 +8,7 @@ import numpy as np
 
 from components.engine.compiled.bands import refresh_bands
 from components.engine.compiled.checks import account_exists, firm_bits, instrument_exists, only_session, own_extensions
+from components.engine.compiled.clearing import add_clearing, check_clearing, clearing_reserved_is_zero
 from components.engine.compiled.events import new_event, rejected_event, session_exists
 from components.engine.compiled.ladder import open_ladders, tick_unit
 from components.engine.compiled.pegs import no_pegs
@@ -20,6 +21,7 @@ from components.engine.compiled.state import (
     band_event_at,
     book_at,
     event_at,
+    extension_at,
     head_of,
     instrument_event_at,
     instrument_terms_at,
@@ -50,7 +52,7 @@ from wire.constants import (
     MAX_UNITS,
     RULES_VERSION,
 )
-from wire.enums import EventKind, ExtensionKind, Phase, Reason
+from wire.enums import AccountStatus, EventKind, ExtensionKind, Phase, Reason
 
 _BANDS_PER_RECORD = 2
 
@@ -211,6 +213,8 @@ def add_account(s: int, command: np.void) -> Word:
         return DONE
     head = head_of(s)
     enter_party(s, account_at(s, account))
+    account_at(s, account)["status"] = AccountStatus.OPEN
+    account_at(s, account)["first_balance"] = NONE
     head["accounts"] = max(head["accounts"], account)
     party_event(s, EventKind.ACCOUNT_ADDED, account)
     return DONE
@@ -323,6 +327,19 @@ def name_taken(s: int, name0: Word, name1: Word) -> bool:
 
 
 @cold_kernel
+def has_clearing(s: int, command: np.void) -> bool:
+    """Whether the last of the command's extensions says how the instrument is paid for."""
+    count = own_extensions(s, command)
+    return count > 0 and extension_at(s, head_of(s)["extension"] + count - 1)["kind"] == ExtensionKind.CLEARING_TERMS
+
+
+@cold_kernel
+def band_records(s: int, command: np.void) -> Word:
+    """How many of the command's extensions are price bands."""
+    return own_extensions(s, command) - (2 if has_clearing(s, command) else 1)
+
+
+@cold_kernel
 def check_instrument(s: int, command: np.void) -> Word:
     """The rows for a new instrument."""
     symbol = command["symbol"]
@@ -330,7 +347,7 @@ def check_instrument(s: int, command: np.void) -> Word:
         return Reason.ID_OUT_OF_RANGE
     if instrument_exists(s, symbol):
         return Reason.ALREADY_EXISTS
-    records = own_extensions(s, command) - 1
+    records = band_records(s, command)
     if not 0 < records <= MAX_BANDS // _BANDS_PER_RECORD:
         return Reason.EXTENSION_MISMATCH
     first = head_of(s)["extension"]
@@ -341,12 +358,16 @@ def check_instrument(s: int, command: np.void) -> Word:
         record = price_bands_at(s, i)
         if record["kind"] != ExtensionKind.PRICE_BANDS or record["reserved0"] != 0 or record["reserved1"] != 0:
             return Reason.EXTENSION_MISMATCH
+    if has_clearing(s, command) and not clearing_reserved_is_zero(s, first + 1 + records):
+        return Reason.EXTENSION_MISMATCH
     min_notional = price_bands_at(s, first + 1)["min_notional"]
     if not terms_hold(terms, min_notional) or count_bands(s, first + 1, records, terms["max_price"]) == 0:
         return Reason.INVALID_TERMS
     if name_taken(s, terms["name0"], terms["name1"]):
         return Reason.ALREADY_EXISTS
-    return Reason.NONE if notional_fits(terms) else Reason.NOTIONAL_OVERFLOW
+    if not notional_fits(terms):
+        return Reason.NOTIONAL_OVERFLOW
+    return check_clearing(s, first, records) if has_clearing(s, command) else Reason.NONE
 
 
 @cold_kernel
@@ -361,7 +382,7 @@ def add_instrument(s: int, command: np.void) -> Word:
     first = head["extension"]
     terms = instrument_terms_at(s, first)
     min_notional = price_bands_at(s, first + 1)["min_notional"]
-    count = count_bands(s, first + 1, own_extensions(s, command) - 1, terms["max_price"])
+    count = count_bands(s, first + 1, band_records(s, command), terms["max_price"])
     book = book_at(s, symbol)
     book["blocked"] = 0
     book["phase"] = Phase.CONTINUOUS
@@ -388,7 +409,7 @@ def add_instrument(s: int, command: np.void) -> Word:
     else:
         book["max_product_high"], book["max_product_low"] = notional_as_product(terms, terms["max_notional"], False)
     head["symbols"] = max(head["symbols"], symbol)
-    head["safe_orders"] = 0  # breakers may begin timers for it too
+    head["safe_orders"] = 0  # breakers may begin timers for it too, and its orders may need balances
     for i in range(count):
         band = band_at(s, MAX_BANDS * symbol + i)
         band["from_price"], band["tick"], band["lot"] = band_of_record(s, first + 1, i)
@@ -406,6 +427,8 @@ def add_instrument(s: int, command: np.void) -> Word:
         event["from_price"] = band["from_price"]
         event["tick"] = band["tick"]
         event["lot"] = band["lot"]
+    if has_clearing(s, command):
+        add_clearing(s, symbol, first, band_records(s, command))
     return DONE
 
 

@@ -1,0 +1,341 @@
+"""What orders hold, and what trades move: README.md, "Money".
+
+An account has a row of each asset that it was ever paid, or sent an order for; a map finds it, and the account's rows
+are a list. What an order holds is not written down: it follows from the order's terms (`needs_of`), so that whoever
+changes an order frees the difference, before the change. The one thing that an order does not say is the bound with
+which a market order entered; it is in the head while the order acts, behind which nothing is left of it. An order knows
+the row that it holds of, and makes sure, when it enters, that its account has a row of the other asset too: so no match
+needs room.
+
+Amounts are int64 and at most MAX_UNITS, and so are all sums of balances of one asset. What an order needs is at most
+TOO_MUCH and a tenth; nobody has as much, so it is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from components.engine.compiled.checks import stop_limit
+from components.engine.compiled.funds import most_paid_for, pays_for_all
+from components.engine.compiled.state import (
+    NONE,
+    account_at,
+    balance_at,
+    book_at,
+    clearing_at,
+    head_of,
+    holdings_of,
+    order_at,
+    order_terms_at,
+    special_at,
+    tier_at,
+)
+from components.kernels.kernel import Word, cold_kernel, kernel
+from components.kernels.maps import hash_key, map_first, map_insert, map_next, map_slot
+from components.kernels.wide import wide_over_power_of_ten, wide_product, wide_times_power_of_ten
+from wire.constants import EXIT, FUNDS, MAX_UNITS
+from wire.enums import OrderType, Reason, Side, TimeInForce
+
+TOO_MUCH = np.int64(MAX_UNITS + 1)
+_MILLION = 1_000_000
+
+
+# ---------------------------------------------------------------------------------------- balances
+
+
+@kernel
+def find_balance(s: int, account: Word, asset: Word) -> Word:
+    """The row of what an account has of an asset, or -1."""
+    holdings = holdings_of(s)
+    hashed = hash_key(account, asset)
+    position = map_first(holdings, hashed)
+    while position >= 0:
+        row = map_slot(holdings, position)
+        balance = balance_at(s, row)
+        if balance["account"] == account and balance["asset"] == asset:
+            return row
+        position = map_next(holdings, hashed, position)
+    return np.int64(NONE)
+
+
+@cold_kernel
+def balance_for(s: int, account: Word, asset: Word) -> Word:
+    """The same, or a new row, for which there is room."""
+    row = find_balance(s, account, asset)
+    if row != NONE:
+        return row
+    head = head_of(s)
+    row = head["balances_used"]
+    head["balances_used"] = row + 1
+    balance = balance_at(s, row)
+    balance["account"] = account
+    balance["asset"] = asset
+    balance["next"] = account_at(s, account)["first_balance"]
+    account_at(s, account)["first_balance"] = row
+    map_insert(holdings_of(s), hash_key(account, asset), row)
+    return row
+
+
+# ---------------------------------------------------------------------------------------- amounts
+
+
+@kernel
+def exact_down(clearing: Any, price: Word, qty: Word) -> Word:
+    """What `qty` at `price` comes to in units of the quote asset, rounded down; at most TOO_MUCH."""
+    if qty <= clearing["easy_qty"]:
+        return price * qty * clearing["scale_up"] // clearing["scale_down"]
+    return wide_exact(clearing, price, qty, False)
+
+
+@kernel
+def exact_up(clearing: Any, price: Word, qty: Word) -> Word:
+    """The same, rounded up."""
+    if qty <= clearing["easy_qty"]:
+        down = clearing["scale_down"]
+        return (price * qty * clearing["scale_up"] + (down - 1)) // down
+    return wide_exact(clearing, price, qty, True)
+
+
+@cold_kernel
+def wide_exact(clearing: Any, price: Word, qty: Word, round_up: bool) -> Word:
+    """The same where it takes more than a word."""
+    high, low = wide_product(price, qty)
+    rest = False
+    if clearing["digits"] > 0:
+        high, low, rest = wide_over_power_of_ten(high, low, np.int64(clearing["digits"]))
+    else:
+        high, low = wide_times_power_of_ten(high, low, -np.int64(clearing["digits"]))
+    if high > 0:
+        return TOO_MUCH
+    return low + 1 if round_up and rest else low
+
+
+@kernel
+def fee_down(amount: Word, ppm: Word) -> Word:
+    """So many millionths of an amount, rounded down; in two parts, since the product may be wider than a word."""
+    return amount // _MILLION * ppm + amount % _MILLION * ppm // _MILLION
+
+
+@kernel
+def with_fee(amount: Word, ppm: Word) -> Word:
+    """An amount and so many millionths of it, which are rounded up."""
+    return amount + amount // _MILLION * ppm + (amount % _MILLION * ppm + (_MILLION - 1)) // _MILLION
+
+
+# ---------------------------------------------------------------------------------------- what an order needs
+
+
+@kernel
+def needs(s: int, symbol: Word, side: Word, worst: Word, qty: Word) -> Word:
+    """What an order holds for `qty` at its worst price: a buyer of the quote asset, a seller of the base asset."""
+    clearing = clearing_at(s, symbol)
+    if side == Side.SELL:
+        return qty * clearing["base_unit"]
+    return with_fee(exact_up(clearing, worst, qty), np.int64(clearing["max_fee_ppm"]))
+
+
+@cold_kernel
+def needs_by_funds(s: int, symbol: Word, side: Word, bound: Word, budget: Word) -> Word:
+    """The same of an order by funds, with what is left of them."""
+    clearing = clearing_at(s, symbol)
+    if side == Side.BUY:
+        return with_fee(budget, np.int64(clearing["max_fee_ppm"]))
+    if bound == 0:
+        return np.int64(0)
+    if pays_for_all(s, symbol, budget, bound):
+        return TOO_MUCH
+    qty = np.int64(most_paid_for(s, symbol, budget, bound, np.int64(MAX_UNITS)))
+    unit = clearing["base_unit"]
+    return qty * unit if qty <= MAX_UNITS // unit else TOO_MUCH
+
+
+@cold_kernel
+def worst_price(s: int, slot: Word) -> Word:
+    """The price for which a buy order holds."""
+    order = order_at(s, slot)
+    order_type = order["order_type"]
+    if order_type == OrderType.MARKET and order["tif"] >= TimeInForce.IOC:
+        return any_price(s, np.int64(order["symbol"]), np.int64(order["tif"]), head_of(s)["worst_price"])
+    if order_type == OrderType.OCO:
+        special = special_at(s, order["special"])
+        return stop_limit(order["side"], special["stop_price"], special["beyond"])
+    if order_type >= OrderType.PRIMARY_PEG:
+        return special_at(s, order["special"])["stop_price"]
+    return order["price"]
+
+
+@cold_kernel
+def any_price(s: int, symbol: Word, tif: Word, bound: Word) -> Word:
+    """That of a market order as it enters: in an auction there is no bound."""
+    return book_at(s, symbol)["max_price"] if tif > TimeInForce.FOK else bound
+
+
+@cold_kernel
+def needs_of(s: int, slot: Word, leaves: Word) -> Word:
+    """What the order in `slot` needs with so much left; not of one by funds."""
+    order = order_at(s, slot)
+    if order["flags"] & EXIT != 0:
+        return np.int64(0)
+    worst = worst_price(s, slot) if order["side"] == Side.BUY else np.int64(0)
+    return needs(s, np.int64(order["symbol"]), np.int64(order["side"]), worst, leaves)
+
+
+# ---------------------------------------------------------------------------------------- holding
+
+
+@cold_kernel
+def hold_new(s: int, command: np.void, bound: Word) -> Word:
+    """Rows 26 and 26a of a new order that has passed all others, where the instrument is paid for: from here on its
+    account holds what it needs. `head.balance` is the row; `bound` is the worst price of a market order."""
+    head = head_of(s)
+    symbol, side, account = np.int64(command["symbol"]), np.int64(command["side"]), np.int64(command["account"])
+    order_type = command["order_type"]
+    worst = np.int64(command["price"])
+    if order_type == OrderType.MARKET:
+        worst = np.int64(any_price(s, symbol, np.int64(command["tif"]), bound))
+        head["worst_price"] = worst
+    elif order_type == OrderType.OCO:
+        terms = order_terms_at(s, head["extension"])
+        worst = np.int64(stop_limit(side, terms["stop_price"], terms["offset"]))
+    buys = side == Side.BUY
+    if buys and worst == 0 and order_type != OrderType.MARKET:
+        return Reason.WORST_PRICE_MISSING
+    need = np.int64(0)
+    if command["flags"] & FUNDS != 0:
+        need = np.int64(needs_by_funds(s, symbol, side, worst, np.int64(command["qty"])))
+    elif command["flags"] & EXIT == 0:
+        need = needs(s, symbol, side, worst, np.int64(command["qty"]))
+    quote, base = np.int64(book_at(s, symbol)["quote_asset"]), np.int64(clearing_at(s, symbol)["base_asset"])
+    if need > available(s, find_balance(s, account, quote if buys else base)):
+        return Reason.INSUFFICIENT_BALANCE
+    row = balance_for(s, account, quote if buys else base)
+    balance_for(s, account, base if buys else quote)
+    balance_at(s, row)["held"] += need
+    head["balance"] = row
+    return Reason.NONE
+
+
+@kernel
+def available(s: int, row: Word) -> Word:
+    """What of a balance no order holds; 0 where there is no row."""
+    if row == NONE:
+        return np.int64(0)
+    balance = balance_at(s, row)
+    return balance["total"] - balance["held"]
+
+
+@cold_kernel
+def hold_another(s: int, slot: Word, price: Word, leaves: Word) -> Word:
+    """Rows 26 and 26a of a replace that has passed all others: if the instrument is paid for, the order holds what it
+    needs with that price and so much left, in place of what it held."""
+    order = order_at(s, slot)
+    symbol, side = np.int64(order["symbol"]), np.int64(order["side"])
+    if book_at(s, symbol)["quote_asset"] == 0:
+        return Reason.NONE
+    worst = price
+    if side == Side.BUY:
+        if order["order_type"] == OrderType.OCO or order["order_type"] == OrderType.MARKET:
+            worst = np.int64(worst_price(s, slot))
+        if worst == 0:
+            return Reason.WORST_PRICE_MISSING
+    if order["flags"] & EXIT != 0:
+        return Reason.NONE
+    more = needs(s, symbol, side, worst, leaves) - needs_of(s, slot, np.int64(order["leaves"]))
+    if more > available(s, np.int64(order["balance"])):
+        return Reason.INSUFFICIENT_BALANCE
+    balance_at(s, order["balance"])["held"] += more
+    return Reason.NONE
+
+
+@cold_kernel
+def hold_released(s: int, slot: Word) -> bool:
+    """Whether there is what an exit needs whose turn has come; if so it holds it, as soon as it is no exit."""
+    order = order_at(s, slot)
+    if book_at(s, order["symbol"])["quote_asset"] == 0:
+        return True
+    worst = worst_price(s, slot) if order["side"] == Side.BUY else np.int64(0)
+    need = needs(s, np.int64(order["symbol"]), np.int64(order["side"]), worst, np.int64(order["leaves"]))
+    if need > available(s, np.int64(order["balance"])):
+        return False
+    balance_at(s, order["balance"])["held"] += need
+    return True
+
+
+@kernel
+def hold_less(s: int, slot: Word, leaves: Word) -> None:
+    """Say so before an order loses what it has left but for `leaves`: what it held for the rest is available."""
+    if book_at(s, order_at(s, slot)["symbol"])["quote_asset"] != 0:
+        free_hold(s, slot, leaves)
+
+
+@cold_kernel
+def free_hold(s: int, slot: Word, leaves: Word) -> None:
+    """The same of an instrument that is paid for."""
+    order = order_at(s, slot)
+    balance_at(s, order["balance"])["held"] -= needs_of(s, slot, np.int64(order["leaves"])) - needs_of(s, slot, leaves)
+
+
+@cold_kernel
+def free_budget(s: int, slot: Word) -> None:
+    """The taker in hand, by funds, ends with what is left of them."""
+    order = order_at(s, slot)
+    if book_at(s, order["symbol"])["quote_asset"] != 0:
+        balance_at(s, order["balance"])["held"] -= needs_of_budget(s, slot, head_of(s)["budget"])
+
+
+@cold_kernel
+def needs_of_budget(s: int, slot: Word, budget: Word) -> Word:
+    """What the taker in hand needs, by funds, with such a budget."""
+    order = order_at(s, slot)
+    return needs_by_funds(s, np.int64(order["symbol"]), np.int64(order["side"]), head_of(s)["worst_price"], budget)
+
+
+# ---------------------------------------------------------------------------------------- paying
+
+
+@cold_kernel
+def pay(s: int, buyer: Word, seller: Word, maker: Word, price: Word, qty: Word, cost: Word) -> tuple[Word, Word]:
+    """Move what a match of an instrument that is paid for costs, and free what was held for it. Returns the buyer's and
+    the seller's fee.
+
+    Slots of orders as they were before it; `maker` is one of both, or -1 in an auction; `cost` is what the taker's
+    budget loses, if that is by funds.
+    """
+    x, y = order_at(s, buyer), order_at(s, seller)
+    symbol = np.int64(x["symbol"])
+    clearing = clearing_at(s, symbol)
+    amount = exact_down(clearing, price, qty)
+    goods = qty * clearing["base_unit"]
+    buyer_fee = fee_of(s, symbol, np.int64(x["account"]), buyer == maker, amount)
+    seller_fee = fee_of(s, symbol, np.int64(y["account"]), seller == maker, amount)
+    paying, giving = balance_at(s, x["balance"]), balance_at(s, y["balance"])
+    paying["held"] -= freed(s, buyer, qty, cost)
+    paying["total"] -= amount + buyer_fee
+    giving["held"] -= freed(s, seller, qty, cost)
+    giving["total"] -= goods
+    quote, base = np.int64(book_at(s, symbol)["quote_asset"]), np.int64(clearing["base_asset"])
+    balance_at(s, find_balance(s, x["account"], base))["total"] += goods
+    balance_at(s, find_balance(s, y["account"], quote))["total"] += amount - seller_fee
+    balance_at(s, clearing["fees"])["total"] += buyer_fee + seller_fee
+    return buyer_fee, seller_fee
+
+
+@cold_kernel
+def fee_of(s: int, symbol: Word, account: Word, makes: bool, amount: Word) -> Word:
+    """What a side pays of an amount: the rate of its account's tier, and no more than the instrument's highest."""
+    tier = tier_at(s, account_at(s, account)["tier"])
+    ppm = np.int64(tier["maker_ppm"]) if makes else np.int64(tier["taker_ppm"])
+    return fee_down(amount, min(ppm, np.int64(clearing_at(s, symbol)["max_fee_ppm"])))
+
+
+@cold_kernel
+def freed(s: int, slot: Word, qty: Word, cost: Word) -> Word:
+    """What an order no longer needs once `qty` of it, or `cost` of its budget, is gone."""
+    order = order_at(s, slot)
+    if order["flags"] & FUNDS != 0:
+        budget = head_of(s)["budget"]
+        return needs_of_budget(s, slot, budget) - needs_of_budget(s, slot, budget - cost)
+    leaves = np.int64(order["leaves"])
+    return needs_of(s, slot, leaves) - needs_of(s, slot, leaves - qty)

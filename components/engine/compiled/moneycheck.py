@@ -1,0 +1,130 @@
+"""Every invariant of money, from the arrays alone: balances, what orders hold, accounts, clearing. Slow and plain, in
+Python's own integers, by the words of README.md."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from components.engine.compiled.state import NONE
+from components.engine.compiled.triggercheck import demand
+from wire.constants import EXIT, MAX_UNITS
+from wire.enums import AccountStatus, OrderType, Side, TimeInForce
+
+Arrays = dict[str, np.ndarray]
+
+
+def check_money(arrays: Arrays, live: set[int]) -> None:
+    """Raise BrokenInvariant unless balances are what was paid, and what is held is what orders need."""
+    _check_clearings(arrays)
+    rows = _check_rows(arrays)
+    _check_held(arrays, live, rows)
+    issued: dict[int, int] = {}
+    for balance in arrays["balances"][: len(rows)]:
+        asset = int(balance["asset"])
+        issued[asset] = issued.get(asset, 0) + int(balance["total"])
+    for asset, row in enumerate(arrays["assets"]):
+        given = int(row["issued"])
+        demand(0 <= given <= MAX_UNITS, f"asset {asset}: {given} are issued")
+        demand(issued.get(asset, 0) == given, f"asset {asset}: {given} are issued, accounts have {issued.get(asset)}")
+    _check_accounts(arrays, live)
+
+
+def _check_clearings(arrays: Arrays) -> None:
+    """What follows from an instrument's assets and scales."""
+    books, assets = arrays["books"], arrays["assets"]
+    demand(not books["quote_asset"][books["phase"] == 0].any(), "a symbol without an instrument is paid for")
+    (paid,) = np.nonzero(books["quote_asset"])
+    demand(len(paid) == arrays["head"][0]["paid"], "instruments that are paid for are not counted as they are")
+    for symbol in paid:
+        book, clearing = books[symbol], arrays["clearings"][symbol]
+        base, quote = assets[clearing["base_asset"]], assets[book["quote_asset"]]
+        demand(bool(base["name0"] and quote["name0"]), f"symbol {symbol}: it is paid with an asset that does not exist")
+        unit = 10 ** int(base["scale"] - book["qty_scale"])
+        demand(int(clearing["base_unit"]) == unit, f"symbol {symbol}: its base unit is another")
+        digits = int(book["price_scale"]) + int(book["qty_scale"]) - int(book["quote_scale"])
+        demand(int(clearing["digits"]) == digits, f"symbol {symbol}: its notionals have other decimals")
+        easy = int(clearing["easy_qty"]) * int(book["max_price"]) * int(clearing["scale_up"])
+        demand(easy <= MAX_UNITS, f"symbol {symbol}: a product that passes as easy is wider than a word")
+        if easy:
+            powers = (10 ** max(-digits, 0), 10 ** max(digits, 0))
+            demand((clearing["scale_up"], clearing["scale_down"]) == powers, f"symbol {symbol}: it scales by another")
+        fees = arrays["balances"][clearing["fees"]]
+        demand(fees["account"] == 0 and fees["asset"] == book["quote_asset"], f"symbol {symbol}: its fees go astray")
+
+
+def _check_rows(arrays: Arrays) -> dict[tuple[int, int], int]:
+    """Balances, by account and asset: each found by map and in its account's list."""
+    used = int(arrays["head"][0]["balances_used"])
+    balances, holdings = arrays["balances"][:used], arrays["holdings"]
+    rows = {(int(row["account"]), int(row["asset"])): i for i, row in enumerate(balances)}
+    demand(len(rows) == used, "an account has two balances of an asset")
+    demand(sorted((holdings[holdings != 0] & 0xFFFFFFFF) - 1) == list(range(used)), "the map holds other balances")
+    demand(len(holdings) == 2 * len(arrays["balances"]), "the map of balances is not twice as long as they")
+    listed: list[int] = []
+    for account in [0, *np.flatnonzero(arrays["accounts"]["firm"])]:
+        row = int(arrays["accounts"][account]["first_balance"])
+        while row != NONE:
+            demand(len(listed) < used, f"account {account}: its balances run in a circle")
+            demand(balances[row]["account"] == account, f"account {account}: another's balance in its list")
+            listed.append(row)
+            row = int(balances[row]["next"])
+    demand(sorted(listed) == list(range(used)), "the lists do not hold exactly the balances")
+    demand(bool((balances["held"] >= 0).all()), "an account holds less than nothing")
+    demand(bool((balances["held"] <= balances["total"]).all()), "an account holds more than it has")
+    return rows
+
+
+def _check_held(arrays: Arrays, live: set[int], rows: dict[tuple[int, int], int]) -> None:
+    """What is held is what the orders need, which know where they hold it."""
+    needed = [0] * len(rows)
+    for slot in live:
+        order = arrays["orders"][slot]
+        symbol, account = int(order["symbol"]), int(order["account"])
+        if arrays["books"][symbol]["quote_asset"]:
+            quote, base = int(arrays["books"][symbol]["quote_asset"]), int(arrays["clearings"][symbol]["base_asset"])
+            both = [rows.get((account, asset), NONE) for asset in (quote, base)]
+            demand(NONE not in both, f"order slot {slot}: its account lacks a balance to be paid to")
+            row = both[0] if order["side"] == Side.BUY else both[1]
+            demand(order["balance"] == row, f"order slot {slot} holds of another balance")
+            needed[row] += _needs(arrays, order)
+    held = arrays["balances"]["held"][: len(rows)].tolist()
+    demand(held == needed, f"orders hold {held}, and need {needed}")
+
+
+def _needs(arrays: Arrays, order: np.void) -> int:
+    """What a live order holds: README.md, "What an order holds"."""
+    if order["flags"] & EXIT:
+        return 0
+    book, clearing = arrays["books"][order["symbol"]], arrays["clearings"][order["symbol"]]
+    leaves = int(order["leaves"])
+    if order["side"] == Side.SELL:
+        return leaves * int(clearing["base_unit"])
+    terms = arrays["special"][order["special"]] if order["special"] != NONE else None
+    worst = int(order["price"])
+    if order["order_type"] == OrderType.MARKET and order["tif"] > TimeInForce.FOK:
+        worst = int(book["max_price"])
+    elif order["order_type"] == OrderType.OCO and terms is not None:
+        worst = int(terms["stop_price"]) + int(terms["beyond"])
+    elif order["order_type"] >= OrderType.PRIMARY_PEG and terms is not None:
+        worst = int(terms["stop_price"])
+    demand(worst > 0, f"order {order['order_id']} may pay any price")
+    scales = int(book["price_scale"]) + int(book["qty_scale"])
+    amount = -(-worst * leaves * 10 ** int(book["quote_scale"]) // 10**scales)
+    return amount + -(-amount * int(clearing["max_fee_ppm"]) // 1_000_000)
+
+
+def _check_accounts(arrays: Arrays, live: set[int]) -> None:
+    """Nobody has an order, or a balance, that the account's status does not allow."""
+    accounts, balances = arrays["accounts"], arrays["balances"]
+    status, orders = accounts["status"], arrays["orders"][sorted(live)]
+    exists = accounts["firm"] != 0
+    demand(bool(((status != 0) == exists).all()), "an account has no status, or a status no account")
+    restricted = int((exists & (status != AccountStatus.OPEN)).sum())
+    demand(restricted == arrays["head"][0]["restricted"], "accounts that are not open are not counted as they are")
+    of_orders = status[orders["account"]]
+    none = np.isin(of_orders, (AccountStatus.SUSPENDED, AccountStatus.CLOSED))
+    demand(not none.any(), "a suspended or closed account has an order")
+    buys = (of_orders == AccountStatus.CLOSING_ONLY) & (orders["side"] == Side.BUY)
+    demand(not buys.any(), "an account that only closes buys")
+    closed = status[balances["account"]] == AccountStatus.CLOSED
+    demand(not balances["total"][closed].any(), "a closed account has something")
