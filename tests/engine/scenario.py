@@ -58,10 +58,22 @@ from wire.dtypes import (
     EXTENSION,
     FEE_TERMS,
     INDEX_TERMS,
+    LIMIT_TERMS,
     ORDER_TERMS,
     PAYMENT_TERMS,
 )
-from wire.enums import AccountStatus, CommandKind, ExtensionKind, OrderType, Phase, Scope, Side, StpMode, TimeInForce
+from wire.enums import (
+    AccountStatus,
+    CommandKind,
+    ExtensionKind,
+    LimitScope,
+    OrderType,
+    Phase,
+    Scope,
+    Side,
+    StpMode,
+    TimeInForce,
+)
 
 INDENT = "    "
 KINDS = ("given", "bare", "paid", "book", "balances")  # of blocks, but for actions and comments
@@ -549,6 +561,16 @@ def _fees(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
     return [_sent(stage, "operator", CommandKind.SET_FEES, {}, extension(FEE_TERMS, **terms))]
 
 
+def _limits(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    """Of somebody or everybody, in a symbol or in none, word by word of limitTerms."""
+    terms = _terms(clauses, ("symbol", *(LIMIT_TERMS.names or ())))
+    fields = {"symbol": terms.pop("symbol", 0)}
+    scope = LimitScope[words["scope"].upper()]
+    number = stage.number(words["whose"]) if words["whose"] else 0
+    records = extension(LIMIT_TERMS, scope=scope, id=number, **terms)
+    return [_sent(stage, "operator", CommandKind.SET_LIMITS, fields, records)]
+
+
 def _account(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
     """Its status, and what else is named of it; the rest is zero."""
     name = words["status"].replace(" ", "_").upper()
@@ -696,6 +718,11 @@ FORMS: list[tuple[str, str, Meaning]] = [  # how it looks, as people and as the 
         "operator sets account WHO STATUS, NAME NUMBER, ...",
         r"operator sets account (?P<whose>\w+) (?P<status>[a-z ]+)",
         _account,
+    ),
+    (
+        "operator limits venue, or tier|firm N, or account WHO, symbol N, NAME NUMBER, ...",
+        r"operator limits (?P<scope>venue|tier|firm|account)(?: (?P<whose>\w+))?",
+        _limits,
     ),
     ("operator watches the index, NAME NUMBER, ...", r"operator watches the index", _watch),
     ("operator sets phase NAME", r"operator sets phase (?P<phase>[a-z_ ]+)", _phase),

@@ -27,6 +27,7 @@ from wire.dtypes import (
     FEE_TERMS,
     INDEX_TERMS,
     INSTRUMENT_TERMS,
+    LIMIT_TERMS,
     ORDER_TERMS,
     PARTY_TERMS,
     PAYMENT_TERMS,
@@ -37,6 +38,7 @@ from wire.enums import (
     AccountStatus,
     CommandKind,
     EventKind,
+    LimitScope,
     Liquidity,
     OrderType,
     Phase,
@@ -65,7 +67,15 @@ ABOUT_ORDERS = (
     EventKind.REPEGGED,
 )
 PAYMENTS = (EventKind.DEPOSITED, EventKind.WITHDRAWN, EventKind.TRANSFERRED)
-ABOUT_MONEY = (*PAYMENTS, EventKind.ASSET_ADDED, EventKind.CLEARING_ADDED, EventKind.FEES_SET, EventKind.ACCOUNT_SET)
+ABOUT_MONEY = (
+    *PAYMENTS,
+    EventKind.ASSET_ADDED,
+    EventKind.CLEARING_ADDED,
+    EventKind.FEES_SET,
+    EventKind.ACCOUNT_SET,
+    EventKind.LIMITS_SET,
+    EventKind.LIMIT_NEAR,
+)
 ASSETS = ("shares", "cash")  # of a venue whose first instrument is paid for
 SHARES, CASH = 1, 2
 
@@ -213,6 +223,11 @@ class Venue:
         """setFees: maker_ppm, taker_ppm."""
         return self.operator(CommandKind.SET_FEES, extension(FEE_TERMS, tier=tier, **rates))
 
+    def limits(self, scope: LimitScope, number: int = 0, symbol: int = 0, **figures: int) -> Lines:
+        """setLimits."""
+        terms = extension(LIMIT_TERMS, scope=scope, id=number, **figures)
+        return self.operator(CommandKind.SET_LIMITS, terms, symbol=symbol)
+
     def set_account(self, account: int, status: AccountStatus = AccountStatus.OPEN, **terms: int) -> Lines:
         """setAccount: tier, role, person."""
         records = extension(ACCOUNT_TERMS, status=status, **terms)
@@ -237,6 +252,11 @@ class Venue:
         kind, account = event["kind"], event["account"]
         if kind == EventKind.FEES_SET:
             return f" tier {event['tier']}: maker {event['maker_ppm']}, taker {event['taker_ppm']}"
+        if kind == EventKind.LIMITS_SET:
+            whose = f" {event['id']}" if event["id"] else ""
+            return f" {named(LimitScope, event['scope'])}{whose}{of_symbol(event) if event['symbol'] else ''}"
+        if kind == EventKind.LIMIT_NEAR:
+            return f" {self.owner(account)} {event['qty']}, {event['leaves_qty']} left"
         if kind == EventKind.ACCOUNT_SET:
             words = f" {self.owner(account)} {named(AccountStatus, event['status'])}"
             words += f", tier {event['tier']}" if event["tier"] else ""
