@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from run.cli.choices import AccountRole, AccountStatus, Blocked, Engine, Peg, Phase, Side, Stp, Tif
+from run.cli.choices import AccountRole, AccountStatus, Blocked, Engine, LimitScope, Peg, Phase, Side, Stp, Tif
 
 app = typer.Typer(
     name="zmx",
@@ -569,6 +569,39 @@ def fees(
     from run.config import load
 
     money.fees(load(config), tier, maker, taker, who, why, as_json)
+
+
+@app.command(
+    rich_help_panel=OPERATE,
+    epilog="Examples: zmx limits venue --symbol AAPL --day-qty 1000000; zmx limits account 7 --rate 100 --burst 500",
+)
+def limits(
+    scope: Annotated[LimitScope, typer.Argument(help="Whom they bind: the most particular that is set counts.")],
+    number: Annotated[int, typer.Argument(help="Of the tier, firm or account.", metavar="NUMBER", min=0)] = 0,
+    symbol: Annotated[str, typer.Option(help="Of this instrument: the next four.")] = "",
+    order_qty: Annotated[str, typer.Option(help="Quantity of one order; 0: any.")] = "0",
+    position: Annotated[str, typer.Option(help="What an account may hold, with what it has ordered.")] = "0",
+    day_qty: Annotated[str, typer.Option(help="What it may trade in a day, with what it has ordered.")] = "0",
+    fat_finger: Annotated[str, typer.Option(help="Per cent of the last price, up or down.")] = "0",
+    open_orders: Annotated[int, typer.Option(help="In no instrument: orders of an account at once.", min=0)] = 0,
+    rate: Annotated[int, typer.Option(help="New orders and replaces a second, in the long run ...", min=0)] = 0,
+    burst: Annotated[int, typer.Option(help="... and at once.", min=0)] = 0,
+    fills_back: Annotated[int, typer.Option(help="Thousandths of an order that an execution gives back.", min=0)] = 0,
+    who: Who = "",
+    why: Why = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how much accounts may order.
+
+    It takes the place of what was set for the same, in the same instrument or in none; what is not named is off.
+    """
+    from run.cli import money
+    from run.config import load
+
+    texts = {"order_qty": order_qty, "position": position, "day_qty": day_qty, "fat_finger": fat_finger}
+    counts = {"open_orders": open_orders, "rate_per_second": rate, "burst": burst, "fills_back": fills_back}
+    money.limits(load(config), scope.value, number, symbol, texts, counts, who, why, as_json)
 
 
 @app.command(rich_help_panel=OPERATE, epilog="Example: zmx account 7 suspended --why 'court order 12'")

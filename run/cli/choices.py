@@ -87,3 +87,12 @@ class AccountRole(enum.StrEnum):
     CLIENT = "client"
     HOUSE = "house"
     MARKET_MAKER = "market-maker"
+
+
+class LimitScope(enum.StrEnum):
+    """Whom limits bind."""
+
+    VENUE = "venue"
+    TIER = "tier"
+    FIRM = "firm"
+    ACCOUNT = "account"

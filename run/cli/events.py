@@ -24,6 +24,7 @@ from wire.dtypes import (
     FEE_EVENT,
     INDEX_EVENT,
     INSTRUMENT_EVENT,
+    LIMIT_EVENT,
     PARTY_EVENT,
     PAYMENT_EVENT,
     REPEGGED_EVENT,
@@ -54,6 +55,7 @@ _FORMS = {
     EventKind.DEPOSITED: PAYMENT_EVENT,
     EventKind.WITHDRAWN: PAYMENT_EVENT,
     EventKind.TRANSFERRED: PAYMENT_EVENT,
+    EventKind.LIMITS_SET: LIMIT_EVENT,
 }
 _OF_REFERENCE_DATA = frozenset(_FORMS) - {
     EventKind.ACCEPTED,

@@ -1,4 +1,4 @@
-"""The operator's verbs about money: payments, fees, what an account may do."""
+"""The operator's verbs about money: payments, fees, limits, what an account may do."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 
 from run.cli.failure import Failure
 from run.cli.operate import own_event, send, tell, understood
+from run.cli.running import instruments_of, named
 from run.client.operator import Outcome
 from run.config import FEE_SCALE, Asset, Config
-from wire.dtypes import ACCOUNT_TERMS, EXTENSION, FEE_TERMS, PAYMENT_EVENT, PAYMENT_TERMS
-from wire.enums import AccountRole, AccountStatus, CommandKind, EventKind, ExtensionKind
+from wire.dtypes import ACCOUNT_TERMS, EXTENSION, FEE_TERMS, LIMIT_TERMS, PAYMENT_EVENT, PAYMENT_TERMS
+from wire.enums import AccountRole, AccountStatus, CommandKind, EventKind, ExtensionKind, LimitScope
 from wire.units import from_units, to_units
 
 _DONE = {
@@ -75,6 +76,34 @@ def fees(config: Config, tier: int, maker: str, taker: str, who: str, why: str, 
         terms["maker_ppm"], terms["taker_ppm"] = to_units(maker, FEE_SCALE), to_units(taker, FEE_SCALE)
     outcome = send(config, CommandKind.SET_FEES, who, why, terms.view(EXTENSION))
     tell(outcome, as_json, f"tier {tier} pays {maker} per cent where it makes, {taker} where it takes")
+
+
+def limits(
+    config: Config,
+    scope: str,
+    number: int,
+    symbol: str,
+    texts: dict[str, str],
+    counts: dict[str, int],
+    who: str,
+    why: str,
+    as_json: bool,
+) -> None:
+    """What accounts may order: `texts` are quantities of an instrument and a percentage, as people write them, `counts`
+    are of orders, in no instrument."""
+    terms = np.zeros(1, LIMIT_TERMS)
+    terms["kind"], terms["scope"], terms["id"] = ExtensionKind.LIMIT_TERMS, LimitScope[scope.upper()], number
+    instrument = named(instruments_of(config), symbol) if symbol else None
+    with understood():
+        terms["fat_finger_bp"] = to_units(texts.pop("fat_finger"), 2)
+        for name, text in texts.items():
+            terms[name] = instrument.qty_units(text) if instrument else to_units(text, 0)
+    for name, count in counts.items():
+        terms[name] = count
+    of = instrument.symbol if instrument else 0
+    outcome = send(config, CommandKind.SET_LIMITS, who, why, terms.view(EXTENSION), symbol=of)
+    whose = f"{scope} {number}" if number else f"the {scope}"
+    tell(outcome, as_json, f"the limits of {whose} {f'in {symbol} ' if symbol else ''}are set")
 
 
 def account(
