@@ -31,7 +31,7 @@ from wire.dtypes import (
     REPLACED_EVENT,
     TRIGGERED_EVENT,
 )
-from wire.enums import AccountRole, AccountStatus, EventKind, Reason, Scope, Side
+from wire.enums import AccountRole, AccountStatus, EventKind, LimitScope, Reason, Scope, Side
 from wire.units import unpack_name
 
 # What a kind's 128 bytes say where they say something else than an event of an order; see wire/exchange.capnp.
@@ -114,7 +114,7 @@ def fields_of(event: np.void) -> dict[str, Any]:
         ("kind", EventKind),
         ("reason", Reason),
         ("side", Side),
-        ("scope", Scope),
+        ("scope", LimitScope if event["kind"] == EventKind.LIMITS_SET else Scope),
         ("status", AccountStatus),
         ("role", AccountRole),
     ):

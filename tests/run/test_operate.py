@@ -138,6 +138,60 @@ def test_the_whole_market_by_hand(running: Exchange, broker: BrokerSync) -> None
     comes_to(running, {"reason": "NONE"}, "phase", "AMZN")
 
 
+def test_payments_by_hand(running: Exchange) -> None:
+    """In and out, from one to another; the ready market gave everyone a milliard of dollars."""
+    given = 10**9 * 10**8
+    (event,) = told_by(running, "deposit", SESSION, "2500.50", "USD", "--why", "wire 4711", "--id", 7, "--channel", 3)
+    assert (event["kind"], event["account"], event["amount"]) == ("DEPOSITED", SESSION, 250_050_000_000)
+    assert (event["channel"], event["id"], event["total"]) == (3, 7, given + 250_050_000_000)
+    again = zmx("deposit", "13", "2500.50", "USD", "--id", "7", "--channel", "3", "--config", running.config_file)
+    assert (again.returncode != 0, "moved nothing" in again.stderr) == (True, True), again.stderr
+    (event,) = told_by(running, "transfer", SESSION, 0, "500.50", "USD")
+    assert (event["kind"], event["to_account"], event["to_total"]) == ("TRANSFERRED", 0, 50_050_000_000)
+    told = zmx("withdraw", "13", "2000", "USD", "--config", running.config_file)
+    assert "2000 USD withdrawn; account 13 has 1000000000.00000000" in told.stdout, told.stderr
+    too_much = zmx("withdraw", "13", "1000000001", "USD", "--config", running.config_file)
+    assert "does not have that much" in too_much.stderr
+    assert told_by(running, "transfer", 0, SESSION, "500.50", "USD")[0]["total"] == given + 50_050_000_000
+    assert told_by(running, "withdraw", SESSION, "500.50", "USD")[0]["total"] == given
+
+
+def test_fees_and_an_account_by_hand(running: Exchange, broker: BrokerSync) -> None:
+    try:
+        (event,) = told_by(running, "fees", 2, "--maker", "0.01", "--taker", "0.08", "--who", "carol")
+        assert (event["tier"], event["maker_ppm"], event["taker_ppm"]) == (2, 100, 800)
+        (event,) = told_by(running, "account", SESSION, "open", "--tier", 2, "--role", "market-maker", "--person", 99)
+        assert (event["status"], event["tier"], event["role"], event["person"]) == ("OPEN", 2, "MARKET_MAKER", 99)
+        maker = broker.limit(SYMBOL, "sell", 2_000_000, 3)  # at 200.00
+        taker = broker.limit(SYMBOL, "buy", 2_000_000, 3)
+        fees = [each.executions[0].fee for each in (maker, taker)]
+        assert fees == [600 * 10**8 * ppm // 10**6 for ppm in (100, 800)]
+        resting = broker.limit(SYMBOL, "buy", 1_000_000, 3)
+        events = told_by(running, "account", SESSION, "suspended", "--tier", 2)
+        assert [event["kind"] for event in events] == ["CANCELLED", "ACCOUNT_SET"]
+        broker.poll(1.0)
+        assert resting.reason is Reason.ACCOUNT_SUSPENDED
+        assert broker.limit(SYMBOL, "buy", 1_000_000, 3).reason is Reason.ACCOUNT_SUSPENDED
+    finally:
+        say(running, "account", SESSION, "open")
+    assert broker.limit(SYMBOL, "buy", 99_999_900, 1_000_000).reason is Reason.INSUFFICIENT_BALANCE
+
+
+def test_limits_by_hand(running: Exchange, broker: BrokerSync) -> None:
+    """The first that is refused is told by the limit's own reason; whoever is near is told of, too."""
+    try:
+        (event,) = told_by(running, "limits", "account", SESSION, "--symbol", "AMZN", "--order-qty", 100)
+        assert (event["kind"], event["scope"], event["order_qty"]) == ("LIMITS_SET", "ACCOUNT", 100)
+        assert broker.limit(SYMBOL, "buy", 1_000_000, 101).reason is Reason.ORDER_TOO_LARGE
+        say(running, "limits", "account", SESSION, "--open-orders", 1)
+        assert broker.limit(SYMBOL, "buy", 1_000_000, 100).state is OrderState.LIVE
+        assert broker.limit(SYMBOL, "buy", 1_000_000, 1).reason is Reason.TOO_MANY_ORDERS
+    finally:
+        say(running, "limits", "account", SESSION)
+        say(running, "limits", "account", SESSION, "--symbol", "AMZN")
+        say(running, "mass-cancel", "--session", SESSION)
+
+
 def test_a_broker_pulls_its_own_plug(running: Exchange, broker: BrokerSync) -> None:
     resting = broker.limit(SYMBOL, "buy", 1_000_000, 5)
     answer = broker.block_entry("session")
@@ -163,6 +217,17 @@ def test_a_broker_pulls_its_own_plug(running: Exchange, broker: BrokerSync) -> N
         (["index", "--levels", "7,13"], "three levels"),
         (["index", "--levels", "7,x,20"], "'x'"),
         (["index", "--levels", "13,7,20"], "contradict"),
+        (["deposit", "13", "1", "EUR"], "there is no asset 'EUR'; there are USD, AAPL, AMZN, BTC"),
+        (["deposit", "13", "0.000000001", "USD"], "more than 8 decimals"),
+        (["deposit", "999", "1", "USD"], "There is no such account"),
+        (["withdraw", "13", "0", "USD"], "must be positive"),
+        (["transfer", "13", "13", "1", "USD"], "contradict"),
+        (["fees", "16"], "contradict"),
+        (["fees", "1", "--maker", "11"], "contradict"),
+        (["account", "13", "closed"], "still has orders or balances"),
+        (["limits", "account", "999"], "There is no such account"),
+        (["limits", "venue", "--symbol", "MOON"], "there is no instrument 'MOON'"),
+        (["limits", "venue", "--day-qty", "5"], "contradict"),
         (["block", "moon", "1"], "'moon' is not one of"),
         (["block", "account", "me"], "named by its number"),
         (["block", "account", "999"], "There is no such account"),
