@@ -1,0 +1,591 @@
+"""README.md, "Money", where it is about commands of the exchange: what each refuses, in which order, what it tells, and
+that all of it is in the state. What orders hold and trades move is told in `scenarios/money`. Both engines."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from components.engine.contract import MIN_EVENT_CAPACITY, Engine
+from tests.engine.groups import EXTENSION_KINDS, apply, extension, group_of
+from tests.engine.story import CASH, SHARES, Broker, Lines, Venue
+from wire.constants import (
+    EXIT,
+    MAX_ASSET,
+    MAX_CHANNEL,
+    MAX_FEE_PPM,
+    MAX_SCALE,
+    MAX_TIER,
+    MAX_UNITS,
+)
+from wire.dtypes import (
+    ACCOUNT_TERMS,
+    ASSET_TERMS,
+    CLEARING_TERMS,
+    FEE_TERMS,
+    INSTRUMENT_TERMS,
+    OPERATOR_TERMS,
+    ORDER_TERMS,
+    PAYMENT_TERMS,
+    PRICE_BANDS,
+)
+from wire.enums import AccountRole, AccountStatus, CommandKind, OrderType, Phase, Side, TimeInForce
+from wire.state import state_hash
+from wire.units import pack_name
+
+DEPOSIT, WITHDRAW, TRANSFER = CommandKind.DEPOSIT, CommandKind.WITHDRAW, CommandKind.TRANSFER
+SUSPENDED, CLOSED, NOBODY = 3, 4, 9  # accounts
+COINS, DOLLARS, NOTHING = 3, 4, 9  # assets
+MONEY = ("assets", "clearing", "tiers", "channels", "balances")  # tables of the state
+SHARES_NAME = dict(zip(("name0", "name1"), pack_name("shares"), strict=True))
+GOLD_NAME = dict(zip(("name0", "name1"), pack_name("gold"), strict=True))
+
+
+@pytest.fixture
+def venue(make_engine: Callable[[], Engine]) -> Venue:
+    """An exchange whose instrument is paid for, at time 1000; and two more assets, of 8 and of 2 digits."""
+    venue = Venue(make_engine(), paid=True)
+    venue.add_asset(COINS, "coins", scale=8)
+    venue.add_asset(DOLLARS, "dollars", scale=2)
+    return venue
+
+
+@pytest.fixture
+def crowd(venue: Venue, carol: Broker) -> Venue:
+    """alice has 100 cash, bob is open, carol is suspended with 50 cash, dave is closed; channel 1 stands above 0."""
+    venue.broker("dave")
+    venue.pay(DEPOSIT, 100, CASH, 1)
+    venue.pay(DEPOSIT, 50, CASH, SUSPENDED)
+    venue.set_account(SUSPENDED, AccountStatus.SUSPENDED)
+    venue.set_account(CLOSED, AccountStatus.CLOSED)
+    return venue
+
+
+# ------------------------------------------------------------------------------------------ one thing wrong, and two
+
+
+class Fault(NamedTuple):
+    """What is wrong with a command: other words than the sound one has, and what it is refused with."""
+
+    reason: str
+    words: dict[str, int]  # of the command, or of its terms; `records`: how many of them
+
+    def __str__(self) -> str:
+        return f"{self.reason} {self.words}"
+
+
+class Request(NamedTuple):
+    """A sound command of the exchange, and everything that may be wrong with it, in the order in which that is seen."""
+
+    kind: CommandKind
+    dtype: np.dtype[np.void]
+    words: dict[str, int]
+    faults: tuple[Fault, ...]
+
+    def send(self, venue: Venue, *others: dict[str, int]) -> Lines:
+        """The command with these words instead of its own."""
+        words = dict(self.words)
+        for each in others:
+            words |= each
+        records = words.pop("records", 1)
+        terms = {name: words.pop(name) for name in list(words) if name in (self.dtype.names or ())}
+        return venue.operator(self.kind, *[extension(self.dtype, **terms)] * records, **words)
+
+    def pairs(self) -> Iterator[tuple[Fault, Fault]]:
+        """Two faults at a time that do not speak of the same word."""
+        for first, second in itertools.combinations(self.faults, 2):
+            if not first.words.keys() & second.words.keys() and first.reason != second.reason:
+                yield first, second
+
+
+def faults(reason: str, *words: dict[str, int]) -> tuple[Fault, ...]:
+    """Several that are refused for the same."""
+    return tuple(Fault(reason, each) for each in words)
+
+
+def none_or_two_or_strange(dtype: np.dtype[np.void]) -> tuple[Fault, ...]:
+    """Ways in which terms are no terms."""
+    reserved = [name for name in dtype.names or () if name.startswith("reserved")]
+    strange: list[dict[str, int]] = [{"records": 0}, {"records": 2}, {"kind": EXTENSION_KINDS[ORDER_TERMS]}]
+    return faults("EXTENSION_MISMATCH", *strange, *({name: 1} for name in reserved))
+
+
+ADD_ASSET = Request(
+    CommandKind.ADD_ASSET,
+    ASSET_TERMS,
+    {"price": 5, "scale": 3, **GOLD_NAME},
+    (
+        *faults("ID_OUT_OF_RANGE", {"price": 0}, {"price": -1}, {"price": MAX_ASSET + 1}, {"price": (1 << 32) + 5}),
+        *faults("ALREADY_EXISTS", {"price": SHARES}),
+        *none_or_two_or_strange(ASSET_TERMS),
+        *faults("INVALID_TERMS", {"scale": -1}, {"scale": MAX_SCALE + 1}, {"name0": 0}),
+        *faults("ALREADY_EXISTS", SHARES_NAME),
+    ),
+)
+
+SET_FEES = Request(
+    CommandKind.SET_FEES,
+    FEE_TERMS,
+    {"tier": 1, "maker_ppm": 100, "taker_ppm": 200},
+    (
+        *none_or_two_or_strange(FEE_TERMS),
+        *faults("INVALID_TERMS", {"tier": -1}, {"tier": MAX_TIER + 1}),
+        *faults("INVALID_TERMS", {"maker_ppm": -1}, {"maker_ppm": MAX_FEE_PPM + 1}),
+        *faults("INVALID_TERMS", {"taker_ppm": -1}, {"taker_ppm": MAX_FEE_PPM + 1}),
+    ),
+)
+
+SET_ACCOUNT = Request(
+    CommandKind.SET_ACCOUNT,
+    ACCOUNT_TERMS,
+    {"account": 1, "status": AccountStatus.OPEN, "role": AccountRole.CLIENT, "tier": 1, "person": 7},
+    (
+        *faults("UNKNOWN_ACCOUNT", {"account": 0}, {"account": -1}, {"account": NOBODY}),
+        *none_or_two_or_strange(ACCOUNT_TERMS),
+        *faults("INVALID_TERMS", {"status": -1}, {"status": 0}, {"status": 6}, {"role": -1}, {"role": 4}),
+        *faults("INVALID_TERMS", {"tier": -1}, {"tier": MAX_TIER + 1}, {"person": -1}),
+        *faults("ACCOUNT_CLOSED", {"account": CLOSED}),
+        *faults("NOT_EMPTY", {"status": AccountStatus.CLOSED}),
+    ),
+)
+
+
+def payment(kind: CommandKind, *faults_of_its_own: Fault) -> Request:
+    """What the three commands have in common. The id of a sound one is above all that were tried."""
+    to_account = 2 if kind == TRANSFER else 0
+    return Request(
+        kind,
+        PAYMENT_TERMS,
+        {"account": 1, "channel": 7, "id": 11, "asset": CASH, "amount": 5, "to_account": to_account},
+        (
+            *faults("UNKNOWN_ACCOUNT", {"account": NOBODY}, {"account": -1}),
+            *none_or_two_or_strange(PAYMENT_TERMS),
+            *faults("INVALID_TERMS", {"channel": 0}, {"channel": -1}, {"channel": MAX_CHANNEL + 1}),
+            *faults("INVALID_TERMS", {"id": 0}, {"id": -1}),
+            *faults("REPEATED_PAYMENT", {"id": 10}, {"id": 1}),
+            *faults_of_its_own,
+        ),
+    )
+
+
+UNKNOWN_ASSETS = faults("UNKNOWN_ASSET", {"asset": 0}, {"asset": NOTHING}, {"asset": -1})
+AMOUNTS = faults("AMOUNT_OUT_OF_RANGE", {"amount": 0}, {"amount": -1}, {"amount": MAX_UNITS + 1})
+DEPOSITED = payment(
+    DEPOSIT,
+    *faults("INVALID_TERMS", {"to_account": 2}, {"to_account": NOBODY}, {"to_account": -1}),
+    *UNKNOWN_ASSETS,
+    *AMOUNTS,
+    *faults("ACCOUNT_CLOSED", {"account": CLOSED}),
+    *faults("BALANCE_OVERFLOW", {"amount": MAX_UNITS}, {"amount": MAX_UNITS - 149}),
+)
+WITHDRAWN = payment(
+    WITHDRAW,
+    *faults("INVALID_TERMS", {"to_account": 2}, {"to_account": NOBODY}, {"to_account": -1}),
+    *UNKNOWN_ASSETS,
+    *AMOUNTS,
+    *faults("ACCOUNT_CLOSED", {"account": CLOSED}),
+    *faults("ACCOUNT_SUSPENDED", {"account": SUSPENDED}),
+    *faults("INSUFFICIENT_BALANCE", {"amount": 101}, {"asset": SHARES}),
+)
+TRANSFERRED = payment(
+    TRANSFER,
+    *faults("UNKNOWN_ACCOUNT", {"to_account": NOBODY}, {"to_account": -1}),
+    *faults("INVALID_TERMS", {"account": 1, "to_account": 1}),
+    *UNKNOWN_ASSETS,
+    *AMOUNTS,
+    *faults("ACCOUNT_CLOSED", {"account": CLOSED}, {"to_account": CLOSED}),
+    *faults("ACCOUNT_SUSPENDED", {"account": SUSPENDED}),
+    *faults("INSUFFICIENT_BALANCE", {"amount": 101}, {"asset": SHARES}),
+)
+REQUESTS = (ADD_ASSET, SET_FEES, SET_ACCOUNT, DEPOSITED, WITHDRAWN, TRANSFERRED)
+EACH = [pytest.param(request, id=request.kind.name.lower()) for request in REQUESTS]
+
+
+def used_up(venue: Venue) -> None:
+    """Channel 7 stands at 10."""
+    assert venue.pay(DEPOSIT, 1, DOLLARS, 1, channel=7, id=10)[0].startswith("exchange deposited")
+
+
+@pytest.mark.parametrize("request_", EACH)
+def test_each_fault_is_refused_for_what_it_is(crowd: Venue, request_: Request) -> None:
+    used_up(crowd)
+    for place, fault in enumerate(request_.faults, 1):
+        before = balances(crowd)
+        ids = {"id": 10 + place} if "id" in request_.words else {}  # a refusal may use one up
+        assert request_.send(crowd, ids, fault.words) == [f"exchange rejected {fault.reason}"], str(fault)
+        assert balances(crowd) == before, str(fault)
+    ids = {"id": 10**6} if "id" in request_.words else {}
+    (told,) = request_.send(crowd, ids)
+    assert " rejected " not in told, "without a fault it is taken"
+
+
+@pytest.mark.parametrize("request_", EACH)
+def test_of_two_faults_the_first_is_the_reason(crowd: Venue, request_: Request) -> None:
+    used_up(crowd)
+    count = 0
+    for count, (first, second) in enumerate(request_.pairs(), 1):
+        ids = {"id": 10 + count} if "id" in request_.words else {}
+        told = request_.send(crowd, ids, first.words, second.words)
+        assert told == [f"exchange rejected {first.reason}"], f"{first}, and {second}"
+    assert count >= 1 or len({fault.reason for fault in request_.faults}) == 1
+
+
+def balances(venue: Venue) -> list[tuple[int, ...]]:
+    return [tuple(row) for row in venue.engine.canonical().balances.tolist()]
+
+
+@pytest.mark.parametrize("kind", [request.kind for request in REQUESTS])
+def test_money_is_the_exchanges_business(alice: Broker, kind: CommandKind) -> None:
+    assert alice.request(kind, client_ref=0) == ["alice rejected NOT_PERMITTED"]
+
+
+def test_who_sent_it_may_stand_behind_the_terms(crowd: Venue) -> None:
+    signed = extension(OPERATOR_TERMS, who0=1)
+    for number, request in enumerate(REQUESTS):
+        terms = {name: value for name, value in request.words.items() if name in (request.dtype.names or ())}
+        fields = {name: value for name, value in request.words.items() if name not in terms}
+        terms |= {"id": 100 + number} if "id" in terms else {}
+        record = extension(request.dtype, **terms)
+        assert crowd.operator(request.kind, signed, record, **fields) == ["exchange rejected EXTENSION_MISMATCH"]
+        (told,) = crowd.operator(request.kind, record, signed, **fields)
+        assert " rejected " not in told
+
+
+# ------------------------------------------------------------------------------------------ the ends of ranges
+
+
+def test_the_ends_of_what_may_be_set(crowd: Venue) -> None:
+    assert crowd.add_asset(MAX_ASSET, "last", scale=MAX_SCALE) == ["exchange asset_added"]
+    told = crowd.events[-1]
+    assert (told["asset"], told["scale"], (told["name0"], told["name1"])) == (MAX_ASSET, MAX_SCALE, pack_name("last"))
+    assert crowd.fees(MAX_TIER, maker_ppm=MAX_FEE_PPM, taker_ppm=MAX_FEE_PPM) == [
+        f"exchange fees_set tier {MAX_TIER}: maker {MAX_FEE_PPM}, taker {MAX_FEE_PPM}"
+    ]
+    most = (1 << 63) - 1
+    assert crowd.set_account(2, tier=MAX_TIER, role=AccountRole.MARKET_MAKER, person=most) == [
+        f"exchange account_set bob open, tier {MAX_TIER}"
+    ]
+    told = crowd.events[-1]
+    assert (told["account"], told["role"], told["person"]) == (2, AccountRole.MARKET_MAKER, most)
+    row = crowd.engine.canonical().accounts[1]
+    assert [int(row[name]) for name in ("status", "role", "tier", "person")] == [1, 3, MAX_TIER, most]
+    crowd.set_account(2)
+    row = crowd.engine.canonical().accounts[1]
+    assert [int(row[name]) for name in ("status", "role", "tier", "person")] == [1, 0, 0, 0], "it says all of them"
+    assert crowd.pay(DEPOSIT, MAX_UNITS - 150, CASH, 2, channel=MAX_CHANNEL, id=most) == [
+        f"exchange deposited {MAX_UNITS - 150} of asset {CASH}, bob: {MAX_UNITS - 150}"
+    ]
+    assert crowd.pay(DEPOSIT, 1, SHARES, 2, channel=MAX_CHANNEL, id=most) == ["exchange rejected REPEATED_PAYMENT"]
+
+
+def test_a_payment_tells_all_of_itself(crowd: Venue, alice: Broker) -> None:
+    alice.buy(1, at=50)  # holds 55
+    crowd.pay(TRANSFER, 30, CASH, 1, channel=3, id=12, to_account=2)
+    told = crowd.events[-1]
+    expected = {"account": 1, "to_account": 2, "asset": CASH, "amount": 30, "channel": 3, "id": 12}
+    assert {name: told[name] for name in expected} == expected
+    assert [told[name] for name in ("total", "held", "to_total", "to_held")] == [70, 55, 30, 0]
+    crowd.pay(DEPOSIT, 1, CASH, 0)
+    told = crowd.events[-1]
+    assert [told[name] for name in ("account", "total", "held", "to_account", "to_total")] == [0, 1, 0, 0, 0]
+    crowd.pay(TRANSFER, 1, CASH, 0, to_account=1)
+    told = crowd.events[-1]
+    assert [told[name] for name in ("total", "held", "to_total", "to_held")] == [0, 0, 71, 55]
+
+
+def test_a_status_is_told_with_how_many_orders_it_took(crowd: Venue, alice: Broker) -> None:
+    alice.buy(1, at=50)
+    alice.buy(1, at=10)
+    assert (
+        crowd.set_account(1, AccountStatus.CLOSING_ONLY)[-1] == "exchange account_set alice closing_only, 2 cancelled"
+    )
+    told = crowd.events[-1]
+    assert (told["account"], told["status"], told["orders"]) == (1, AccountStatus.CLOSING_ONLY, 2)
+    assert crowd.set_account(1, AccountStatus.CLOSING_ONLY) == ["exchange account_set alice closing_only"], "again"
+    assert crowd.set_account(1, AccountStatus.SUSPENDED) == ["exchange account_set alice suspended"]
+    assert crowd.set_account(1) == ["exchange account_set alice open"]
+    assert alice.buy(1, at=50) == ["alice 3 accepted 1 @ 50, leaves 1, rests"]
+
+
+# ------------------------------------------------------------------------------------------ an instrument paid for
+
+# 100 * 100 * 10^2 / 10^(2+4): the lowest tick and the lowest lot are one unit of the quote asset
+TERMS = {"price_scale": 2, "qty_scale": 4, "quote_scale": 2, "max_price": 100_000, "min_qty": 1, "max_qty": 100_000}
+BANDS = {"from_price0": 0, "tick0": 100, "lot0": 100}
+CLEARING = {"base_asset": COINS, "quote_asset": DOLLARS, "max_fee_ppm": 1000}
+SOUND = {"protection_points": 10, **GOLD_NAME, **TERMS}
+
+
+def list_paid(venue: Venue, *others: dict[str, int]) -> Lines:
+    """addInstrument of symbol 2, paid in dollars for coins, but for these words. `clearings`: how many of them."""
+    words = {"symbol": 2, "clearings": 1, **SOUND, **BANDS, **CLEARING}
+    for each in others:
+        words |= each
+    records = []
+    for dtype, count in ((INSTRUMENT_TERMS, 1), (PRICE_BANDS, 1), (CLEARING_TERMS, words["clearings"])):
+        prefix = {INSTRUMENT_TERMS: "", PRICE_BANDS: "band_", CLEARING_TERMS: "clearing_"}[dtype]
+        names = dtype.names or ()
+        terms = {name: value for name, value in words.items() if name in names and not name.startswith("reserved")}
+        marked = {name: words[f"{prefix}{name}"] for name in names if f"{prefix}{name}" in words}
+        terms |= {name: value for name, value in marked.items() if prefix or name.startswith("reserved")}
+        records += [extension(dtype, **terms)] * count
+    return venue.operator(CommandKind.ADD_INSTRUMENT, *records, symbol=words["symbol"])
+
+
+LISTING = (
+    *faults("ID_OUT_OF_RANGE", {"symbol": 0}),
+    *faults("ALREADY_EXISTS", {"symbol": 1}),
+    *faults("EXTENSION_MISMATCH", {"clearings": 2}, {"reserved0": 1}, {"band_reserved1": 1}),
+    *faults("EXTENSION_MISMATCH", *({f"clearing_reserved{number}": 1} for number in (0, 1, 6))),
+    *faults("INVALID_TERMS", {"tick0": 0}, {"min_qty": 0}),
+    *faults("ALREADY_EXISTS", dict(zip(("name0", "name1"), pack_name("SYMBOL-1"), strict=True))),
+    *faults("NOTIONAL_OVERFLOW", {"max_price": MAX_UNITS, "max_notional": 0, "qty_scale": 4, "quote_scale": 2}),
+    *faults("UNKNOWN_ASSET", {"base_asset": NOTHING}, {"base_asset": 0}, {"base_asset": -1}),
+    *faults("UNKNOWN_ASSET", {"quote_asset": NOTHING}, {"quote_asset": 0}),
+    *faults("INVALID_TERMS", {"base_asset": DOLLARS}, {"quote_asset": COINS}),
+    *faults("INVALID_TERMS", {"max_fee_ppm": -1}, {"max_fee_ppm": MAX_FEE_PPM + 1}),
+    *faults("INVALID_TERMS", {"quote_scale": 3}, {"quote_scale": 1}, {"qty_scale": 9}),
+    *faults("INVALID_TERMS", {"max_qty": MAX_UNITS // 10**4 + 1, "max_notional": MAX_UNITS}),
+    *faults("INVALID_TERMS", {"lot0": 99}, {"tick1": 99, "from_price1": 1000, "lot1": 100}),
+    *faults("INVALID_TERMS", {"lot0": 1000, "tick0": 10, "from_price1": 1000, "tick1": 1000, "lot1": 100}),
+)
+
+
+def test_what_is_paid_for_is_listed_soundly(venue: Venue) -> None:
+    for fault in LISTING:
+        assert list_paid(venue, fault.words) == [f"exchange rejected {fault.reason}"], str(fault)
+    assert list_paid(venue) == ["exchange instrument_added", "exchange band_added", "exchange clearing_added"]
+    told = venue.events[-1]
+    assert [told[name] for name in ("symbol", "base_asset", "quote_asset")] == [2, COINS, DOLLARS]
+    assert (told["base_unit"], told["max_fee_ppm"]) == (10**4, 1000)
+
+
+def test_of_two_faults_of_an_instrument_the_first_is_the_reason(venue: Venue) -> None:
+    count = 0
+    for first, second in itertools.combinations(LISTING, 2):
+        if first.words.keys() & second.words.keys() or first.reason == second.reason:
+            continue
+        count += 1
+        assert list_paid(venue, first.words, second.words) == [f"exchange rejected {first.reason}"], (
+            f"{first}, and {second}"
+        )
+    assert count > 200
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"max_fee_ppm": 0},
+        {"max_fee_ppm": MAX_FEE_PPM},
+        {"qty_scale": 8, "lot0": 10**6, "max_qty": 10**7},
+        {"max_qty": MAX_UNITS // 10**4, "max_notional": MAX_UNITS},
+        {"lot0": 10**4, "tick0": 1},
+        {"base_asset": DOLLARS, "quote_asset": COINS, "quote_scale": 8, "qty_scale": 0, "max_qty": 1000},
+        {"clearings": 0, "lot0": 1},
+    ],
+)
+def test_what_may_just_be_listed(venue: Venue, words: dict[str, int]) -> None:
+    assert list_paid(venue, words)[0] == "exchange instrument_added"
+
+
+def test_clearing_terms_stand_last(venue: Venue) -> None:
+    terms, bands = extension(INSTRUMENT_TERMS, **SOUND), extension(PRICE_BANDS, **BANDS)
+    clearing, signed = extension(CLEARING_TERMS, **CLEARING), extension(OPERATOR_TERMS)
+    for records in (
+        (clearing, terms, bands),
+        (terms, clearing, bands),
+        (terms, clearing),
+        (clearing,),
+        (terms, bands, signed, clearing),
+    ):
+        told = venue.operator(CommandKind.ADD_INSTRUMENT, *records, symbol=2)
+        assert told == ["exchange rejected EXTENSION_MISMATCH"]
+    told = venue.operator(CommandKind.ADD_INSTRUMENT, terms, bands, clearing, signed, symbol=2)
+    assert told[-1] == "exchange clearing_added"
+
+
+# ------------------------------------------------------------------------------------------ the state
+
+
+@pytest.fixture
+def rich(crowd: Venue, alice: Broker, bob: Broker) -> Venue:
+    """Whatever holds something, and whatever else money has in the state."""
+    list_paid(crowd)
+    crowd.list_instrument(3, base_asset=SHARES, quote_asset=CASH, max_fee_ppm=500)
+    crowd.fees(0, maker_ppm=1000, taker_ppm=2000)
+    crowd.fees(2, maker_ppm=500)
+    crowd.fees(3)  # nothing, as if it had never been set
+    crowd.pay(DEPOSIT, 1_000_000, CASH, 1)
+    crowd.pay(DEPOSIT, 100, SHARES, 1)
+    crowd.pay(DEPOSIT, 10**9, COINS, 1)
+    crowd.pay(DEPOSIT, 7, CASH, 0)
+    crowd.pay(DEPOSIT, 1000, CASH, 2, channel=9, id=5)
+    crowd.set_account(1, tier=2, role=AccountRole.HOUSE, person=77)
+    alice.buy(10, at=100)
+    bob.buy(2, at=90)
+    alice.sell(20, at=150, display_qty=2)
+    alice.peg(Side.BUY, 3, price=120)
+    alice.stop(Side.BUY, 3, 200, price=210)
+    alice.oco(Side.BUY, 3, at=80, stop=190, offset=5)
+    alice.sell(300, at=25_000, symbol=2)
+    crowd.phase(Phase.OPENING_AUCTION, symbol=3)
+    alice.buy(1, at=0, symbol=3, order_type=OrderType.MARKET, tif=TimeInForce.AT_OPEN)
+    alice.sell(5, at=160, flags=EXIT)
+    assert len(crowd.engine.canonical().balances) == 6
+    return crowd
+
+
+def test_money_outlives_a_snapshot(rich: Venue, alice: Broker, bob: Broker, make_engine: Callable[[], Engine]) -> None:
+    assert rich.balances() == [
+        "venue: 7 cash",
+        # 1100, 396, 693, 585 and 58.5; in symbol 3 1000 and 0.5
+        "alice: 100 shares (20 held), 1000100 cash (3834 held), 1000000000 coins (3000000 held)",
+        "bob: 1000 cash (198 held)",
+        "carol: 50 cash",
+    ]
+    arrays = {name: array.copy() for name, array in rich.engine.snapshot().items()}
+    before = rich.engine.state_hash()
+    rich.engine = make_engine()
+    rich.engine.restore(arrays)
+    rich.engine.check()
+    assert rich.engine.state_hash() == before
+    assert rich.pay(WITHDRAW, 803, CASH, 2) == ["exchange rejected INSUFFICIENT_BALANCE"]
+    assert rich.pay(WITHDRAW, 802, CASH, 2, channel=9, id=5) == ["exchange rejected REPEATED_PAYMENT"]
+    assert rich.pay(WITHDRAW, 802, CASH, 2, channel=9, id=6) == [
+        "exchange withdrawn 802 of asset 2, bob: 198 (198 held)"
+    ]
+    assert rich.pay(DEPOSIT, MAX_UNITS, CASH, 1) == ["exchange rejected BALANCE_OVERFLOW"]
+    assert rich.pay(DEPOSIT, 1, CASH, CLOSED) == ["exchange rejected ACCOUNT_CLOSED"]
+    assert rich.pay(WITHDRAW, 1, CASH, SUSPENDED) == ["exchange rejected ACCOUNT_SUSPENDED"]
+    assert list_paid(rich, {"symbol": 5}) == ["exchange rejected ALREADY_EXISTS"]
+    assert alice.sell(2, at=90) == [
+        "alice 9 accepted 2 @ 90, leaves 2",
+        "alice 1 executed 2 @ 100, leaves 8, cum 2, maker, from book, rests",
+        "alice 9 executed 2 @ 100, cum 2, taker",
+        "alice 8 cancelled ENTRY_MISSING 5 @ 160",
+    ]
+    assert rich.balances()[1].startswith("alice: 100 shares (20 held), 1000100 cash (3614 held)"), "220 less"
+
+
+@pytest.mark.parametrize("table", MONEY)
+def test_the_hash_of_the_state_notices_each_figure(rich: Venue, table: str) -> None:
+    state = rich.engine.canonical()
+    sound = state_hash(state)
+    assert rich.engine.state_hash() == sound
+    rows = getattr(state, table)
+    assert len(rows)
+    for place, name in itertools.product(range(len(rows)), rows.dtype.names):
+        changed = rows.copy()
+        changed[name][place] += 1
+        assert state_hash(state._replace(**{table: changed})) != sound, f"{name} of row {place}"
+
+
+def test_two_venues_with_other_money_have_other_hashes(make_engine: Callable[[], Engine]) -> None:
+    """One figure differs at a time, by a command that differs in it."""
+
+    def told(**other: Any) -> str:
+        venue = Venue(make_engine(), paid=True)
+        alice = venue.broker("alice")
+        venue.add_asset(3, other.get("name", "gold"), scale=other.get("scale", 2))
+        venue.fees(1, maker_ppm=other.get("maker", 10), taker_ppm=other.get("taker", 20))
+        venue.pay(DEPOSIT, other.get("amount", 500), CASH, 1, channel=other.get("channel", 1), id=other.get("id", 5))
+        venue.set_account(1, tier=other.get("tier", 1), role=other.get("role", 1), person=other.get("person", 1))
+        alice.buy(other.get("qty", 1), at=100)
+        return venue.engine.state_hash()
+
+    others: list[dict[str, Any]] = [
+        {"name": "golds"},
+        {"scale": 3},
+        {"maker": 11},
+        {"taker": 21},
+        {"amount": 501},
+        {"channel": 2},
+        {"id": 6},
+        {"tier": 2},
+        {"role": 2},
+        {"person": 2},
+        {"qty": 2},
+    ]
+    hashes = [told(), *(told(**other) for other in others)]
+    assert len(set(hashes)) == len(hashes)
+    assert told() == hashes[0]
+
+
+def test_what_was_never_said_and_what_is_nothing_are_one(make_engine: Callable[[], Engine]) -> None:
+    """A balance of nothing and a tier without fees are no rows, so no history shows in the hash."""
+    venue = Venue(make_engine(), paid=True)
+    alice = venue.broker("alice")
+    state = venue.engine.canonical()
+    assert not sum(map(len, (state.tiers, state.balances, state.channels)))
+    venue.fees(4, maker_ppm=5)
+    venue.fees(4)
+    venue.pay(DEPOSIT, 5, CASH, 1)
+    venue.pay(WITHDRAW, 5, CASH, 1)
+    alice.sell(1, at=100)  # refused
+    state = venue.engine.canonical()
+    assert not sum(map(len, (state.tiers, state.balances)))
+    assert state.channels.tolist() == [(1, 2)]
+    assert state.assets["issued"].tolist() == [0, 0]
+
+
+# ------------------------------------------------------------------------------------------ much of it
+
+
+def test_a_long_suspension_stops_and_goes_on_wherever_the_buffer_is_full(make_engine: Callable[..., Engine]) -> None:
+    told = []
+    for capacity in (MIN_EVENT_CAPACITY, 4096):
+        venue = Venue(make_engine(capacity), paid=True)
+        alice = venue.broker("alice")
+        venue.pay(DEPOSIT, 10**6, CASH, 1)
+        for ref in range(100):
+            assert alice.buy(1, at=10 + ref % 7)[0].endswith("rests")
+        terms = extension(ACCOUNT_TERMS, status=AccountStatus.SUSPENDED)
+        command = venue.drafted((terms,), kind=CommandKind.SET_ACCOUNT, account=1)
+        behind = venue.payment(DEPOSIT, 1, CASH, 1)
+        told.append(apply(venue.engine, group_of([command, behind], venue.engine.command_seq + 1)))
+        venue.engine.check()
+        assert venue.balances() == ["alice: 1000001 cash"]
+    small, large = told
+    assert small.tobytes() == large.tobytes()
+    assert len(small) == 102
+
+
+def test_a_taker_that_pays_many_stops_and_goes_on_wherever_the_buffer_is_full(
+    make_engine: Callable[..., Engine],
+) -> None:
+    told = []
+    for capacity in (MIN_EVENT_CAPACITY, 4096):
+        venue = Venue(make_engine(capacity), paid=True)
+        alice, bob = venue.broker("alice"), venue.broker("bob", firm=2)
+        venue.fees(maker_ppm=10_000, taker_ppm=20_000)
+        venue.pay(DEPOSIT, 100, SHARES, 1)
+        venue.pay(DEPOSIT, 11_000, CASH, 2)
+        for _ in range(100):
+            alice.sell(1, at=100)
+        told.append(bob.buy(100, at=100))
+        assert venue.balances() == ["venue: 300 cash", "alice: 9900 cash", "bob: 100 shares, 800 cash"]
+    assert told[0] == told[1]
+    assert len(told[0]) == 201
+
+
+def test_many_accounts_assets_and_channels(make_engine: Callable[[], Engine]) -> None:
+    """More than any table has room for at first."""
+    venue = Venue(make_engine(), paid=True)
+    for asset in range(3, 20):
+        venue.add_asset(asset, f"asset-{asset}")
+    for number in range(1, 31):
+        venue.broker(f"b{number}")
+        for asset in range(1, 20, 3):
+            assert venue.pay(DEPOSIT, asset + number, asset, number, channel=1 + (number + asset) % MAX_CHANNEL)
+    venue.engine.check()
+    state = venue.engine.canonical()
+    assert len(state.balances) == 30 * 7
+    assert int(state.assets["issued"][0]) == sum(1 + number for number in range(1, 31))
+    for number in range(1, 31):
+        told = venue.pay(WITHDRAW, 1 + number, 1, number)
+        assert told == [f"exchange withdrawn {1 + number} of asset 1, b{number}: 0"]
+    assert len(venue.engine.canonical().balances) == 30 * 6
