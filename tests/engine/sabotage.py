@@ -421,6 +421,139 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "breaker.anchor_price = instrument.last_price\n        elif kind == LIMIT",
         "pass\n        elif kind == LIMIT",
     ),
+    "no fee is held": (
+        "money",
+        "return amount - (-amount * clearing.max_fee_ppm // MILLION)",
+        "return amount",
+    ),
+    "what has ended goes on holding": ("money", "needed = needs(order)\n", "needed = needs(order) or order.held\n"),
+    "what is held is rounded down": (
+        "money",
+        "return with_highest_fee(-(-exact // instrument.amount_divisor), clearing)",
+        "return with_highest_fee(exact // instrument.amount_divisor, clearing)",
+    ),
+    "funds are held without a fee": ("money", "return with_highest_fee(order.budget, clearing)", "return order.budget"),
+    "a sale by funds holds nothing": (
+        "money",
+        "return order.budget * instrument.amount_divisor // price_of_one",
+        "return 0 * order.budget * instrument.amount_divisor // price_of_one",
+    ),
+    "a unit of the base asset is one of its smallest": (
+        "money",
+        "base_unit = 10 ** (base.scale - instrument.qty_scale)",
+        "base_unit = 1",
+    ),
+    "a pegged order holds for where it stands": (
+        "money",
+        "return max(order.worst, order.price) if order.worst else 0",
+        "return order.worst and (order.price or order.worst)",
+    ),
+    "a pegged order that is replaced holds for its new worst price alone": (
+        "money",
+        "return max(order.worst, order.price) if order.worst else 0",
+        "return order.worst",
+    ),
+    "an oco holds for its limit": ("money", "return order.stop_limit", "return order.stop_limit and order.price"),
+    "a market order for an auction holds nothing": (
+        "money",
+        "return order.instrument.max_price if order.takes_any_price else order.price",
+        "return order.price",
+    ),
+    "a stop to buy needs no worst price": (
+        "money",
+        "waits = order.is_pegged or order.order_type in BECOMES or order.order_type == OrderType.OCO",
+        "waits = order.is_pegged or order.order_type == OrderType.OCO",
+    ),
+    "an exit holds from its entry on": (
+        "money",
+        "if clearing is None or order.is_held:",
+        "if clearing is None:",
+    ),
+    "an exit acts without what it needs": (
+        "brackets",
+        "if not engine._can_hold(order, needs(order)):",
+        "if False:",
+    ),
+    "a replace asks for no money": (
+        "engine",
+        "self._check_money(order, price=command.price, leaves=leaves)  # 26",
+        "pass",
+    ),
+    "what an order holds is not counted when it is replaced": (
+        "money",
+        "return needed - order.held <= balance.available",
+        "return needed <= balance.available",
+    ),
+    "a fee is rounded up": (
+        "money",
+        "order.fee = notional * min(rate, clearing.max_fee_ppm) // MILLION",
+        "order.fee = -(-notional * min(rate, clearing.max_fee_ppm) // MILLION)",
+    ),
+    "a fee is above the highest": ("money", "min(rate, clearing.max_fee_ppm)", "rate"),
+    "fees go to who sells": (
+        "money",
+        "self._balance(VENUE, clearing.quote_asset).total += order.fee",
+        "self._balance(match[Side.SELL][0].account, clearing.quote_asset).total += order.fee",
+    ),
+    "in an auction all are makers": (
+        "money",
+        "tier.maker_ppm if liquidity == Liquidity.MAKER else tier.taker_ppm",
+        "tier.taker_ppm if liquidity == Liquidity.TAKER else tier.maker_ppm",
+    ),
+    "what a trade costs is rounded up": (
+        "money",
+        "notional = instrument.price_times_qty(price, qty) // instrument.amount_divisor",
+        "notional = -(-instrument.price_times_qty(price, qty) // instrument.amount_divisor)",
+    ),
+    "a better price is paid to the maker": (
+        "engine",
+        "self._pay(taker.instrument, match, maker.price, qty)",
+        "self._pay(taker.instrument, match, taker.price or maker.price, qty)",
+    ),
+    "a transfer goes to where it came from": (
+        "money",
+        "require(terms.to_account != account, Reason.INVALID_TERMS)",
+        "require(True, Reason.INVALID_TERMS)",
+    ),
+    "a refused payment leaves its id free": (
+        "money",
+        "        self._channels[terms.channel] = terms.id\n",
+        "        if kind == CommandKind.DEPOSIT or terms.amount <= self._balance(account, terms.asset).available:\n"
+        "            self._channels[terms.channel] = terms.id\n",
+    ),
+    "all channels count as one": (
+        "money",
+        "self._channels.get(terms.channel, 0)",
+        "max(self._channels.values(), default=0)",
+    ),
+    "what orders hold is paid out": (
+        "money",
+        "require(terms.amount <= balance.available,",
+        "require(terms.amount <= balance.total,",
+    ),
+    "what came in is not counted": ("money", "asset.issued += terms.amount", "pass"),
+    "who is suspended is paid out": ("money", "require(not pays_out,", "require(True,"),
+    "who is suspended keeps the orders": (
+        "money",
+        "        if terms.status in ENDS_BUYING:\n",
+        "        if terms.status == AccountStatus.CLOSING_ONLY:\n",
+    ),
+    "who may only close loses what he sells": (
+        "money",
+        "if every_side or order.side == Side.BUY]",
+        "if every_side or order.side == Side.SELL]",
+    ),
+    "who may only close sells what is not paid for": (
+        "money",
+        "and side == Side.SELL and instrument.clearing is not None",
+        "and side == Side.SELL",
+    ),
+    "who is restricted replaces": (
+        "engine",
+        "self._check_status(order.account, order.instrument, order.side)  # 8b",
+        "pass",
+    ),
+    "an account is closed with its orders": ("money", "require(not own and not has_some,", "require(not has_some,"),
 }
 
 
