@@ -13,6 +13,7 @@ from components.engine.compiled.braking import run_elected
 from components.engine.compiled.electing import allowed_bound, rest_or_take, room_to_act
 from components.engine.compiled.events import order_event
 from components.engine.compiled.matching import crosses, match_on
+from components.engine.compiled.money import move_pegged
 from components.engine.compiled.orders import leave_level, side_index
 from components.engine.compiled.pegs import hold_against_book, out_of_place, target_price
 from components.engine.compiled.phases import note_touched, tell_indicatives
@@ -93,7 +94,7 @@ def move(s: int, slot: Word, price: Word) -> None:
     if order["level"] != NONE:
         leave_level(s, slot, order["leaves"])
         flags = FROM_BOOK
-    order["price"] = price
+    move_pegged(s, slot, price)
     side = side_index(order["side"])
     takes = price != 0 and crosses(s, symbol, side, price_key(1 - side, allowed_bound(s, slot, price)))
     if price != 0 and not takes:

@@ -161,8 +161,8 @@ def worst_price(s: int, slot: Word) -> Word:
     if order_type == OrderType.OCO:
         special = special_at(s, order["special"])
         return stop_limit(order["side"], special["stop_price"], special["beyond"])
-    if order_type >= OrderType.PRIMARY_PEG:
-        return special_at(s, order["special"])["stop_price"]
+    if order_type >= OrderType.PRIMARY_PEG:  # where a replace has just left it, it may still be met until it moves
+        return max(special_at(s, order["special"])["stop_price"], order["price"])
     return order["price"]
 
 
@@ -240,6 +240,8 @@ def hold_another(s: int, slot: Word, price: Word, leaves: Word) -> Word:
             worst = np.int64(worst_price(s, slot))
         if worst == 0:
             return Reason.WORST_PRICE_MISSING
+        if order["order_type"] >= OrderType.PRIMARY_PEG:
+            worst = max(worst, np.int64(order["price"]))
     if order["flags"] & EXIT != 0:
         return Reason.NONE
     more = needs(s, symbol, side, worst, leaves) - needs_of(s, slot, np.int64(order["leaves"]))
@@ -275,6 +277,18 @@ def free_hold(s: int, slot: Word, leaves: Word) -> None:
     """The same of an instrument that is paid for."""
     order = order_at(s, slot)
     balance_at(s, order["balance"])["held"] -= needs_of(s, slot, np.int64(order["leaves"])) - needs_of(s, slot, leaves)
+
+
+@cold_kernel
+def move_pegged(s: int, slot: Word, price: Word) -> None:
+    """A pegged order takes another price. If it stood at a worse one than its worst, it held for that until now."""
+    order = order_at(s, slot)
+    if book_at(s, order["symbol"])["quote_asset"] == 0:
+        order["price"] = price
+        return
+    before = needs_of(s, slot, np.int64(order["leaves"]))
+    order["price"] = price
+    balance_at(s, order["balance"])["held"] -= before - needs_of(s, slot, np.int64(order["leaves"]))
 
 
 @cold_kernel
