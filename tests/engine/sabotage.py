@@ -12,7 +12,7 @@ from components.engine.readable import ReadableEngine
 
 SOURCES = Path(readable.__file__).parent
 # each imports only those before it
-MODULES = ("model", "events", "checks", "auctions", "breakers", "money", "brackets", "pegs", "engine")
+MODULES = ("model", "events", "checks", "auctions", "breakers", "money", "limits", "brackets", "pegs", "engine")
 
 MISTAKES: dict[str, tuple[str, str, str]] = {
     "the newest at a price trades first": (
