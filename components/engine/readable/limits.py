@@ -205,11 +205,14 @@ class Limits:
     def _restore_limits(self, tables: dict[str, list[dict[str, Any]]]) -> None:
         """From the same rows."""
         for row in tables["limits"]:
-            self._limits[row.pop("scope"), row.pop("id"), row.pop("symbol")] = Figures(**row)
+            key = row.pop("scope"), row.pop("id"), row.pop("symbol")
+            self._limits[key] = Figures(**row)
         for row in tables["rates"]:
-            self._levels[row.pop("account")] = Level(**row)
+            account = row.pop("account")
+            self._levels[account] = Level(**row)
         for row in tables["positions"]:
-            self._positions[row.pop("account"), row.pop("symbol")] = Position(**row)
+            place = row.pop("account"), row.pop("symbol")
+            self._positions[place] = Position(**row)
 
 
 def use(reason: Reason, symbol: int, limit: int, before: int, more: int) -> Use:

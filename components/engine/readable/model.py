@@ -424,7 +424,8 @@ class Figures:
         return sound and 0 <= self.fills_back <= 1_000
 
 
-class Level(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Level:
     """How many orders a rate still allows an account, in billionths, at a time."""
 
     level: int
