@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from fractions import Fraction
 
 import pytest
 
@@ -183,7 +182,7 @@ def test_what_is_closed_is_never_worth_more_than_all_of_it() -> None:
     """Parts are rounded down, and the last one takes what is left: nothing of a cost is lost or made."""
     position = Position()
     position.trade(1, 7, 100)
-    kept = Fraction(0)
+    kept = 0
     for _ in range(7):
         before = position.cost
         position.trade(-1, 1, 20)
