@@ -265,6 +265,29 @@ def hold_released(s: int, slot: Word) -> bool:
     return True
 
 
+# What goes the straight way (plain.py) asks for less: a limit order that neither trades nor has terms of its own.
+
+
+@cold_kernel
+def hold_plain(s: int, symbol: Word, account: Word, side: Word, price: Word, qty: Word, rests: bool) -> Word:
+    """Row 26a of such an order: the balance of which its account holds from here on, if it rests. -1, and nothing has
+    changed: it has not as much, or lacks the balance to be paid to."""
+    quote, base = np.int64(book_at(s, symbol)["quote_asset"]), np.int64(clearing_at(s, symbol)["base_asset"])
+    row = find_balance(s, account, quote if side == Side.BUY else base)
+    need = needs(s, symbol, side, price, qty)
+    if need > available(s, row) or find_balance(s, account, base if side == Side.BUY else quote) == NONE:
+        return np.int64(NONE)
+    if rests:
+        balance_at(s, row)["held"] += need
+    return row
+
+
+@cold_kernel
+def free_plain(s: int, row: Word, symbol: Word, side: Word, price: Word, qty: Word) -> None:
+    """It goes the general way after all."""
+    balance_at(s, row)["held"] -= needs(s, symbol, side, price, qty)
+
+
 @kernel
 def hold_less(s: int, slot: Word, leaves: Word) -> None:
     """Say so before an order loses what it has left but for `leaves`: what it held for the rest is available."""

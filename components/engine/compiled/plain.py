@@ -17,6 +17,7 @@ from components.engine.compiled.ahead import look_ahead, worth_it
 from components.engine.compiled.checks import plain_amounts
 from components.engine.compiled.events import write_event
 from components.engine.compiled.ladder import first_tick, level_for, tick_offset
+from components.engine.compiled.money import free_hold, free_plain, hold_another, hold_plain
 from components.engine.compiled.orders import (
     append_to_account,
     append_to_session,
@@ -161,7 +162,7 @@ def plain_order(s: int, words: Any, row: Word, seq: Word, command_seq: Word, tim
     if rests and tif != TimeInForce.GTC and tif != TimeInForce.DAY:
         return 0
     closed = session["blocked"] | session["holds_exit"] | account["blocked"] | book["blocked"] | book["watched"]
-    closed |= book["quote_asset"] | (account["status"] ^ AccountStatus.OPEN)
+    closed |= account["status"] ^ AccountStatus.OPEN
     if account["firm"] != session["firm"] or closed != 0:
         return 0
     price, qty = words["price"], words["qty"]
@@ -171,6 +172,11 @@ def plain_order(s: int, words: Any, row: Word, seq: Word, command_seq: Word, tim
     key = (price ^ -is_sell) + is_sell
     if side_at(s, side_row ^ 1)["best_key"] >= -key:
         return 0
+    balance = np.int64(0)
+    if book["quote_asset"] != 0:
+        balance = hold_plain(s, symbol, account_id, Side.BUY + is_sell, price, qty, rests)
+        if balance == NONE:
+            return 0
 
     event_what = np.int64(EventKind.ACCEPTED) | symbol << 32
     traits = (what >> 48) | tif << 16
@@ -192,6 +198,8 @@ def plain_order(s: int, words: Any, row: Word, seq: Word, command_seq: Word, tim
     level_slot = level_for(s, side_row, key)
     level = level_at(s, level_slot)
     if level["hidden"] != NONE:
+        if book["quote_asset"] != 0:
+            free_plain(s, balance, symbol, Side.BUY + is_sell, price, qty)
         return 0
     session["client_ref"] = client_ref
     session["report_seq"] = report_seq
@@ -210,7 +218,7 @@ def plain_order(s: int, words: Any, row: Word, seq: Word, command_seq: Word, tim
     order["place"] = np.int64(level_slot) | symbol << 32
     order["party"] = party
     order["traits"] = traits | _INDEXED
-    order["terms"] = _NO_LINK
+    order["terms"] = _NO_LINK | balance << 32
     order["account_links"] = _NO_LINK | np.int64(append_to_account(s, slot, account)) << 32
     order["session_links"] = _NO_LINK | np.int64(append_to_session(s, slot, session)) << 32
     level["qty"] += qty
@@ -259,11 +267,13 @@ def plain_cancel(s: int, words: Any, row: Word, seq: Word, command_seq: Word, ti
     slot = plain_target(s, words)
     if slot < 0:
         return 0
+    order = order_words_at(s, slot)
     if asked:
         book = book_at(s, order_at(s, slot)["symbol"])
-        if book["watched"] | book["quote_asset"] != 0:
+        if book["watched"] != 0:
             return 0
-    order = order_words_at(s, slot)
+        if book["quote_asset"] != 0:
+            free_hold(s, slot, np.int64(0))
     session = session_at(s, words["party"])
     client_ref = words["client_ref"]
     report_seq = session["report_seq"] + 1
@@ -300,9 +310,11 @@ def plain_replace(s: int, words: Any, row: Word, seq: Word, command_seq: Word, t
     if leaves <= 0 or (price == previous_price and leaves <= previous_leaves):
         return 0
     book = book_at(s, symbol)
-    if book["watched"] | book["quote_asset"] != 0 or not plain_amounts(book, price, qty):
+    if book["watched"] != 0 or not plain_amounts(book, price, qty):
         return 0
     if side_at(s, 2 * symbol + 1 - side)["best_key"] >= -price_key(side, price):
+        return 0
+    if book["quote_asset"] != 0 and hold_another(s, slot, price, leaves) != Reason.NONE:
         return 0
     session = session_at(s, words["party"])
     client_ref = words["client_ref"]
