@@ -1,0 +1,120 @@
+"""The rows that the clerk gives, one dtype per table; a field is a column of the database, by name and by width.
+
+Integers only, and nothing is ever NULL: zero means "none", as on the wire. Amounts count the smallest units of their
+asset, prices and quantities those of their instrument, times are nanoseconds since the Unix epoch.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+
+OUTSIDE: Final = -1  # the account of the world: what was deposited came from it, so its balance is never above zero
+VENUE: Final = 0  # the account of the venue, where fees go
+
+
+class OrderState(IntEnum):
+    """What became of an order."""
+
+    OPEN = 1  # resting, dormant or held
+    FILLED = 2
+    CANCELLED = 3  # what was left of it; `cum_qty` says how much was executed before
+    REJECTED = 4
+
+
+class EntryKind(IntEnum):
+    """What an entry of the journal is about."""
+
+    DEPOSIT = 1
+    WITHDRAWAL = 2
+    TRANSFER = 3
+    TRADE = 4
+
+
+class Part(IntEnum):
+    """Whose line of an entry it is. An entry has at most one line of each."""
+
+    FROM = 1  # of a payment: who gives, ...
+    TO = 2  # ... and who gets
+    BUYER_PAYS = 3  # of a trade, in the quote asset: notional and fee
+    SELLER_GETS = 4  # ... notional less fee
+    FEES = 5  # ... both fees, the venue's
+    SELLER_GIVES = 6  # in the base asset
+    BUYER_GETS = 7
+
+
+ORDER: Final = np.dtype(
+    [
+        ("account", "i4"),  # 0: refused before it was known to be the sender's
+        ("order_id", "i8"),
+        ("session", "i4"),
+        ("client_ref", "i8"),
+        ("symbol", "i4"),
+        ("side", "i2"),
+        ("order_type", "i2"),
+        ("tif", "i2"),
+        ("state", "i2"),  # OrderState
+        ("reason", "i2"),  # why it was rejected, or last lost something
+        ("price", "i8"),
+        ("qty", "i8"),  # the total as it is now; 0: by funds
+        ("leaves_qty", "i8"),
+        ("cum_qty", "i8"),
+        ("entered_ns", "i8"),
+        ("changed_ns", "i8"),
+        ("event_seq", "i8"),  # the last event that told of it
+    ]
+)
+
+# What a later batch changes in a row of `orders`; price and qty -1: as they were.
+ORDER_CHANGE: Final = np.dtype(
+    [
+        (name, ORDER[name])
+        for name in ("account", "order_id", "state", "reason", "price", "qty", "leaves_qty", "cum_qty")
+    ]
+    + [("changed_ns", "i8"), ("event_seq", "i8")]
+)
+
+TRADE: Final = np.dtype(
+    [
+        ("match", "i8"),
+        ("event_seq", "i8"),  # of its second event: the number of its entry too
+        ("time_ns", "i8"),
+        ("symbol", "i4"),
+        ("price", "i8"),
+        ("qty", "i8"),
+        ("taker_side", "i2"),  # 0: of an auction
+        ("busted", "i2"),
+        ("buy_account", "i4"),
+        ("sell_account", "i4"),
+        ("buy_order_id", "i8"),
+        ("sell_order_id", "i8"),
+        ("buy_fee", "i8"),
+        ("sell_fee", "i8"),
+    ]
+)
+
+ENTRY: Final = np.dtype(
+    [
+        ("entry", "i8"),  # the number of the event that completed it
+        ("time_ns", "i8"),
+        ("kind", "i2"),  # EntryKind
+        ("symbol", "i4"),  # of a trade
+        ("channel", "i2"),  # of a payment
+        ("reference", "i8"),  # the match, or the payment's id
+    ]
+)
+
+LINE: Final = np.dtype(
+    [
+        ("account", "i4"),
+        ("asset", "i4"),
+        ("entry", "i8"),
+        ("part", "i2"),  # Part
+        ("amount", "i8"),
+        ("balance", "i8"),  # of the account from this line on
+    ]
+)
+
+BALANCE: Final = np.dtype([("account", "i4"), ("asset", "i4"), ("balance", "i8"), ("event_seq", "i8")])
