@@ -38,7 +38,7 @@ from wire.units import pack_name
 
 ACCOUNTS: Final = 64
 SYMBOLS: Final = 20
-BATCH: Final = 16_384  # [clerk] batch
+BATCH: Final = 32_768  # [clerk] batch
 _RICH: Final = 1 << 50
 _MAKER_PPM, _TAKER_PPM = 100, 250
 

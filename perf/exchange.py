@@ -32,7 +32,7 @@ from run.client.sync import Broker
 from run.clock import SystemClock
 from run.config import Config, Gateway, Instrument, Party, Place, default
 from run.sockets import connect, try_receive
-from run.supervisor import NOBODY_WAITS, Exchange
+from run.supervisor import Exchange
 from run.topology import MARKET, ORDERS
 from wire.dtypes import COMMAND
 from wire.enums import EventKind
@@ -245,7 +245,7 @@ def run_exchange(plan: Plan, config: Config) -> Result:
                 timeout_s=plan.warmup_s + plan.seconds + _PATIENCE_S + 30,
             ) as generator,
         ):
-            exchange.wait_ready(NOBODY_WAITS)  # its start is no load of a running exchange
+            exchange.wait_ready("follower")  # its start is no load of a running exchange
             generator.hear()
             watcher.hear()
             generator.tell("go")

@@ -13,6 +13,7 @@ import dataclasses
 import difflib
 import json
 import os
+import re
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping
@@ -171,6 +172,19 @@ class Follower:
 
 
 @dataclass(frozen=True, slots=True)
+class Clerk:
+    """[clerk]: the books in a database. Without one there is no clerk."""
+
+    database: str = setting(
+        "", "database", "sqlite (in data_dir), sqlite:///FILE or postgresql://USER@HOST/NAME; empty: no books are kept"
+    )
+    batch: int = setting(32_768, "events", "in one transaction, at most, while there are so many", most=65_536)
+    commit_ms: int = setting(200, "ms", "between transactions while it keeps up: their syncs share the journal's disk")
+    retry_ms: int = setting(1_000, "ms", "before a database that does not answer is asked again")
+    far_behind: int = setting(1_000_000, "events", "that are not in the books yet before it says so")
+
+
+@dataclass(frozen=True, slots=True)
 class Supervisor:
     """[supervisor]: what `zmx up` does about parts that die."""
 
@@ -276,6 +290,7 @@ class Config:
     matcher: Matcher = field(default_factory=Matcher)
     publisher: Publisher = field(default_factory=Publisher)
     follower: Follower = field(default_factory=Follower)
+    clerk: Clerk = field(default_factory=Clerk)
     supervisor: Supervisor = field(default_factory=Supervisor)
     latency: Latency = field(default_factory=Latency)
     calendar: tuple[Calendar, ...] = ()
@@ -569,11 +584,16 @@ def _toml_or_name(value: Any) -> str:
         return type(value).__name__
 
 
+_DATABASE = re.compile(r"(sqlite(:///(?!:memory:).+)?|postgresql://.*)?")
+
+
 def _check_setting(value: str | int | bool, metadata: Mapping[str, Any], where: str) -> None:
     unit = metadata.get("unit", "")
     if isinstance(value, str):
         if "|" in unit and value not in unit.split("|"):
             raise ConfigError(f"{where} is one of {unit.replace('|', ', ')}, not {value!r}")
+        if unit == "database" and not _DATABASE.fullmatch(value):
+            raise ConfigError(f"{where} is sqlite, sqlite:///FILE, postgresql://USER@HOST/NAME or empty, not {value!r}")
         if unit == "endpoint" and value and not value.startswith("tcp://"):
             raise ConfigError(f"{where} is tcp://ADDRESS:PORT or empty, not {value!r}")
     elif type(value) is int and metadata and not metadata["least"] <= value <= metadata["most"]:

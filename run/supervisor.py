@@ -48,7 +48,8 @@ if TYPE_CHECKING:
 
 CANNOT = 3  # exit status of a part that says what must be mended first (run/cli/failure.py); it is not started again
 
-NOBODY_WAITS = "follower"  # the exchange is open for business before this part is ready
+NOBODY_WAITS = frozenset({"follower", "clerk"})  # the exchange is open for business before these parts are ready
+DISPENSABLE = frozenset({"clerk"})  # the exchange goes on without this one, if it cannot be kept alive
 
 _PARENT = "ZMX_PARENT"  # environment: process id of the supervisor
 _SPARE = "ZMX_SPARE"  # environment: load everything, then wait for a byte on standard input
@@ -60,9 +61,12 @@ _CALM_S = 1.0  # between a part's start and the loading of spares: whoever lost 
 def parts_of(config: Config) -> tuple[str, ...]:
     """The parts of an exchange, in the order in which they start. Gateways are named by their ids: gateway-1.
 
-    The follower comes last: nobody waits for it, and so it also writes its last snapshot before the others stop.
+    The follower comes behind them: nobody waits for it, and so it also writes its last snapshot before the others stop.
+    The clerk, where there are books, comes last.
     """
-    return ("sequencer", "matcher", *(f"gateway-{each.id}" for each in config.gateway), "publisher", "follower")
+    gateways = (f"gateway-{each.id}" for each in config.gateway)
+    clerk = ("clerk",) if config.clerk.database else ()
+    return ("sequencer", "matcher", *gateways, "publisher", "follower", *clerk)
 
 
 class ExchangeFailed(RuntimeError):
@@ -76,6 +80,7 @@ class State(enum.Enum):
     STARTING = "starting"
     READY = "ready"
     DIED = "died"  # and will be started again
+    GIVEN_UP = "given up"  # it is not started again; the exchange goes on without it
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,7 @@ class Exchange:
         self.stop()
 
     def start(self) -> None:
-        """Start every part and return once all are ready but the follower, which nobody waits for.
+        """Start every part and return once all are ready but those that nobody waits for.
 
         Raises RuntimeDirInUse when another exchange runs in the runtime directory, ExchangeFailed when a part cannot
         start.
@@ -213,11 +218,12 @@ class Exchange:
             raise ExchangeFailed(self.failure)
 
     def wait_ready(self, part: str, timeout_s: float = 60.0) -> None:
-        """Return once `part` is ready; raises ExchangeFailed when the exchange gave up, TimeoutError when it is not."""
+        """Return once `part` is ready; raises ExchangeFailed when that was given up, TimeoutError when it is not."""
+        over = State.READY, State.GIVEN_UP
         with self._changed:
-            done = self._changed.wait_for(lambda: self.failure or self._parts[part].state is State.READY, timeout_s)
-        if self.failure:
-            raise ExchangeFailed(self.failure)
+            done = self._changed.wait_for(lambda: self.failure or self._parts[part].state in over, timeout_s)
+        if self.failure or self._parts[part].state is State.GIVEN_UP:
+            raise ExchangeFailed(self.failure or f"{part} is not started again")
         if not done:
             raise TimeoutError(f"{part} was not ready within {timeout_s} s")
 
@@ -271,10 +277,10 @@ class Exchange:
             self._tell(News("latency log", State.READY, self._notes.get(), said=True))
 
     def _serving(self) -> bool:
-        return all(each.state is State.READY for each in self._parts.values() if each.name != NOBODY_WAITS)
+        return all(each.state is State.READY for each in self._parts.values() if each.name not in NOBODY_WAITS)
 
     def _all(self, state: State) -> bool:
-        return all(each.state is state for each in self._parts.values())
+        return all(each.state in (state, State.GIVEN_UP) for each in self._parts.values())
 
     # ------------------------------------------------------------------------------------------ the watching thread
 
@@ -380,9 +386,9 @@ class Exchange:
                 if part.spare.stdin is not None:
                     part.spare.stdin.close()
                 part.spare = None
-            if part.spare is None:
+            if part.spare is None and part.state is State.READY:
                 part.spare, part.loaded = self._spawn(part, subprocess.PIPE, {_SPARE: "1"}), False
-            if not part.loaded:
+            if part.spare is not None and not part.loaded:
                 return
 
     def _log(self, part: _Part) -> IO[bytes]:
@@ -412,7 +418,7 @@ class Exchange:
     def _start_next(self) -> None:
         """The parts are started one after the other, each once the one before is ready."""
         for part in self._parts.values():
-            if part.state is not State.READY:
+            if part.state not in (State.READY, State.GIVEN_UP):
                 if part.state is State.STOPPED and not self._stopping:
                     self._start(part)
                 return
@@ -454,6 +460,9 @@ class Exchange:
         return f": {lines[-1]}" if lines else ""
 
     def _give_up(self, part: _Part, why: str) -> None:
+        if part.name in DISPENSABLE:
+            self._become(part, State.GIVEN_UP, f"{why}. The exchange goes on without it")
+            return
         with self._changed:
             self.failure = why
             self._stopping = True

@@ -44,7 +44,7 @@ COMMANDS = Link("commands", ("matcher", zmq.PULL), (("sequencer",), zmq.PUSH), "
 EVENTS = Link(
     "events",
     ("matcher", zmq.PUB),
-    (("auditor", "follower", "gateway", "publisher", "sequencer"), zmq.SUB),
+    (("auditor", "clerk", "follower", "gateway", "publisher", "sequencer"), zmq.SUB),
     "EventFrame",
     "",
 )

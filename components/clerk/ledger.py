@@ -59,7 +59,8 @@ class Ledger:
         if owing.any():
             line = lines[int(np.argmax(owing))]
             raise BrokenInvariant(
-                f"entry {line['entry']}: account {line['account']} would owe {-line['balance']} of asset {line['asset']}"
+                f"entry {line['entry']}: account {line['account']} would owe {-line['balance']} of asset"
+                f" {line['asset']}"
             )
         last = lines[starts + counts - 1]
         balances = np.zeros(last.size, BALANCE)

@@ -20,6 +20,12 @@ _TOLD[
         EventKind.REPEGGED,
     ]
 ] = True  # fmt: skip
+_TOTALS: Final = np.zeros_like(_TOLD)  # ... whether its qty is the order's total
+_TOTALS[[EventKind.ACCEPTED, EventKind.REPLACED, EventKind.REJECTED]] = True
+_ENDED: Final = np.full(_TOLD.size, OrderState.OPEN, "i2")  # ... what an order is behind it that has nothing left
+_ENDED[EventKind.EXECUTED] = OrderState.FILLED
+_ENDED[EventKind.CANCELLED] = OrderState.CANCELLED
+_ENDED[EventKind.REJECTED] = OrderState.REJECTED
 # Refused before anybody looked whose the account is: the sender may have named any.
 _NOBODYS: Final = [
     Reason.NOT_PERMITTED, Reason.UNKNOWN_SESSION, Reason.SESSION_CLOSED, Reason.SESSION_MOVED, Reason.INVALID_REF,
@@ -29,7 +35,7 @@ _COPIED: Final = ("account", "order_id", "session", "client_ref", "symbol", "sid
 
 
 class Orders(NamedTuple):
-    """ORDER rows that are new, ORDER_CHANGE rows of older ones; each by order id."""
+    """ORDER rows that are new, ORDER_CHANGE rows of older ones; each by account and order id, as the table is."""
 
     new: np.ndarray
     changes: np.ndarray
@@ -42,36 +48,30 @@ def orders_of(events: np.ndarray) -> Orders:
     rows = np.flatnonzero(_TOLD[np.clip(kinds, 0, _TOLD.size - 1)] | refused)
     if not rows.size:
         return Orders(np.empty(0, ORDER), np.empty(0, ORDER_CHANGE))
-    rows = rows[np.argsort(events["order_id"][rows], kind="stable")]
-    told = events[rows]
+    told = events[rows[np.argsort(events["order_id"][rows], kind="stable")]]
     ids = told["order_id"]
     starts = np.flatnonzero(np.concatenate(([True], ids[1:] != ids[:-1])))
-    lasts = np.concatenate((starts[1:], [rows.size])) - 1
-    changes = _changes(told, starts, lasts)
-    first = told[starts]
-    entered = (first["kind"] == EventKind.ACCEPTED) | (first["kind"] == EventKind.REJECTED)
-    return Orders(_new(first[entered], changes[entered]), changes[~entered])
+    changes = _changes(told, starts, np.concatenate((starts[1:], [rows.size])) - 1)
+    entered = np.isin(told["kind"][starts], (EventKind.ACCEPTED, EventKind.REJECTED))
+    new = _new(told[starts[entered]], changes[entered])
+    older = changes[~entered]
+    return Orders(*(each[np.argsort(each["account"], kind="stable")] for each in (new, older)))
 
 
 def _changes(told: np.ndarray, starts: np.ndarray, lasts: np.ndarray) -> np.ndarray:
     """ORDER_CHANGE[m]: how each order stands behind its last event. `told` is EVENT, by order."""
     kinds, leaves = told["kind"], told["leaves_qty"]
-    last = told[lasts]
-    ended = last["leaves_qty"] == 0
+    last, last_kinds = told[lasts], kinds[lasts]
     changes = np.zeros(starts.size, ORDER_CHANGE)
     for name in ("account", "order_id", "leaves_qty", "cum_qty", "reason"):
         changes[name] = last[name]
     changes["changed_ns"], changes["event_seq"] = last["time_ns"], last["seq"]
-    changes["state"] = OrderState.OPEN
-    changes["state"][ended & (last["kind"] == EventKind.EXECUTED)] = OrderState.FILLED
-    changes["state"][ended & (last["kind"] == EventKind.CANCELLED)] = OrderState.CANCELLED
-    changes["state"][last["kind"] == EventKind.REJECTED] = OrderState.REJECTED
+    changes["state"] = np.where(last["leaves_qty"] == 0, _ENDED[last_kinds], OrderState.OPEN)
     # An execution tells the trade's price, so the order's own is in the last event of any other kind.
     changes["price"] = _last_of(told["price"], kinds != EventKind.EXECUTED, starts)
     reduced = (kinds == EventKind.CANCELLED) & (leaves > 0)
     totals = np.where(reduced, leaves + told["cum_qty"], told["qty"])
-    tells = reduced | (kinds == EventKind.ACCEPTED) | (kinds == EventKind.REPLACED) | (kinds == EventKind.REJECTED)
-    changes["qty"] = _last_of(totals, tells, starts)
+    changes["qty"] = _last_of(totals, reduced | _TOTALS[kinds], starts)
     return changes
 
 

@@ -37,7 +37,7 @@ from run.books.tables import (
 from run.books.ways import PostgresWay, SqliteWay, Way
 
 _BUSY_S: Final = 10  # SQLite: another process may hold the file for so long
-_CHECKPOINT: Final = 8_192  # pages of SQLite's log before they go into the file
+_CHECKPOINT: Final = 4_096  # pages of SQLite's log before they go into the file
 
 
 class Standing(NamedTuple):
@@ -218,6 +218,7 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def settings(connection: Any, record: Any) -> None:
         for setting in (
+            "page_size = 16384",  # bytes: a third less to do for rows that come in everywhere
             "journal_mode = WAL",  # readers keep nobody waiting
             "synchronous = FULL",  # every commit is on disk
             f"wal_autocheckpoint = {_CHECKPOINT}",

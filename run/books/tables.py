@@ -37,18 +37,14 @@ METADATA: Final = MetaData()
 
 
 class Wide(TypeDecorator[int]):
-    """A whole number of up to 40 digits. SQLite counts in 64 bits, so there it is text."""
+    """A whole number of up to 40 digits. SQLite counts in 64 bits, so there one that needs more is text."""
 
     impl = Numeric(_DIGITS, 0)
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """See SQLAlchemy."""
-        return dialect.type_descriptor(String(_DIGITS + 1) if dialect.name == "sqlite" else Numeric(_DIGITS, 0))
-
-    def process_bind_param(self, value: int | None, dialect: Dialect) -> Any:
-        """See SQLAlchemy."""
-        return str(value) if dialect.name == "sqlite" else value
+        """See SQLAlchemy. A column of SQLite's kind BLOB keeps what it is given as it is."""
+        return dialect.type_descriptor(LargeBinary() if dialect.name == "sqlite" else Numeric(_DIGITS, 0))
 
     def process_result_value(self, value: Any, dialect: Dialect) -> int:
         """See SQLAlchemy."""

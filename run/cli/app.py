@@ -754,7 +754,7 @@ def warm() -> None:
     verb.main()
 
 
-def _part(role: str, config: Path | None, **which: int | None) -> None:
+def _part(role: str, config: Path | None, **which: int | bool | None) -> None:
     from run.cli import part
     from run.config import load
 
@@ -794,3 +794,14 @@ def publisher(config: ConfigFile = None) -> None:
 def follower(config: ConfigFile = None) -> None:
     """Check the matcher, write snapshots, replay files."""
     _part("follower", config)
+
+
+@app.command(rich_help_panel=PARTS, epilog="Example: zmx clerk --config exchange.toml")
+def clerk(
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Empty the books first, and make them again from event 1.")
+    ] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Keep the books: what happened, in a database."""
+    _part("clerk", config, anew=anew)

@@ -16,6 +16,9 @@ class Failure(Exception):
 
 # By name, so that an error of a module is known here without loading the module. Each one's text says what to do.
 EXPECTED: dict[str, int] = {
+    "run.books.errors.BooksElsewhere": CANNOT,
+    "run.books.errors.BooksError": CANNOT,
+    "run.books.errors.BooksLost": FAILED,
     "run.cli.failure.Failure": CANNOT,
     "run.config.ConfigError": CANNOT,
     "run.eventlog.EventLogDiffers": CANNOT,

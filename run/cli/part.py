@@ -1,4 +1,4 @@
-"""One part of the exchange, alone, in the foreground: what `zmx sequencer`, `matcher`, `gateway` and `publisher` do."""
+"""One part of the exchange, alone, in the foreground: what `zmx sequencer`, `matcher`, `gateway` and the like do."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ _KERNELS = {
     "gateway": (_HISTOGRAM,),
     "publisher": (_HISTOGRAM,),
     "follower": (_ENGINE,),
+    "clerk": ("run.books",),
 }
 
 
-def serve(role: str, config: Config, **which: int | None) -> None:
+def serve(role: str, config: Config, **which: int | bool | None) -> None:
     """Run the part until SIGTERM or SIGINT. Whoever supervises hears READY=1 once it serves.
 
     `which` goes to its module's `make`: of a role that several may have, the number.

@@ -18,6 +18,7 @@ from run.supervisor import Exchange, News, State
 _MARKS = {
     State.READY: "[green]✓[/green]",
     State.DIED: "[red]✗[/red]",
+    State.GIVEN_UP: "[red]✗[/red]",
     State.STOPPED: "[dim]·[/dim]",
     State.STARTING: "[yellow]…[/yellow]",
 }
@@ -105,5 +106,5 @@ def _said(news: News) -> str:
             return news.text or "starting"
         case State.STOPPED:
             return news.text or "stopped"
-        case State.DIED:
+        case State.DIED | State.GIVEN_UP:
             return news.text
