@@ -45,3 +45,30 @@ class Position:
         if rest:
             self.qty = rest if qty > 0 else -rest
             self.cost = notional - of_it if qty > 0 else of_it - notional
+
+
+def value_of(qty: int, price: int, scales: tuple[int, int, int]) -> int:
+    """What `qty` is worth at a price, in the quote asset's smallest units, towards zero; `scales` of price, qty, quote.
+
+    >>> value_of(-3, 1005, (2, 0, 2))
+    -3015
+    """
+    worth = _shifted(abs(qty) * price, scales[2] - scales[0] - scales[1])
+    return worth if qty >= 0 else -worth
+
+
+def average_price(qty: int, cost: int, scales: tuple[int, int, int], more: int) -> int:
+    """What one of `qty` cost, in units of the price with `more` decimals, towards zero; 0 of nothing.
+
+    >>> average_price(3, 2000, (2, 0, 2), 4)
+    6666666
+    """
+    if not qty:
+        return 0
+    power = scales[0] + scales[1] - scales[2] + more
+    up, down = (10**power, 1) if power >= 0 else (1, 10**-power)
+    return abs(cost) * up // (abs(qty) * down)
+
+
+def _shifted(number: int, power: int) -> int:
+    return number * 10**power if power >= 0 else number // 10**-power

@@ -97,16 +97,18 @@ class Books:
     def clerk(self) -> tuple[Clerk, Standing]:
         """A clerk who knows what the books say, and how far they are. 2 us a balance or position."""
         with self.reading() as connection:
-            standing = read_standing(connection)
-            instruments = [
-                Instrument(*row)
-                for row in connection.execute(select(*(INSTRUMENTS.c[name] for name in Instrument._fields)))
-            ]
-            held = select(BALANCES.c.account, BALANCES.c.asset, BALANCES.c.balance)
-            balances = {(account, asset): balance for account, asset, balance in connection.execute(held)}
-            of = POSITIONS.c
-            kept = select(of.account, of.symbol, of.qty, of.cost, of.realised, of.fees)
-            positions = {(account, symbol): Position(*values) for account, symbol, *values in connection.execute(kept)}
+            return self.clerk_of(connection)
+
+    def clerk_of(self, connection: Connection) -> tuple[Clerk, Standing]:
+        """The same, of the moment that the connection sees."""
+        standing = read_standing(connection)
+        terms = select(*(INSTRUMENTS.c[name] for name in Instrument._fields))
+        instruments = [Instrument(*row) for row in connection.execute(terms)]
+        held = select(BALANCES.c.account, BALANCES.c.asset, BALANCES.c.balance)
+        balances = {(account, asset): balance for account, asset, balance in connection.execute(held)}
+        of = POSITIONS.c
+        kept = select(of.account, of.symbol, of.qty, of.cost, of.realised, of.fees)
+        positions = {(account, symbol): Position(*values) for account, symbol, *values in connection.execute(kept)}
         return Clerk(standing.event_seq, instruments, balances, positions), standing
 
     def write(self, booked: Booked, epoch: int) -> None:

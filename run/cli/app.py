@@ -24,6 +24,7 @@ journal = typer.Typer(no_args_is_help=True, help="Look at the journal, check it,
 START = "See it work"
 TRADE = "Trade with a running exchange"
 OPERATE = "Run an exchange"
+BOOKS = "Ask the books"
 PARTS = "One part alone, in the foreground"
 PROVE = "Check and measure"
 
@@ -44,6 +45,10 @@ PaymentId = Annotated[
     int | None, typer.Option("--id", help="Above all that the channel had before.", show_default="the time", min=1)
 ]
 Session = Annotated[int, typer.Option(help="The session to log on with.", min=1)]
+
+Account = Annotated[int, typer.Argument(help="Whose, by its number.", metavar="ACCOUNT", min=0)]
+AsCsv = Annotated[bool, typer.Option("--csv", help="For spreadsheets: CSV on standard output.")]
+Limit = Annotated[int, typer.Option(help="At most so many.", min=1)]
 
 
 @app.command(rich_help_panel=START, epilog="Example: zmx demo --seconds 20 --rate 500")
@@ -669,6 +674,95 @@ def bust(
     from run.config import load
 
     operate.bust(load(config), match, who, why, as_json)
+
+
+@app.command(rich_help_panel=BOOKS, epilog="Example: zmx portfolio 7")
+def portfolio(
+    account: Account,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """What an account has: balances, holdings, profit and loss.
+
+    Holdings at average cost, and at the price of the last trade.
+    """
+    from run.cli import books
+    from run.config import load
+
+    books.portfolio(load(config), account, as_json, as_csv)
+
+
+@app.command("orders", rich_help_panel=BOOKS, epilog="Example: zmx orders --account 7 --open")
+def orders_(
+    account: Annotated[int, typer.Option(help="Whose.", min=0)],
+    only_open: Annotated[bool, typer.Option("--open", help="Only those that have something left.")] = False,
+    limit: Limit = 100,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """List an account's orders and what became of them.
+
+    The newest first.
+    """
+    from run.cli import books
+    from run.config import load
+
+    books.orders(load(config), account, only_open, limit, as_json, as_csv)
+
+
+@app.command(rich_help_panel=BOOKS, epilog="Example: zmx history 7 --limit 20")
+def history(
+    account: Account,
+    limit: Limit = 100,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """List an account's trades, the newest first."""
+    from run.cli import books
+    from run.config import load
+
+    books.history(load(config), account, limit, as_json, as_csv)
+
+
+@app.command(rich_help_panel=BOOKS, epilog="Example: zmx statement 7 --from 2027-01-01 --to 2027-02-01")
+def statement(
+    account: Account,
+    begin: Annotated[str, typer.Option("--from", help="A local date or time.", metavar="TIME")] = "",
+    end: Annotated[str, typer.Option("--to", help="Before this one.", metavar="TIME")] = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """An account's journal: opening balance, every line, closing balance.
+
+    Account 0 is the venue's own, where fees go.
+    """
+    from run.cli import books
+    from run.config import load
+
+    books.statement(load(config), account, begin, end, as_json, as_csv)
+
+
+@app.command(rich_help_panel=BOOKS, epilog="Example: zmx reconcile --json")
+def reconcile(
+    engine: Annotated[Engine, typer.Option(help="Which engine is asked.")] = Engine.COMPILED,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the books with the engine, figure by figure.
+
+    An engine is brought to where the books are, from snapshot and journal. Exits with 1 where balances or open orders
+    differ, or an entry does not sum to zero.
+    """
+    from run.cli import books
+    from run.config import load
+
+    if engine is Engine.BOTH:
+        raise typer.BadParameter("one of the two")
+    books.check(load(config), engine, as_json)
 
 
 @app.command("calendar", rich_help_panel=OPERATE, epilog="Example: zmx calendar AAPL --days 14")

@@ -1,0 +1,313 @@
+"""What is asked of the books: portfolio, orders, trades, statement. All of one moment; never of the matcher.
+
+Figures come as decimal text, exactly: whoever prints them, or hands them to a program, rounds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Row, func, select
+
+from components.clerk.positions import average_price, value_of
+from components.clerk.rows import OUTSIDE, EntryKind, OrderState, Part
+from run.books.tables import ACCOUNTS, ASSETS, BALANCES, ENTRIES, INSTRUMENTS, LINES, ORDERS, POSITIONS, TRADES
+from wire.enums import OrderType, Reason, Side, TimeInForce
+from wire.units import from_units
+
+_MORE_DIGITS: Final = 4  # of an average price, than its instrument's prices have
+
+
+class UnknownAccount(LookupError):
+    """The books know of no such account."""
+
+    def __init__(self, account: int) -> None:
+        super().__init__(f"the books know of no account {account}")
+
+
+class Balance(NamedTuple):
+    """What an account has of an asset."""
+
+    asset: str
+    balance: str
+
+
+class Holding(NamedTuple):
+    """A position; amounts in the instrument's quote units. `value`, `unrealised`: at the price of the last trade."""
+
+    instrument: str
+    qty: str
+    average_price: str
+    last_price: str
+    value: str
+    cost: str
+    unrealised: str
+    realised: str
+    fees: str
+
+
+class OrderRow(NamedTuple):
+    """An order as it is now."""
+
+    order_id: int
+    session: int
+    client_ref: int
+    instrument: str
+    side: str
+    type: str
+    tif: str
+    price: str
+    qty: str
+    leaves: str
+    executed: str
+    state: str
+    reason: str
+    entered_ns: int
+    changed_ns: int
+
+
+class Fill(NamedTuple):
+    """One side of a trade."""
+
+    match: int
+    time_ns: int
+    instrument: str
+    side: str
+    price: str
+    qty: str
+    notional: str
+    fee: str
+    role: str  # maker, taker, auction
+    order_id: int
+    busted: bool
+
+
+class StatementLine(NamedTuple):
+    """A line of the journal."""
+
+    entry: int
+    time_ns: int
+    what: str
+    reference: str
+    amount: str
+    balance: str
+
+
+class Statement(NamedTuple):
+    """An account's lines of one asset, between the balance before and the balance after."""
+
+    asset: str
+    opening: str
+    lines: list[StatementLine]
+    closing: str
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Assets and instruments, to say what numbers mean."""
+
+    assets: dict[int, Row[Any]]
+    instruments: dict[int, Row[Any]]
+
+    @classmethod
+    def of(cls, connection: Connection) -> Names:
+        """All of them."""
+        return cls(
+            {row.asset: row for row in connection.execute(select(ASSETS))},
+            {row.symbol: row for row in connection.execute(select(INSTRUMENTS))},
+        )
+
+    def amount(self, asset: int, units: int) -> str:
+        """Of an asset, as decimal."""
+        return from_units(units, self.assets[asset].scale)
+
+
+def check_account(connection: Connection, account: int) -> None:
+    """Raise UnknownAccount; the venue's own and the outside are always known."""
+    known = select(ACCOUNTS.c.account).where(ACCOUNTS.c.account == account)
+    if account > 0 and connection.execute(known).first() is None:
+        raise UnknownAccount(account)
+
+
+def balances(connection: Connection, account: int) -> list[Balance]:
+    """What it has, by asset; what is nothing is left out."""
+    names = Names.of(connection)
+    asked = select(BALANCES.c.asset, BALANCES.c.balance).where(BALANCES.c.account == account, BALANCES.c.balance != 0)
+    return [
+        Balance(names.assets[asset].name, names.amount(asset, units))
+        for asset, units in connection.execute(asked.order_by(BALANCES.c.asset))
+    ]
+
+
+def holdings(connection: Connection, account: int) -> list[Holding]:
+    """Its positions, those that are closed too: they have gained or lost something."""
+    names = Names.of(connection)
+    asked = select(POSITIONS).where(POSITIONS.c.account == account).order_by(POSITIONS.c.symbol)
+    return [_holding(names.instruments[row.symbol], row) for row in connection.execute(asked)]
+
+
+def _holding(of: Row[Any], row: Row[Any]) -> Holding:
+    scales = of.price_scale, of.qty_scale, of.quote_scale
+    value = value_of(row.qty, of.last_price, scales)
+    amounts = value, row.cost, value - row.cost, row.realised, row.fees
+    average = average_price(row.qty, row.cost, scales, _MORE_DIGITS)
+    return Holding(
+        of.name,
+        from_units(row.qty, of.qty_scale),
+        from_units(average, of.price_scale + _MORE_DIGITS),
+        from_units(of.last_price, of.price_scale),
+        *(from_units(amount, of.quote_scale) for amount in amounts),
+    )
+
+
+def orders(connection: Connection, account: int, *, only_open: bool = False, limit: int = 100) -> list[OrderRow]:
+    """Its orders, the newest first."""
+    names = Names.of(connection)
+    asked = select(ORDERS).where(ORDERS.c.account == account)
+    if only_open:
+        asked = asked.where(ORDERS.c.state == OrderState.OPEN)
+    return [_order(names, row) for row in connection.execute(asked.order_by(ORDERS.c.order_id.desc()).limit(limit))]
+
+
+def _order(names: Names, row: Row[Any]) -> OrderRow:
+    of = names.instruments.get(row.symbol)  # of a rejected order it may be none
+    price_scale, qty_scale = (of.price_scale, of.qty_scale) if of is not None else (0, 0)
+    return OrderRow(
+        row.order_id, row.session, row.client_ref, of.name if of is not None else f"#{row.symbol}",
+        _word(Side, row.side), _word(OrderType, row.order_type), _word(TimeInForce, row.tif),
+        from_units(row.price, price_scale),
+        *(from_units(units, qty_scale) for units in (row.qty, row.leaves_qty, row.cum_qty)),
+        _word(OrderState, row.state), Reason(row.reason).name if row.reason else "", row.entered_ns, row.changed_ns,
+    )  # fmt: skip
+
+
+def fills(connection: Connection, account: int, *, limit: int = 100) -> list[Fill]:
+    """Its trades, the newest first: both sides where both are its own."""
+    names = Names.of(connection)
+    of = TRADES.c
+    found = list[Fill]()
+    # Two questions rather than one with OR: each has an index in the right order.
+    for side, whose in ((Side.BUY, of.buy_account), (Side.SELL, of.sell_account)):
+        asked = select(TRADES).where(whose == account).order_by(of.match.desc()).limit(limit)
+        found += [_fill(names, row, side) for row in connection.execute(asked)]
+    found.sort(key=lambda fill: fill.match, reverse=True)
+    return found[:limit]
+
+
+def _fill(names: Names, row: Row[Any], side: Side) -> Fill:
+    of = names.instruments[row.symbol]
+    fee, order_id = (row.buy_fee, row.buy_order_id) if side is Side.BUY else (row.sell_fee, row.sell_order_id)
+    notional = value_of(row.qty, row.price, (of.price_scale, of.qty_scale, of.quote_scale))
+    role = "auction" if not row.taker_side else "taker" if row.taker_side == side else "maker"
+    return Fill(
+        row.match, row.time_ns, of.name, side.name.lower(),
+        from_units(row.price, of.price_scale), from_units(row.qty, of.qty_scale),
+        from_units(notional, of.quote_scale), from_units(fee, of.quote_scale), role, order_id, bool(row.busted),
+    )  # fmt: skip
+
+
+def statements(connection: Connection, account: int, from_ns: int, to_ns: int) -> list[Statement]:
+    """Its lines from `from_ns` on, before `to_ns`, by asset: of every asset that it has ever had."""
+    names = Names.of(connection)
+    first, end = (_first_entry(connection, time_ns) for time_ns in (from_ns, to_ns))
+    held = select(BALANCES.c.asset).where(BALANCES.c.account == account).order_by(BALANCES.c.asset)
+    return [
+        _statement(connection, names, account, asset, first, end) for asset in connection.execute(held).scalars().all()
+    ]
+
+
+def _first_entry(connection: Connection, time_ns: int) -> int:
+    """The first entry that is not before a time; one above all if none is. Times never fall from entry to entry."""
+    of = ENTRIES.c
+    # The earliest such time first: the index by time has it at once, and then the entries of that time.
+    earliest = select(func.min(of.time_ns)).where(of.time_ns >= time_ns).scalar_subquery()
+    found = connection.execute(select(func.min(of.entry)).where(of.time_ns == earliest)).scalar()
+    return int(found) if found is not None else 1 << 62
+
+
+def _statement(connection: Connection, names: Names, account: int, asset: int, first: int, end: int) -> Statement:
+    of = LINES.c
+    whose = (of.account == account, of.asset == asset)
+    before = select(of.balance).where(*whose, of.entry < first).order_by(of.entry.desc(), of.part.desc()).limit(1)
+    opening = int(connection.execute(before).scalar() or 0)
+    between = (
+        select(LINES, ENTRIES.c.time_ns, ENTRIES.c.kind, ENTRIES.c.symbol, ENTRIES.c.channel, ENTRIES.c.reference)
+        .join(ENTRIES, ENTRIES.c.entry == of.entry)
+        .where(*whose, of.entry >= first, of.entry < end)
+        .order_by(of.entry, of.part)
+    )
+    rows = connection.execute(between).all()
+    closing = rows[-1].balance if rows else opening
+    return Statement(
+        names.assets[asset].name,
+        names.amount(asset, opening),
+        [
+            StatementLine(
+                row.entry, row.time_ns, _what(names, row), _reference(row),
+                names.amount(asset, row.amount), names.amount(asset, row.balance),
+            )
+            for row in rows
+        ],
+        names.amount(asset, closing),
+    )  # fmt: skip
+
+
+_PARTS: Final = {
+    Part.BUYER_PAYS: "bought",
+    Part.BUYER_GETS: "bought",
+    Part.SELLER_GETS: "sold",
+    Part.SELLER_GIVES: "sold",
+    Part.FEES: "fees of",
+}
+
+
+def _what(names: Names, row: Row[Any]) -> str:
+    if row.kind == EntryKind.TRADE:
+        return f"{_PARTS[row.part]} {names.instruments[row.symbol].name}"
+    return EntryKind(row.kind).name.lower()
+
+
+def _reference(row: Row[Any]) -> str:
+    return f"match {row.reference}" if row.kind == EntryKind.TRADE else f"payment {row.channel}/{row.reference}"
+
+
+def _word(kind: Any, code: int) -> str:
+    try:
+        return str(kind(code).name).lower().replace("_", "-")
+    except ValueError:  # of a rejected order: as it was sent
+        return f"#{code}"
+
+
+def all_balances(connection: Connection) -> dict[tuple[int, int], int]:
+    """By (account, asset), but for the outside's; what is nothing is left out."""
+    of = BALANCES.c
+    asked = select(of.account, of.asset, of.balance).where(of.account != OUTSIDE, of.balance != 0)
+    return {(account, asset): balance for account, asset, balance in connection.execute(asked)}
+
+
+def open_orders(connection: Connection) -> dict[int, int]:
+    """What each open order has left, by order id."""
+    of = ORDERS.c
+    asked = select(of.order_id, of.leaves_qty).where(of.state == OrderState.OPEN)
+    return {row.order_id: row.leaves_qty for row in connection.execute(asked)}
+
+
+def broken_laws(connection: Connection) -> Iterator[str]:
+    """What must hold of any books and does not: sums of entries, balances, the last line of each. Reads them whole."""
+    of = LINES.c
+    unbalanced = select(of.entry, of.asset, func.sum(of.amount)).group_by(of.entry, of.asset)
+    for entry, asset, amount in connection.execute(unbalanced.having(func.sum(of.amount) != 0)):
+        yield f"entry {entry}: the lines in asset {asset} sum to {amount}, not to zero"
+    sums = select(of.account, of.asset, func.sum(of.amount)).group_by(of.account, of.asset)
+    summed = {(account, asset): int(amount) for account, asset, amount in connection.execute(sums)}
+    held = select(BALANCES.c.account, BALANCES.c.asset, BALANCES.c.balance)
+    told = {(account, asset): int(balance) for account, asset, balance in connection.execute(held)}
+    for account, asset in sorted(summed.keys() | told.keys()):
+        ours, theirs = told.get((account, asset), 0), summed.get((account, asset), 0)
+        if ours != theirs:
+            yield f"account {account} has {ours} of asset {asset}, and its lines sum to {theirs}"
+    loose = select(of.entry).outerjoin(ENTRIES, ENTRIES.c.entry == of.entry).where(ENTRIES.c.entry.is_(None))
+    for entry in connection.execute(loose.distinct()).scalars():
+        yield f"there are lines of entry {entry}, and no such entry"
