@@ -17,7 +17,7 @@ TOP_LEVEL = {
     "components", "wire", "run", "perf", "tests", "pyproject.toml", "README.md",
     "LICENSE", ".gitignore", ".ci", "requirements.lock",
 }  # fmt: skip
-LOCKS = ["requirements.lock", "tests/requirements.lock", "perf/requirements.lock"]
+LOCKS = ["requirements.lock", "tests/requirements.lock", "perf/requirements.lock", "run/books/requirements.lock"]
 
 # Put together here, so that this file does not hold what it looks for.
 MACHINE_PATHS = [f"/{folder}/" for folder in ("work", "farm", "root")]

@@ -195,8 +195,9 @@ def _print_table(rows: Sequence[Any], nothing: str, title: str = "") -> None:
         column.no_wrap = True
     for row in rows:
         made.add_row(*(_cell(name, getattr(row, name)) for name in names))
-    wide = console.options.update(max_width=_WIDEST)  # whoever has fewer columns scrolls: a figure is never cut
-    console.print(made, width=console.measure(made, options=wide).maximum, crop=False)
+    console.width = _WIDEST
+    console.width = console.measure(made).maximum  # who has fewer columns scrolls: a figure is never cut
+    console.print(made)
     console.print()
 
 
