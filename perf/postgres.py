@@ -79,7 +79,7 @@ def _run(command: list[Path | str], user: str | None) -> None:
 def _wait(folder: Path, place: Path, server: subprocess.Popen[bytes]) -> None:
     """Until it answers."""
     until = time.monotonic() + _PATIENCE_S
-    ask = [folder / "pg_isready", "--quiet", "-h", place, "-U", "zmx"]
+    ask: list[str | Path] = [folder / "pg_isready", "--quiet", "-h", place, "-U", "zmx"]
     while subprocess.run(ask, check=False).returncode:
         if server.poll() is not None or time.monotonic() > until:
             raise NoPostgres(f"PostgreSQL did not start: {(place / 'log').read_text()[-500:]}")

@@ -200,9 +200,10 @@ class Clerk:
                     instruments[added.symbol] = self._know(added)
                 case EventKind.CLEARING_ADDED:
                     row = event.view(CLEARING_EVENT)[0]
-                    cleared = {name: int(row[name]) for name in ("base_asset", "quote_asset", "base_unit")}
+                    base, quote, unit = (int(row[name]) for name in ("base_asset", "quote_asset", "base_unit"))
                     known = self._instruments[int(row["symbol"])]
-                    instruments[known.symbol] = self._know(known._replace(**cleared))
+                    paid = known._replace(base_asset=base, quote_asset=quote, base_unit=unit)
+                    instruments[known.symbol] = self._know(paid)
                 case EventKind.ASSET_ADDED:
                     row = event.view(ASSET_EVENT)[0]
                     assets.append(Asset(int(row["asset"]), unpack_name(row["name0"], row["name1"]), int(row["scale"])))

@@ -145,7 +145,8 @@ def _lines(entry: np.ndarray, *parts: tuple[Part, np.ndarray | int, np.ndarray, 
     for rows, (part, account, asset, amount) in zip(lines, parts, strict=True):
         rows["part"], rows["account"], rows["asset"], rows["amount"] = part, account, asset, amount
     flat = lines.reshape(-1)
-    return flat[flat["amount"] != 0]
+    moved: np.ndarray = flat[flat["amount"] != 0]
+    return moved
 
 
 def _check_sums(lines: np.ndarray) -> None:

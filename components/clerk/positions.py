@@ -66,9 +66,9 @@ def average_price(qty: int, cost: int, scales: tuple[int, int, int], more: int) 
     if not qty:
         return 0
     power = scales[0] + scales[1] - scales[2] + more
-    up, down = (10**power, 1) if power >= 0 else (1, 10**-power)
-    return abs(cost) * up // (abs(qty) * down)
+    return _shifted(abs(cost), power) // abs(qty) if power >= 0 else abs(cost) // (abs(qty) * int(10**-power))
 
 
 def _shifted(number: int, power: int) -> int:
-    return number * 10**power if power >= 0 else number // 10**-power
+    up, down = (int(10**power), 1) if power >= 0 else (1, int(10**-power))
+    return number * up // down

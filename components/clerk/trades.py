@@ -24,7 +24,7 @@ def whole_matches(events: np.ndarray) -> np.ndarray:
 
 def executions_of(events: np.ndarray) -> np.ndarray:
     """EVENT[2m]: both executions of each match next to one another. Raises BrokenInvariant where they do not fit."""
-    executed = events[events["kind"] == EventKind.EXECUTED]
+    executed: np.ndarray = events[events["kind"] == EventKind.EXECUTED]
     one, other = executed[::2], executed[1::2]
     same = one["match"] == other["match"]
     for name in ("symbol", "price", "qty"):

@@ -174,11 +174,11 @@ def orders(connection: Connection, account: int, *, only_open: bool = False, lim
 def _order(names: Names, row: Row[Any]) -> OrderRow:
     of = names.instruments.get(row.symbol)  # of a rejected order it may be none
     price_scale, qty_scale = (of.price_scale, of.qty_scale) if of is not None else (0, 0)
+    qty, leaves, executed = (from_units(units, qty_scale) for units in (row.qty, row.leaves_qty, row.cum_qty))
     return OrderRow(
         row.order_id, row.session, row.client_ref, of.name if of is not None else f"#{row.symbol}",
         _word(Side, row.side), _word(OrderType, row.order_type), _word(TimeInForce, row.tif),
-        from_units(row.price, price_scale),
-        *(from_units(units, qty_scale) for units in (row.qty, row.leaves_qty, row.cum_qty)),
+        from_units(row.price, price_scale), qty, leaves, executed,
         _word(OrderState, row.state), Reason(row.reason).name if row.reason else "", row.entered_ns, row.changed_ns,
     )  # fmt: skip
 
