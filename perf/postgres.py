@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -55,7 +56,7 @@ def private_postgres() -> Iterator[str]:
             _wait(folder, place, server)
             yield f"postgresql://zmx@/postgres?host={place}"
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGQUIT)  # nobody needs what it has: at once, without a last sync
             server.wait()
     finally:
         shutil.rmtree(place)

@@ -196,7 +196,7 @@ class Clerk:
                 case EventKind.INSTRUMENT_ADDED:
                     row = event.view(INSTRUMENT_EVENT)[0]
                     scales = (int(row[name]) for name in ("price_scale", "qty_scale", "quote_scale"))
-                    added = Instrument(int(row["symbol"]), unpack_name(row["name0"], row["name1"]), *scales)
+                    added = Instrument(int(row["symbol"]), _name(row), *scales)
                     instruments[added.symbol] = self._know(added)
                 case EventKind.CLEARING_ADDED:
                     row = event.view(CLEARING_EVENT)[0]
@@ -206,10 +206,10 @@ class Clerk:
                     instruments[known.symbol] = self._know(paid)
                 case EventKind.ASSET_ADDED:
                     row = event.view(ASSET_EVENT)[0]
-                    assets.append(Asset(int(row["asset"]), unpack_name(row["name0"], row["name1"]), int(row["scale"])))
+                    assets.append(Asset(int(row["asset"]), _name(row), int(row["scale"])))
                 case EventKind.ACCOUNT_ADDED:
                     row = event.view(PARTY_EVENT)[0]
-                    accounts.append(Account(int(row["id"]), unpack_name(row["name0"], row["name1"]), int(row["firm"])))
+                    accounts.append(Account(int(row["id"]), _name(row), int(row["firm"])))
                 case EventKind.ACCOUNT_SET:
                     row = event.view(ACCOUNT_EVENT)[0]
                     changes.append(AccountChange(*(int(row[name]) for name in AccountChange._fields)))
@@ -254,6 +254,12 @@ class Clerk:
             each = self._positions[key]
             rows.append(PositionRow(*key, each.qty, each.cost, each.realised, each.fees, seq))
         return rows
+
+
+def _name(row: np.void) -> str:
+    """As it is written for people; what cannot be (the engine takes any 16 bytes) is marked."""
+    name = unpack_name(row["name0"], row["name1"])
+    return "".join(character if character.isprintable() else "?" for character in name)
 
 
 def _in_64_bits(costs: np.ndarray) -> np.ndarray:

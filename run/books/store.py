@@ -36,6 +36,7 @@ from run.books.tables import (
 )
 from run.books.ways import PostgresWay, SqliteWay, Way
 
+_DRIVERS: Final = frozenset({"sqlite3", "psycopg"})
 _BUSY_S: Final = 10  # SQLite: another process may hold the file for so long
 _CHECKPOINT: Final = 4_096  # pages of SQLite's log before they go into the file
 
@@ -200,10 +201,9 @@ class Books:
                 with suppress(Exception):
                     self._writer.close()
                 self._writer = None
-            if isinstance(error, DBAPIError) and error.orig is not None:
-                raise BooksLost(f"{self.name}: {_line(error.orig)}") from error
-            if _of_a_driver(error):
-                raise BooksLost(f"{self.name}: {_line(error)}") from error
+            cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+            if _is_lost(cause):
+                raise BooksLost(f"{self.name}: {_line(cause)}") from error
             raise
 
 
@@ -236,8 +236,10 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
-def _of_a_driver(error: Exception) -> bool:
-    return any(kind.__module__.partition(".")[0] in ("sqlite3", "psycopg") for kind in type(error).__mro__)
+def _is_lost(error: BaseException) -> bool:
+    """Whether the database did not do it, rather than say that it must not be done (PEP 249's names for that)."""
+    kinds = {kind.__name__ for kind in type(error).__mro__ if kind.__module__.partition(".")[0] in _DRIVERS}
+    return bool(kinds & {"OperationalError", "InterfaceError"})
 
 
 def _line(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from wire.dtypes import ASSET_EVENT, CLEARING_EVENT, EVENT, INSTRUMENT_EVENT, PA
 from wire.enums import EventKind, Liquidity, OrderType, Reason, Side
 from wire.units import pack_name
 
-SEEDS = range(6)
+SEEDS = range(4)
 
 
 def tables_of(events: np.ndarray, sizes: list[int]) -> Tables:
