@@ -19,6 +19,7 @@ from components.clerk.ledger import Ledger, check_payments, payments_of, post_pa
 from components.clerk.money import notionals
 from components.clerk.orders import orders_of
 from components.clerk.positions import Position
+from components.clerk.rows import POSITION
 from components.clerk.trades import executions_of, trades_of, whole_matches
 from wire.constants import MAX_SYMBOL
 from wire.dtypes import ACCOUNT_EVENT, ASSET_EVENT, CLEARING_EVENT, INSTRUMENT_EVENT, PARTY_EVENT
@@ -79,18 +80,6 @@ class AccountChange(NamedTuple):
     person: int
 
 
-class PositionRow(NamedTuple):
-    """A row of `positions`; quantities and costs may need more than 64 bits."""
-
-    account: int
-    symbol: int
-    qty: int
-    cost: int
-    realised: int
-    fees: int
-    event_seq: int
-
-
 class LastPrice(NamedTuple):
     """What a row of `instruments` gets with a trade."""
 
@@ -117,7 +106,7 @@ class Booked(NamedTuple):
     entries: np.ndarray  # ENTRY
     lines: np.ndarray  # LINE
     balances: np.ndarray  # BALANCE
-    positions: list[PositionRow]
+    positions: np.ndarray  # POSITION
     last_prices: list[LastPrice]
 
 
@@ -147,6 +136,15 @@ class Clerk:
     def balances(self) -> dict[tuple[int, int], int]:
         """By (account, asset), as the books say."""
         return self._ledger.balances
+
+    @property
+    def positions(self) -> dict[tuple[int, int], Position]:
+        """By (account, symbol)."""
+        return self._positions
+
+    def is_paid(self, symbol: int) -> bool:
+        """Whether the instrument's trades move money."""
+        return bool(self._terms["quote_asset"][symbol])
 
     def take(self, events: np.ndarray) -> Booked | None:
         """Book EVENT[n], the next in order; None where they do not hold a whole match yet.
@@ -226,34 +224,38 @@ class Clerk:
     def _notionals(self, events: np.ndarray) -> np.ndarray:
         return notionals(events["price"], events["qty"], self._terms["shift"][events["symbol"]])
 
-    def _fill(self, executions: np.ndarray, costs: np.ndarray, busts: np.ndarray) -> list[PositionRow]:
-        """Fill positions in the order of events. A bust is booked as the opposite trade at the same price."""
-        fees = executions["fee"]
+    def _fill(self, executions: np.ndarray, costs: np.ndarray, busts: np.ndarray) -> np.ndarray:
+        """POSITION rows of those that are touched: filled trade by trade, the buyer's side first.
+
+        A bust is booked as the opposite trade at the same price.
+        """
+        buyer_first = np.arange(executions.size) ^ np.repeat(executions["side"][::2] == Side.SELL, 2)
+        seqs = np.repeat(executions["seq"][1::2], 2)
+        events, undone = executions[buyer_first], np.ones(executions.size, "i8")
         if busts.size:
-            events = np.concatenate((executions, busts))
+            events = np.concatenate((events, busts))
             costs = np.concatenate((costs, self._notionals(busts)))
-            fees = np.concatenate((fees, np.zeros(busts.size, "i8")))
+            seqs = np.concatenate((seqs, busts["seq"]))
             undone = np.repeat([1, -1], [executions.size, busts.size])
-            order = np.argsort(events["seq"], kind="stable")
-            events, costs, fees, undone = events[order], costs[order], fees[order], undone[order]
-        else:
-            events, undone = executions, np.ones(executions.size, "i8")
+            order = np.argsort(seqs, kind="stable")
+            events, costs, seqs, undone = events[order], costs[order], seqs[order], undone[order]
         signed = np.where(events["side"] == Side.BUY, events["qty"], -events["qty"]) * undone
+        fees = np.where(undone > 0, events["fee"], 0)
         touched: dict[tuple[int, int], int] = {}
-        columns = (events["account"], events["symbol"], signed, costs, fees, events["seq"])
+        columns = (events["account"], events["symbol"], signed, costs, fees, seqs)
         for account, symbol, qty, cost, fee, seq in zip(*(each.tolist() for each in columns), strict=True):
             key = account, symbol
             position = self._positions.get(key)
             if position is None:
                 position = self._positions[key] = Position()
-            position.fill(qty, cost)
-            position.fees += fee
+            position.fill(qty, cost, fee)
             touched[key] = seq
-        rows = list[PositionRow]()
-        for key, seq in touched.items():
-            each = self._positions[key]
-            rows.append(PositionRow(*key, each.qty, each.cost, each.realised, each.fees, seq))
-        return rows
+        rows = [
+            (*key, position.qty, position.cost, position.realised, position.fees, seq)
+            for key, seq in touched.items()
+            for position in (self._positions[key],)
+        ]
+        return np.array(rows, POSITION)
 
 
 def _name(row: np.void) -> str:

@@ -118,3 +118,15 @@ LINE: Final = np.dtype(
 )
 
 BALANCE: Final = np.dtype([("account", "i4"), ("asset", "i4"), ("balance", "i8"), ("event_seq", "i8")])
+
+POSITION: Final = np.dtype(
+    [
+        ("account", "i4"),
+        ("symbol", "i4"),
+        ("qty", "i8"),  # below 0: short
+        ("cost", "i8"),  # of it; of a short one what was got for it, below 0
+        ("realised", "i8"),
+        ("fees", "i8"),
+        ("event_seq", "i8"),
+    ]
+)

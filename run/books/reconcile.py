@@ -8,7 +8,7 @@ the database says. So both stand at one event, and nothing is written anywhere.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,7 @@ class Reconciled(NamedTuple):
     event_seq: int  # where both were compared: the books', or the end of its group
     balances: int
     orders: int
+    positions: int
     differences: list[Difference]
     broken: list[str]  # laws that the books break by themselves
 
@@ -73,10 +74,26 @@ def reconcile(
     standing_orders = [*state.orders, *state.dormant]
     their_leaves = {f"order {row['order_id']}, leaves": int(row["leaves_qty"]) for row in standing_orders}
     our_leaves = {f"order {order_id}, leaves": left for order_id, left in leaves.items()}
-    return Reconciled(
-        standing.event_seq, engine.event_seq, len(theirs.keys() | ours.keys()), len(their_leaves.keys() | our_leaves),
-        _differences(theirs, ours) + _differences(their_leaves, our_leaves), broken,
-    )  # fmt: skip
+    their_positions = {
+        f"account {row['account']}, symbol {row['symbol']}, {name}": int(row[name])
+        for row in state.positions
+        for name in _OF_A_POSITION
+        if row[name]
+    }
+    our_positions = {
+        f"account {account}, symbol {symbol}, {name}": getattr(position, name)
+        for (account, symbol), position in clerk.positions.items()
+        if clerk.is_paid(symbol)  # the engine keeps no others
+        for name in _OF_A_POSITION
+        if getattr(position, name)
+    }
+    pairs = (theirs, ours), (their_leaves, our_leaves), (their_positions, our_positions)
+    counts = (len(his.keys() | our.keys()) for his, our in pairs)
+    differences = [difference for his, our in pairs for difference in _differences(his, our)]
+    return Reconciled(standing.event_seq, engine.event_seq, *counts, differences, broken)
+
+
+_OF_A_POSITION: Final = ("qty", "cost", "realised")
 
 
 def _differences(theirs: dict[str, int], ours: dict[str, int]) -> list[Difference]:

@@ -12,16 +12,13 @@ import numpy as np
 from sqlalchemy import (
     BigInteger,
     Column,
-    Dialect,
     Index,
     Integer,
     LargeBinary,
     MetaData,
-    Numeric,
     SmallInteger,
     String,
     Table,
-    TypeDecorator,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -30,25 +27,9 @@ from components.clerk import rows
 VERSION: Final = 1  # of these tables; books of another version are made anew from the event log
 
 _WIDTHS: Final[dict[str, type[TypeEngine[Any]]]] = {"i2": SmallInteger, "i4": Integer, "i8": BigInteger}
-_DIGITS: Final = 40  # of a quantity or a cost that has no bound of 64 bits
 _NUMBER: Final = BigInteger().with_variant(Integer, "sqlite")  # INTEGER PRIMARY KEY is SQLite's own key of a row
 
 METADATA: Final = MetaData()
-
-
-class Wide(TypeDecorator[int]):
-    """A whole number of up to 40 digits. SQLite counts in 64 bits, so there one that needs more is text."""
-
-    impl = Numeric(_DIGITS, 0)
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """See SQLAlchemy. A column of SQLite's kind BLOB keeps what it is given as it is."""
-        return dialect.type_descriptor(LargeBinary() if dialect.name == "sqlite" else Numeric(_DIGITS, 0))
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> int:
-        """See SQLAlchemy."""
-        return int(value)
 
 
 def _table(name: str, dtype: np.dtype[Any], key: tuple[str, ...], *more: Index) -> Table:
@@ -108,15 +89,7 @@ TRADES: Final = _table("trades", rows.TRADE, ("match",))
 ENTRIES: Final = _table("entries", rows.ENTRY, ("entry",))
 LINES: Final = _table("lines", rows.LINE, ("account", "asset", "entry", "part"))
 BALANCES: Final = _table("balances", rows.BALANCE, ("account", "asset"))
-POSITIONS: Final = Table(
-    "positions",
-    METADATA,
-    _whole("account", Integer, key=True),
-    _whole("symbol", Integer, key=True),
-    *(_whole(name, Wide) for name in ("qty", "cost", "realised", "fees")),
-    _whole("event_seq"),
-    sqlite_with_rowid=False,
-)
+POSITIONS: Final = _table("positions", rows.POSITION, ("account", "symbol"))
 
 Index("trades_of_buyers", TRADES.c.buy_account, TRADES.c.match)
 Index("trades_of_sellers", TRADES.c.sell_account, TRADES.c.match)

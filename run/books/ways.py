@@ -12,9 +12,6 @@ from typing import Any, Final, Protocol
 import numpy as np
 from sqlalchemy import Table
 
-from run.books.tables import Wide
-
-_WIDE: Final = 1 << 63
 Rows = np.ndarray | Sequence[tuple[Any, ...]]
 
 
@@ -47,9 +44,7 @@ def tuples_of(table: Table, rows: Rows, columns: Sequence[str]) -> Iterable[tupl
         return zip(*(rows[name].tolist() for name in columns), strict=True)
     if type(rows[0])._fields != tuple(columns):  # type: ignore[attr-defined]
         raise TypeError(f"rows for {table.name} have their keys first, and then {', '.join(columns)}")
-    if not any(isinstance(column.type, Wide) for column in table.c):
-        return rows
-    return [tuple(value if -_WIDE <= value < _WIDE else str(value) for value in row) for row in rows]
+    return rows
 
 
 def insert_statement(table: Table, columns: Sequence[str], values: str) -> str:

@@ -106,7 +106,10 @@ def _agree(found: Reconciled) -> bool:
 
 def _tell(found: Reconciled) -> None:
     console = out()
-    compared = f"{found.balances:,} balances and {found.orders:,} open orders, at event {found.event_seq:,}"
+    compared = (
+        f"{found.balances:,} balances, {found.orders:,} open orders, {found.positions:,} figures of positions, at event"
+        f" {found.event_seq:,}"
+    )
     if _agree(found):
         console.print(f"[green]✓[/green] engine and books agree: {compared}; every entry sums to zero")
         return

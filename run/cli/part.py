@@ -28,6 +28,7 @@ _KERNELS = {
     "follower": (_ENGINE,),
     "clerk": ("run.books",),
 }
+_WITHOUT_KERNELS = frozenset({"clerk"})  # it need not wait until they are compiled
 
 
 def serve(role: str, config: Config, **which: int | bool | None) -> None:
@@ -37,7 +38,8 @@ def serve(role: str, config: Config, **which: int | bool | None) -> None:
     """
     follow_parent()
     stop = Stop()
-    kernels.warm_in_a_process()
+    if role not in _WITHOUT_KERNELS:
+        kernels.warm_in_a_process()
     part = importlib.import_module(f"run.parts.{role}")
     for module in _KERNELS[role]:
         importlib.import_module(module)

@@ -61,8 +61,8 @@ class Tables:
             new(self.lines, (row["account"], row["asset"], row["entry"], row["part"]), row)
         for row in plain(booked.balances):
             self.balances[row["account"], row["asset"]] = row
-        for position in booked.positions:
-            self.positions[position.account, position.symbol] = position._asdict()
+        for row in plain(booked.positions):
+            self.positions[row["account"], row["symbol"]] = row
         for last in booked.last_prices:
             self.instruments[last.symbol] |= last._asdict()
 

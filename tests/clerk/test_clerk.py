@@ -15,6 +15,7 @@ from components.clerk.money import notionals
 from components.clerk.positions import Position, average_price, value_of
 from components.clerk.rows import OUTSIDE, VENUE, EntryKind, OrderState, Part
 from tests.clerk.tables import Played, Tables, any_sizes, plain, played, take_all
+from wire.constants import MAX_UNITS
 from wire.dtypes import ASSET_EVENT, CLEARING_EVENT, EVENT, INSTRUMENT_EVENT, PAYMENT_EVENT
 from wire.enums import EventKind, Liquidity, OrderType, Reason, Side
 from wire.units import pack_name
@@ -52,6 +53,19 @@ def test_balances_are_the_engines(stream: Played, tables: Tables) -> None:
     }
     assert theirs
     assert {key: row["balance"] for key, row in tables.balances.items() if row["balance"] and key[0] >= 0} == theirs
+
+
+def test_positions_are_the_engines(stream: Played, tables: Tables) -> None:
+    figures = ("qty", "cost", "realised")
+    theirs = {
+        (int(row["account"]), int(row["symbol"])): tuple(int(row[name]) for name in figures)
+        for row in stream.engine.canonical().positions
+    }
+    paid = {symbol for symbol, row in tables.instruments.items() if row["quote_asset"]}
+    ours = {key: tuple(row[name] for name in figures) for key, row in tables.positions.items() if key[1] in paid}
+    assert {key: each for key, each in ours.items() if any(each)} == {
+        key: each for key, each in theirs.items() if any(each)
+    }
 
 
 def test_every_entry_sums_to_zero_and_balances_are_the_sums_of_lines(tables: Tables) -> None:
@@ -167,7 +181,8 @@ def test_a_trade_is_booked_as_the_readme_says() -> None:
         (OUTSIDE, QUOTE): -FUND, (OUTSIDE, BASE): -FUND, (VENUE, QUOTE): 7,
         (7, QUOTE): FUND - 3_003, (7, BASE): 150_000, (8, QUOTE): 2_996, (8, BASE): FUND - 150_000,
     }  # fmt: skip
-    assert [row[:6] for row in booked.positions] == [(8, 1, -1_500, -2_998, 0, 2), (7, 1, 1_500, 2_998, 0, 5)]
+    positions = [row[:6] for row in booked.positions.tolist()]
+    assert positions == [(7, 1, 1_500, 2_998, 0, 5), (8, 1, -1_500, -2_998, 0, 2)]
 
 
 def test_half_a_match_waits_for_the_other_half() -> None:
@@ -250,6 +265,15 @@ def test_what_is_realised_and_what_is_held_is_all_that_was_paid(fills: list[tupl
     assert position.cost - position.realised == paid
     assert not position.cost or (position.cost > 0) == (position.qty > 0)
     assert position.qty or not position.cost
+
+
+def test_no_figure_of_a_position_outgrows_its_column() -> None:
+    position = Position()
+    for _ in range(3):
+        position.fill(MAX_UNITS, MAX_UNITS * 10**6, MAX_UNITS)
+    assert position == Position(MAX_UNITS, MAX_UNITS, 0, MAX_UNITS)
+    position.fill(-MAX_UNITS, 1)
+    assert position == Position(0, 0, 1 - MAX_UNITS, MAX_UNITS)
 
 
 def test_average_cost_by_hand() -> None:

@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import URL, text
 
 from components.clerk import Booked
-from components.clerk.positions import Position
 from perf.postgres import NoPostgres, private_postgres
 from run.books import Books, BooksError, BooksLost, asking, url_of
 from run.books.tables import METADATA, VERSION
@@ -146,18 +145,6 @@ def test_a_write_that_fails_leaves_nothing_behind(books: Books, monkeypatch: pyt
     assert dump(books) == before
     books.write(last, 1)
     assert dump(books)["standing"][0][3] == last.event_seq
-
-
-def test_quantities_beyond_64_bits_are_kept(books: Books) -> None:
-    events = played(1, paid=False).events
-    (booked,) = take_all(events, [], books.clerk()[0])
-    huge = 3 * 10**30
-    assert booked.positions
-    first = booked.positions[0]
-    rows = [first._replace(qty=huge, cost=-huge), *booked.positions[1:]]
-    books.write(booked._replace(positions=rows), 1)
-    kept = books.clerk()[0]._positions[first.account, first.symbol]
-    assert kept == Position(huge, -huge, first.realised, first.fees)
 
 
 def test_emptied_books_begin_anew(books: Books) -> None:
