@@ -17,7 +17,8 @@ from tests.run.test_config import INSTRUMENT, WEEK
 VERBS = [
     "demo", "up", "order", "replace", "cancel", "book", "trades", "replay", "journal", "snapshots", "events",
     "phase", "mass-cancel", "block", "allow", "bust", "calendar", "config", "doctor", "top", "warm", "bench",
-    "sequencer", "matcher", "gateway", "publisher", "follower",
+    "portfolio", "orders", "history", "statement", "reconcile",
+    "sequencer", "matcher", "gateway", "publisher", "follower", "clerk",
 ]  # fmt: skip
 
 

@@ -50,7 +50,8 @@ def test_every_setting_can_be_given_in_a_file_and_has_a_unit_and_a_reason() -> N
             case int():
                 value = row.value + 1
             case _:
-                value = "async" if name == "policy" else f"{row.value or 'tcp://127.0.0.1:700'}0"
+                words = {"policy": "async", "database": "sqlite"}
+                value = words[name] if name in words else f"{row.value or 'tcp://127.0.0.1:700'}0"
         header, field = ("[[gateway]]", "gateway") if section == "gateway-1" else (f"[{section}]", section)
         found = parse(f"{header}\n{name} = {config._toml(value)}")
         table = found.gateway[0] if field == "gateway" else getattr(found, field)

@@ -198,6 +198,27 @@ def test_a_part_that_says_what_must_be_done_is_not_started_again(small: Config) 
     assert states(exchange) == [("sequencer", State.STARTING), ("sequencer", State.STOPPED)]
 
 
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        (CANNOT_RUN, "clerk cannot run: the journal is not ours"),
+        (FAILS, "clerk exited with status 9, 4 times in 60 s"),
+    ],
+)
+def test_the_exchange_goes_on_without_its_clerk(with_spares: Config, program: str, why: str) -> None:
+    kept = dataclasses.replace(with_spares, clerk=config.Clerk(database="sqlite"))
+    with Watched(kept, **{**dict.fromkeys(ROLES, HAS_SPARE), "clerk": program}) as exchange:
+        assert exchange.next("clerk", State.GIVEN_UP) == f"{why}. The exchange goes on without it"
+        with pytest.raises(ExchangeFailed, match="clerk is not started again"):
+            exchange.wait_ready("clerk", DEADLINE_S)
+        spare = exchange.wait_spare("publisher", DEADLINE_S)
+        exchange.kill("publisher")
+        exchange.wait_ready("publisher", DEADLINE_S)
+        assert exchange.pid("publisher") == spare
+        assert exchange.pid("clerk") is None
+    assert ("clerk", State.STARTING) not in states(exchange)
+
+
 def test_a_part_that_does_not_stop_is_killed(small: Config) -> None:
     limits = dataclasses.replace(small.supervisor, grace_ms=1)
     with Watched(dataclasses.replace(small, supervisor=limits), gateway=DEAF) as exchange:
