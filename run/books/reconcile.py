@@ -88,9 +88,9 @@ def reconcile(
         if getattr(position, name)
     }
     pairs = (theirs, ours), (their_leaves, our_leaves), (their_positions, our_positions)
-    counts = (len(his.keys() | our.keys()) for his, our in pairs)
+    balances, orders, positions = (len(his.keys() | our.keys()) for his, our in pairs)
     differences = [difference for his, our in pairs for difference in _differences(his, our)]
-    return Reconciled(standing.event_seq, engine.event_seq, *counts, differences, broken)
+    return Reconciled(standing.event_seq, engine.event_seq, balances, orders, positions, differences, broken)
 
 
 _OF_A_POSITION: Final = ("qty", "cost", "realised")

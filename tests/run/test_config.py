@@ -51,7 +51,7 @@ def test_every_setting_can_be_given_in_a_file_and_has_a_unit_and_a_reason() -> N
                 value = row.value + 1
             case _:
                 words = {"policy": "async", "database": "sqlite"}
-                value = words[name] if name in words else f"{row.value or 'tcp://127.0.0.1:700'}0"
+                value = words.get(name, f"{row.value or 'tcp://127.0.0.1:700'}0")
         header, field = ("[[gateway]]", "gateway") if section == "gateway-1" else (f"[{section}]", section)
         found = parse(f"{header}\n{name} = {config._toml(value)}")
         table = found.gateway[0] if field == "gateway" else getattr(found, field)
