@@ -10,6 +10,7 @@ import pytest
 
 from perf import clerk
 from perf.postgres import NoPostgres
+from run.books import Books
 from wire.enums import EventKind
 
 
@@ -26,9 +27,9 @@ def test_all_that_was_given_is_booked_and_checked(events: np.ndarray, tmp_path: 
 
 
 def test_a_wrong_book_has_no_figure(events: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = clerk.Books.write
+    write = Books.write
     monkeypatch.setattr(
-        clerk.Books, "write", lambda books, booked, epoch: write(books, booked._replace(lines=booked.lines[1:]), epoch)
+        Books, "write", lambda books, booked, epoch: write(books, booked._replace(lines=booked.lines[1:]), epoch)
     )
     with pytest.raises(clerk.Wrong, match="not the sums of their lines"):
         clerk.measure("sqlite", events, 1_000, tmp_path)

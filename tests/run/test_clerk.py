@@ -9,7 +9,7 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -336,12 +336,13 @@ def test_what_is_asked_of_the_books(open_desk: Desk, capsys: pytest.CaptureFixtu
 
 def test_answers_for_people_and_for_spreadsheets(open_desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     config = open_desk.config
-    for ask in (
+    asks: list[Callable[[bool], None]] = [
         lambda as_csv: verbs.portfolio(config, 1, False, as_csv),
         lambda as_csv: verbs.orders(config, 1, False, 100, False, as_csv),
         lambda as_csv: verbs.history(config, 1, 100, False, as_csv),
         lambda as_csv: verbs.statement(config, 1, "", "", False, as_csv),
-    ):
+    ]
+    for ask in asks:
         ask(False)
         shown = capsys.readouterr().out
         assert shown.startswith("account 1 as of event")
