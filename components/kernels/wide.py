@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.kernels.kernel import Word, kernel
+from components.kernels.bits import highest_bit
+from components.kernels.kernel import Word, cold_kernel, kernel
 
 LIMB = np.int64((1 << 62) - 1)
 _HALF = np.int64((1 << 31) - 1)
@@ -81,3 +82,34 @@ def wide_over_power_of_ten(high: Word, low: Word, exponent: Word) -> tuple[Word,
         low = top << 31 | part // divisor
         rest = rest or part % divisor != 0
     return high, low, rest
+
+
+@cold_kernel
+def wide_over(high: Word, low: Word, divisor: Word) -> Word:
+    """floor(number / divisor) for high < divisor <= LIMB, so that it fits a limb.
+
+    Long division by two digits of 31 bits (Knuth, The Art of Computer Programming 4.3.1, algorithm D): the divisor's
+    first digit is made large, so that a digit guessed by it is at most two too high.
+    """
+    shift = 61 - highest_bit(divisor)
+    divisor <<= shift
+    high = high << shift | low >> (62 - shift)
+    low = low << shift & LIMB
+    first, second = divisor >> 31, divisor & _HALF
+    upper, rest = _digit_over(high, low >> 31, first, second)
+    lower, _ = _digit_over(rest, low & _HALF, first, second)
+    return upper << 31 | lower
+
+
+@kernel
+def _digit_over(above: Word, digit: Word, first: Word, second: Word) -> tuple[Word, Word]:
+    """The next digit of a quotient, and what is left: `above`, with `digit` behind it, over a divisor of two digits,
+    the first of which has its highest bit set."""
+    guess = above // first
+    rest = above - guess * first
+    while guess > _HALF or guess * second > (rest << 31 | digit):
+        guess -= 1
+        rest += first
+        if rest > _HALF:
+            break
+    return guess, (rest << 31 | digit) - guess * second

@@ -77,3 +77,8 @@ def ceil_over(value: Word, exponent: Word) -> Word:
 @entry("int64(int64)")
 def highest_bit(word: Word) -> Word:
     return bits.highest_bit(word)
+
+
+@entry("int64(int64, int64, int64)")
+def over(high: Word, low: Word, divisor: Word) -> Word:
+    return wide.wide_over(high, low, divisor)

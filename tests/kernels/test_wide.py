@@ -53,3 +53,18 @@ def test_a_wide_number_over_a_power_of_ten_leaves_a_rest_or_none(high: int, low:
     rest = doors.over_power_of_ten(_columns.address, high, low, exponent)
     quotient, remainder = divmod((high << 62) + low, 10**exponent)
     assert (value(), bool(rest)) == (quotient, remainder != 0)
+
+
+@given(limbs, limbs, limbs)
+def test_a_wide_number_over_a_limb_rounds_down(high: int, low: int, divisor: int) -> None:
+    if not divisor:
+        return
+    high %= divisor
+    assert doors.over(high, low, divisor) == ((high << 62) + low) // divisor
+
+
+@given(limbs, limbs, limbs)
+def test_a_part_of_a_number_is_exact(whole: int, part: int, parts: int) -> None:
+    part, parts = min(part, parts), max(part, parts, 1)
+    product = whole * part
+    assert doors.over(product >> 62, product & LIMB, parts) == whole * part // parts

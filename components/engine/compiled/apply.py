@@ -11,6 +11,7 @@ from components.engine.compiled.checks import check_sender
 from components.engine.compiled.events import hash_events, new_event, rejected_event
 from components.engine.compiled.following import end_command
 from components.engine.compiled.ladder import FIRST_CAPACITY, ladders_fit
+from components.engine.compiled.limits import set_limits
 from components.engine.compiled.marketwide import set_index
 from components.engine.compiled.matching import has_event_room, match_on
 from components.engine.compiled.operator import allow_entry, bust_trade
@@ -44,6 +45,7 @@ from components.engine.compiled.state import (
     NEED_BALANCES,
     NEED_BOOKS,
     NEED_BUSTS,
+    NEED_LIMITS,
     NEED_ORDERS,
     NEED_ROOM,
     NEED_SESSIONS,
@@ -70,7 +72,9 @@ from components.engine.compiled.state import (
     ids_of,
     ladder_of,
     levels_of,
+    limits_of,
     orders_of,
+    positions_of,
     prefetch_command,
     session_at,
     sessions_of,
@@ -290,6 +294,8 @@ def begin_rare(s: int, command: np.void) -> Word:
         return set_fees(s, command)
     if CommandKind.DEPOSIT <= kind <= CommandKind.TRANSFER:
         return make_payment(s, command)
+    if kind == CommandKind.SET_LIMITS:
+        return set_limits(s, command)
     return DONE  # a tick: time has passed already
 
 
@@ -327,7 +333,7 @@ def has_state_room(s: int, command: np.void) -> bool:
 @cold_kernel
 def count_safe_orders(s: int) -> bool:
     """How many more orders fit for certain: each takes at most a slot, a level, two map entries, a timer, special
-    terms and, where instruments are paid for, two balances."""
+    terms and, where instruments are paid for, a position and two balances."""
     head = head_of(s)
     compact_timers(s)
     if head["breakers"] != 0 and not has_timer_room(s, timers_of_breakers(s) + _TIMERS_OF_AN_ORDER):
@@ -342,6 +348,7 @@ def count_safe_orders(s: int) -> bool:
     safe = min(safe, len(specials_of(s)) - head["special_live"])
     if head["paid"] != 0:
         safe = min(safe, (len(balances_of(s)) - head["balances_used"]) // 2)
+        safe = min(safe, len(positions_of(s)) - head["positions_used"])
     head["safe_orders"] = safe
     if safe > 0:
         return True
@@ -374,6 +381,8 @@ def rare_fits(s: int, command: np.void) -> bool:
         return reaches(s, command["price"], MAX_ASSET, len(assets_of(s)), NEED_ASSETS)
     if CommandKind.DEPOSIT <= kind <= CommandKind.TRANSFER:
         return has_balance_room(s, np.int64(2))
+    if kind == CommandKind.SET_LIMITS:
+        return reaches(s, head_of(s)["limits_used"], np.int64(MAX_UNITS), len(limits_of(s)), NEED_LIMITS)
     if kind == CommandKind.ADD_ACCOUNT:
         return reaches(s, command["account"], MAX_ACCOUNT, len(accounts_of(s)), NEED_ACCOUNTS)
     if kind == CommandKind.ADD_SESSION:

@@ -32,11 +32,16 @@ from wire.dtypes import (
     STATE_ENGINE,
     STATE_INDEX,
     STATE_INSTRUMENT,
+    STATE_LIMITS,
+    STATE_POSITION,
+    STATE_RATE,
     STATE_SESSION,
     STATE_TIER,
 )
 from wire.enums import Scope
 from wire.state import CanonicalState
+
+LIMIT_FIGURES = tuple(name for name in (STATE_LIMITS.names or ())[3:] if not name.startswith("reserved"))
 
 
 @cold_kernel
@@ -114,7 +119,8 @@ def canonical_state(arrays: dict[str, np.ndarray], orders: np.ndarray, dormant: 
     head = arrays["head"]
     symbols = np.flatnonzero(arrays["books"]["phase"])
     books = arrays["books"][symbols]
-    instruments = _rows(STATE_INSTRUMENT, books, {"symbol": symbols})
+    days = arrays["clearings"]["day"][symbols]
+    instruments = _rows(STATE_INSTRUMENT, books, {"symbol": symbols, "day": days})
     runs = [np.arange(n) + MAX_BANDS * i for i, n in zip(symbols, books["bands"], strict=True)]
     rows = np.concatenate([np.zeros(0, np.int64), *runs])
     bands = _rows(STATE_BAND, arrays["bands"][rows], {"symbol": rows // MAX_BANDS})
@@ -135,6 +141,7 @@ def canonical_state(arrays: dict[str, np.ndarray], orders: np.ndarray, dormant: 
         canonical_breakers(arrays),
         canonical_index(head[0]),
         *canonical_money(arrays),
+        *canonical_limits(arrays),
     )
 
 
@@ -156,6 +163,27 @@ def canonical_money(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         _rows(STATE_CHANNEL, channels[used], {"channel": used}),
         _rows(STATE_BALANCE, balances[np.lexsort((balances["asset"], balances["account"]))], {}),
     )
+
+
+def canonical_limits(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Limits, rates and positions: those of which there is anything to say."""
+    head, accounts = arrays["head"][0], arrays["accounts"]
+    limits = arrays["limits"][: head["limits_used"]]
+    limits = limits[_any(limits, LIMIT_FIGURES)]
+    (rated,) = np.nonzero((accounts["firm"] != 0) & (accounts["rate_at_ns"] != NONE))
+    rates = {"account": rated, "level": accounts["rate_level"][rated], "at_ns": accounts["rate_at_ns"][rated]}
+    positions = arrays["positions"][: head["positions_used"]]
+    positions = positions[_any(positions, ("qty", "cost", "realised", "day", "day_qty"))]
+    return (
+        limits[np.lexsort((limits["symbol"], limits["id"], limits["scope"]))],
+        _rows(STATE_RATE, accounts[rated], rates),
+        _rows(STATE_POSITION, positions[np.lexsort((positions["symbol"], positions["account"]))], {}),
+    )
+
+
+def _any(rows: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """Of which rows any of these fields is not zero."""
+    return np.array(np.logical_or.reduce([rows[name] != 0 for name in names]))
 
 
 def canonical_index(head: np.void) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.engine.compiled.events import new_event
-from components.engine.compiled.money import balance_for
+from components.engine.compiled.holdings import balance_for
 from components.engine.compiled.payments import asset_exists
 from components.engine.compiled.state import (
     asset_at,

@@ -241,6 +241,7 @@ def release(s: int, slot: Word) -> None:
         drop_held(s, slot, np.int64(reason))
         return
     if executed < left:
+        hold_less(s, slot, executed)
         order["leaves"] = executed
         cancelled_event(s, slot, Reason.ENTRY_ENDED, 0, left - executed, 0)
     if not hold_released(s, slot):
@@ -270,6 +271,7 @@ def drop_held(s: int, slot: Word, reason: Word) -> None:
     """An exit whose turn has come ends before it begins; it holds nothing yet."""
     order = order_at(s, slot)
     left = order["leaves"]
+    hold_less(s, slot, np.int64(0))
     order["leaves"] = 0
     cancelled_event(s, slot, reason, 0, left, 0)
     order["flags"] &= ~EXIT

@@ -23,6 +23,7 @@ from components.engine.compiled.state import (
     NEED_BALANCES,
     NEED_BOOKS,
     NEED_BUSTS,
+    NEED_LIMITS,
     NEED_ROOM,
     NEED_SESSIONS,
     NEED_TIMERS,
@@ -228,7 +229,9 @@ class CompiledEngine:
         elif needed == NEED_ASSETS:
             self._reach("assets", 1)
         elif needed == NEED_BALANCES:
-            self._grow_balances()
+            self._grow_found("balances", "holdings")
+        elif needed == NEED_LIMITS:
+            self._grow_found("limits", "bounds")
         else:
             self._grow_orders()
         self._adopt(self._arrays)
@@ -261,7 +264,9 @@ class CompiledEngine:
             self._enlarge("special", 2 * len(arrays["special"]))
             self._enlarge("trails", len(arrays["special"]))
         if self._number("balances_used") + 2 > len(arrays["balances"]) // 2:
-            self._grow_balances()
+            self._grow_found("balances", "holdings")
+        if self._number("positions_used") + 2 > len(arrays["positions"]) // 2:
+            self._grow_found("positions", "stakes")
         sides = arrays["sides"]
         if self._number("needed_rungs"):
             self._repack("ladder", "start", sides["capacity"], sides["run"], "needed_rungs")
@@ -271,10 +276,10 @@ class CompiledEngine:
             self._repack("windows", "window", words, words, "needed_words")
         self._set("safe_orders", 0)
 
-    def _grow_balances(self) -> None:
-        """Twice as many, and their map with them: so it is never more than half full."""
-        self._enlarge("balances", 2 * len(self._arrays["balances"]))
-        self._rehash("holdings")
+    def _grow_found(self, name: str, by: str) -> None:
+        """Twice as many rows, and the map that finds them with them: so it is never more than half full."""
+        self._enlarge(name, 2 * len(self._arrays[name]))
+        self._rehash(by)
 
     def _rehash(self, name: str) -> None:
         """A map of twice the length with the same entries."""

@@ -15,6 +15,7 @@ from components.kernels.wide import (
     wide_product,
     wide_times_power_of_ten,
 )
+from wire.constants import MAX_UNITS
 
 
 @cold_kernel
@@ -50,8 +51,16 @@ def pays_for_all(s: int, symbol: Word, budget: Word, price: Word) -> bool:
 
 
 @cold_kernel
+def all_paid_for(s: int, symbol: Word, budget: Word, price: Word) -> Word:
+    """The same without an end; MAX_UNITS + 1 stands for more than MAX_UNITS."""
+    if pays_for_all(s, symbol, budget, price):
+        return np.int64(MAX_UNITS + 1)
+    return most_paid_for(s, symbol, budget, price, np.int64(MAX_UNITS))
+
+
+@cold_kernel
 def affordable(s: int, symbol: Word, budget: Word, price: Word, most: Word) -> Word:
-    """The same, rounded down to whole lots."""
+    """The largest quantity up to `most` that the budget pays for, rounded down to whole lots."""
     qty = np.int64(most_paid_for(s, symbol, budget, price, most))
     return qty - qty % band_at(s, band_for(s, symbol, price))["lot"]
 

@@ -1,11 +1,10 @@
 """What orders hold, and what trades move: README.md, "Money".
 
-An account has a row of each asset that it was ever paid, or sent an order for; a map finds it, and the account's rows
-are a list. What an order holds is not written down: it follows from the order's terms (`needs_of`), so that whoever
-changes an order frees the difference, before the change. The one thing that an order does not say is the bound with
-which a market order entered; it is in the head while the order acts, behind which nothing is left of it. An order knows
-the row that it holds of, and makes sure, when it enters, that its account has a row of the other asset too: so no match
-needs room.
+What an order holds is not written down: it follows from the order's terms (`needs_of`), so that whoever changes an
+order frees the difference, before the change. The one thing that an order does not say is the bound with which a market
+order entered; it is in the head while the order acts, behind which nothing is left of it. An order names its account's
+position in the instrument, and that both balances (holdings.py): so no match looks anything up, or needs room. Who
+frees what an order held for its leaves also counts them out of the position: what limits ask for follows along.
 
 Amounts are int64 and at most MAX_UNITS, and so are all sums of balances of one asset. What an order needs is at most
 TOO_MUCH and a tenth; nobody has as much, so it is refused.
@@ -18,64 +17,29 @@ from typing import Any
 import numpy as np
 
 from components.engine.compiled.checks import stop_limit
-from components.engine.compiled.funds import most_paid_for, pays_for_all
+from components.engine.compiled.funds import all_paid_for
+from components.engine.compiled.holdings import held_balance
+from components.engine.compiled.limits import give_back
+from components.engine.compiled.positions import count_leaves, count_trade
 from components.engine.compiled.state import (
-    NONE,
     account_at,
     balance_at,
     book_at,
     clearing_at,
     head_of,
-    holdings_of,
     order_at,
     order_terms_at,
+    position_at,
     special_at,
     tier_at,
 )
 from components.kernels.kernel import Word, cold_kernel, kernel
-from components.kernels.maps import hash_key, map_first, map_insert, map_next, map_slot
 from components.kernels.wide import wide_over_power_of_ten, wide_product, wide_times_power_of_ten
 from wire.constants import EXIT, FUNDS, MAX_UNITS
 from wire.enums import OrderType, Reason, Side, TimeInForce
 
 TOO_MUCH = np.int64(MAX_UNITS + 1)
 _MILLION = 1_000_000
-
-
-# ---------------------------------------------------------------------------------------- balances
-
-
-@kernel
-def find_balance(s: int, account: Word, asset: Word) -> Word:
-    """The row of what an account has of an asset, or -1."""
-    holdings = holdings_of(s)
-    hashed = hash_key(account, asset)
-    position = map_first(holdings, hashed)
-    while position >= 0:
-        row = map_slot(holdings, position)
-        balance = balance_at(s, row)
-        if balance["account"] == account and balance["asset"] == asset:
-            return row
-        position = map_next(holdings, hashed, position)
-    return np.int64(NONE)
-
-
-@cold_kernel
-def balance_for(s: int, account: Word, asset: Word) -> Word:
-    """The same, or a new row, for which there is room."""
-    row = find_balance(s, account, asset)
-    if row != NONE:
-        return row
-    head = head_of(s)
-    row = head["balances_used"]
-    head["balances_used"] = row + 1
-    balance = balance_at(s, row)
-    balance["account"] = account
-    balance["asset"] = asset
-    balance["next"] = account_at(s, account)["first_balance"]
-    account_at(s, account)["first_balance"] = row
-    map_insert(holdings_of(s), hash_key(account, asset), row)
-    return row
 
 
 # ---------------------------------------------------------------------------------------- amounts
@@ -144,9 +108,7 @@ def needs_by_funds(s: int, symbol: Word, side: Word, bound: Word, budget: Word) 
         return with_fee(budget, np.int64(clearing["max_fee_ppm"]))
     if bound == 0:
         return np.int64(0)
-    if pays_for_all(s, symbol, budget, bound):
-        return TOO_MUCH
-    qty = np.int64(most_paid_for(s, symbol, budget, bound, np.int64(MAX_UNITS)))
+    qty = np.int64(all_paid_for(s, symbol, budget, bound))
     unit = clearing["base_unit"]
     return qty * unit if qty <= MAX_UNITS // unit else TOO_MUCH
 
@@ -186,11 +148,11 @@ def needs_of(s: int, slot: Word, leaves: Word) -> Word:
 
 
 @cold_kernel
-def hold_new(s: int, command: np.void, bound: Word) -> Word:
-    """Rows 26 and 26a of a new order that has passed all others, where the instrument is paid for: from here on its
-    account holds what it needs. `head.balance` is the row; `bound` is the worst price of a market order."""
-    head = head_of(s)
-    symbol, side, account = np.int64(command["symbol"]), np.int64(command["side"]), np.int64(command["account"])
+def hold_new(s: int, row: Word, command: np.void, bound: Word) -> Word:
+    """Rows 26 and 26a of a new order of the position in `row` that has passed all others: from here on its account
+    holds what it needs, and its leaves are counted. `bound` is the worst price of a market order."""
+    head, position = head_of(s), position_at(s, row)
+    symbol, side = np.int64(command["symbol"]), np.int64(command["side"])
     order_type = command["order_type"]
     worst = np.int64(command["price"])
     if order_type == OrderType.MARKET:
@@ -199,41 +161,36 @@ def hold_new(s: int, command: np.void, bound: Word) -> Word:
     elif order_type == OrderType.OCO:
         terms = order_terms_at(s, head["extension"])
         worst = np.int64(stop_limit(side, terms["stop_price"], terms["offset"]))
-    buys = side == Side.BUY
-    if buys and worst == 0 and order_type != OrderType.MARKET:
+    if side == Side.BUY and worst == 0 and order_type != OrderType.MARKET:
         return Reason.WORST_PRICE_MISSING
-    need = np.int64(0)
-    if command["flags"] & FUNDS != 0:
-        need = np.int64(needs_by_funds(s, symbol, side, worst, np.int64(command["qty"])))
+    qty, need = np.int64(command["qty"]), np.int64(0)
+    by_funds = command["flags"] & FUNDS != 0
+    if by_funds:
+        need = np.int64(needs_by_funds(s, symbol, side, worst, qty))
     elif command["flags"] & EXIT == 0:
-        need = needs(s, symbol, side, worst, np.int64(command["qty"]))
-    quote, base = np.int64(book_at(s, symbol)["quote_asset"]), np.int64(clearing_at(s, symbol)["base_asset"])
-    if need > available(s, find_balance(s, account, quote if buys else base)):
+        need = needs(s, symbol, side, worst, qty)
+    balance = held_balance(s, position, side)
+    if need > available(balance):
         return Reason.INSUFFICIENT_BALANCE
-    row = balance_for(s, account, quote if buys else base)
-    balance_for(s, account, base if buys else quote)
-    balance_at(s, row)["held"] += need
-    head["balance"] = row
+    balance["held"] += need
+    if not by_funds:
+        count_leaves(position, side, qty)
     return Reason.NONE
 
 
 @kernel
-def available(s: int, row: Word) -> Word:
-    """What of a balance no order holds; 0 where there is no row."""
-    if row == NONE:
-        return np.int64(0)
-    balance = balance_at(s, row)
+def available(balance: Any) -> Word:
+    """What of a balance no order holds."""
     return balance["total"] - balance["held"]
 
 
 @cold_kernel
 def hold_another(s: int, slot: Word, price: Word, leaves: Word) -> Word:
-    """Rows 26 and 26a of a replace that has passed all others: if the instrument is paid for, the order holds what it
-    needs with that price and so much left, in place of what it held."""
+    """Rows 26 and 26a of a replace that has passed all others: the order holds what it needs with that price and so
+    much left, in place of what it held, and so much is counted."""
     order = order_at(s, slot)
     symbol, side = np.int64(order["symbol"]), np.int64(order["side"])
-    if book_at(s, symbol)["quote_asset"] == 0:
-        return Reason.NONE
+    position = position_at(s, order["position"])
     worst = price
     if side == Side.BUY:
         if order["order_type"] == OrderType.OCO or order["order_type"] == OrderType.MARKET:
@@ -242,12 +199,13 @@ def hold_another(s: int, slot: Word, price: Word, leaves: Word) -> Word:
             return Reason.WORST_PRICE_MISSING
         if order["order_type"] >= OrderType.PRIMARY_PEG:
             worst = max(worst, np.int64(order["price"]))
-    if order["flags"] & EXIT != 0:
-        return Reason.NONE
-    more = needs(s, symbol, side, worst, leaves) - needs_of(s, slot, np.int64(order["leaves"]))
-    if more > available(s, np.int64(order["balance"])):
-        return Reason.INSUFFICIENT_BALANCE
-    balance_at(s, order["balance"])["held"] += more
+    if order["flags"] & EXIT == 0:
+        balance = held_balance(s, position, side)
+        more = needs(s, symbol, side, worst, leaves) - needs_of(s, slot, np.int64(order["leaves"]))
+        if more > available(balance):
+            return Reason.INSUFFICIENT_BALANCE
+        balance["held"] += more
+    count_leaves(position, side, leaves - order["leaves"])
     return Reason.NONE
 
 
@@ -259,38 +217,17 @@ def hold_released(s: int, slot: Word) -> bool:
         return True
     worst = worst_price(s, slot) if order["side"] == Side.BUY else np.int64(0)
     need = needs(s, np.int64(order["symbol"]), np.int64(order["side"]), worst, np.int64(order["leaves"]))
-    if need > available(s, np.int64(order["balance"])):
+    balance = held_balance(s, position_at(s, order["position"]), order["side"])
+    if need > available(balance):
         return False
-    balance_at(s, order["balance"])["held"] += need
+    balance["held"] += need
     return True
-
-
-# What goes the straight way (plain.py) asks for less: a limit order that neither trades nor has terms of its own.
-
-
-@cold_kernel
-def hold_plain(s: int, symbol: Word, account: Word, side: Word, price: Word, qty: Word, rests: bool) -> Word:
-    """Row 26a of such an order: the balance of which its account holds from here on, if it rests. -1, and nothing has
-    changed: it has not as much, or lacks the balance to be paid to."""
-    quote, base = np.int64(book_at(s, symbol)["quote_asset"]), np.int64(clearing_at(s, symbol)["base_asset"])
-    row = find_balance(s, account, quote if side == Side.BUY else base)
-    need = needs(s, symbol, side, price, qty)
-    if need > available(s, row) or find_balance(s, account, base if side == Side.BUY else quote) == NONE:
-        return np.int64(NONE)
-    if rests:
-        balance_at(s, row)["held"] += need
-    return row
-
-
-@cold_kernel
-def free_plain(s: int, row: Word, symbol: Word, side: Word, price: Word, qty: Word) -> None:
-    """It goes the general way after all."""
-    balance_at(s, row)["held"] -= needs(s, symbol, side, price, qty)
 
 
 @kernel
 def hold_less(s: int, slot: Word, leaves: Word) -> None:
-    """Say so before an order loses what it has left but for `leaves`: what it held for the rest is available."""
+    """Say so before an order loses what it has left but for `leaves`: what it held for the rest is available, and the
+    rest counts no more."""
     if book_at(s, order_at(s, slot)["symbol"])["quote_asset"] != 0:
         free_hold(s, slot, leaves)
 
@@ -299,7 +236,10 @@ def hold_less(s: int, slot: Word, leaves: Word) -> None:
 def free_hold(s: int, slot: Word, leaves: Word) -> None:
     """The same of an instrument that is paid for."""
     order = order_at(s, slot)
-    balance_at(s, order["balance"])["held"] -= needs_of(s, slot, np.int64(order["leaves"])) - needs_of(s, slot, leaves)
+    position = position_at(s, order["position"])
+    freed_now = needs_of(s, slot, np.int64(order["leaves"])) - needs_of(s, slot, leaves)
+    held_balance(s, position, order["side"])["held"] -= freed_now
+    count_leaves(position, order["side"], leaves - order["leaves"])
 
 
 @cold_kernel
@@ -311,7 +251,8 @@ def move_pegged(s: int, slot: Word, price: Word) -> None:
         return
     before = needs_of(s, slot, np.int64(order["leaves"]))
     order["price"] = price
-    balance_at(s, order["balance"])["held"] -= before - needs_of(s, slot, np.int64(order["leaves"]))
+    balance = held_balance(s, position_at(s, order["position"]), order["side"])
+    balance["held"] -= before - needs_of(s, slot, np.int64(order["leaves"]))
 
 
 @cold_kernel
@@ -319,7 +260,8 @@ def free_budget(s: int, slot: Word) -> None:
     """The taker in hand, by funds, ends with what is left of them."""
     order = order_at(s, slot)
     if book_at(s, order["symbol"])["quote_asset"] != 0:
-        balance_at(s, order["balance"])["held"] -= needs_of_budget(s, slot, head_of(s)["budget"])
+        balance = held_balance(s, position_at(s, order["position"]), order["side"])
+        balance["held"] -= needs_of_budget(s, slot, head_of(s)["budget"])
 
 
 @cold_kernel
@@ -334,8 +276,8 @@ def needs_of_budget(s: int, slot: Word, budget: Word) -> Word:
 
 @cold_kernel
 def pay(s: int, buyer: Word, seller: Word, maker: Word, price: Word, qty: Word, cost: Word) -> tuple[Word, Word]:
-    """Move what a match of an instrument that is paid for costs, and free what was held for it. Returns the buyer's and
-    the seller's fee.
+    """Move what a match of an instrument that is paid for costs, free what was held for it, and count it. Returns the
+    buyer's and the seller's fee.
 
     Slots of orders as they were before it; `maker` is one of both, or -1 in an auction; `cost` is what the taker's
     budget loses, if that is by funds.
@@ -347,16 +289,29 @@ def pay(s: int, buyer: Word, seller: Word, maker: Word, price: Word, qty: Word, 
     goods = qty * clearing["base_unit"]
     buyer_fee = fee_of(s, symbol, np.int64(x["account"]), buyer == maker, amount)
     seller_fee = fee_of(s, symbol, np.int64(y["account"]), seller == maker, amount)
-    paying, giving = balance_at(s, x["balance"]), balance_at(s, y["balance"])
+    of_buyer, of_seller = position_at(s, x["position"]), position_at(s, y["position"])
+    paying, giving = balance_at(s, of_buyer["quote"]), balance_at(s, of_seller["base"])
     paying["held"] -= freed(s, buyer, qty, cost)
     paying["total"] -= amount + buyer_fee
     giving["held"] -= freed(s, seller, qty, cost)
     giving["total"] -= goods
-    quote, base = np.int64(book_at(s, symbol)["quote_asset"]), np.int64(clearing["base_asset"])
-    balance_at(s, find_balance(s, x["account"], base))["total"] += goods
-    balance_at(s, find_balance(s, y["account"], quote))["total"] += amount - seller_fee
+    balance_at(s, of_buyer["base"])["total"] += goods
+    balance_at(s, of_seller["quote"])["total"] += amount - seller_fee
     balance_at(s, clearing["fees"])["total"] += buyer_fee + seller_fee
+    count_execution(s, buyer, qty, amount)
+    count_execution(s, seller, qty, amount)
     return buyer_fee, seller_fee
+
+
+@cold_kernel
+def count_execution(s: int, slot: Word, qty: Word, amount: Word) -> None:
+    """One side of it: the order's leaves count no more, its account's position and day do, its rate gets back."""
+    order = order_at(s, slot)
+    position, side = position_at(s, order["position"]), np.int64(order["side"])
+    if order["flags"] & FUNDS == 0:
+        count_leaves(position, side, -qty)
+    count_trade(s, position, side, qty, amount)
+    give_back(s, position)
 
 
 @cold_kernel

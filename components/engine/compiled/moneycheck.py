@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.engine.compiled.limitcheck import check_limits
 from components.engine.compiled.state import NONE
 from components.engine.compiled.triggercheck import demand
 from wire.constants import EXIT, MAX_UNITS
@@ -14,7 +15,8 @@ Arrays = dict[str, np.ndarray]
 
 
 def check_money(arrays: Arrays, live: set[int]) -> None:
-    """Raise BrokenInvariant unless balances are what was paid, and what is held is what orders need."""
+    """Raise BrokenInvariant unless balances are what was paid, what is held is what orders need, and what limits ask
+    for is what there is."""
     _check_clearings(arrays)
     rows = _check_rows(arrays)
     _check_held(arrays, live, rows)
@@ -27,6 +29,7 @@ def check_money(arrays: Arrays, live: set[int]) -> None:
         demand(0 <= given <= MAX_UNITS, f"asset {asset}: {given} are issued")
         demand(issued.get(asset, 0) == given, f"asset {asset}: {given} are issued, accounts have {issued.get(asset)}")
     _check_accounts(arrays, live)
+    check_limits(arrays, live)
 
 
 def _check_clearings(arrays: Arrays) -> None:
@@ -84,8 +87,9 @@ def _check_held(arrays: Arrays, live: set[int], rows: dict[tuple[int, int], int]
             quote, base = int(arrays["books"][symbol]["quote_asset"]), int(arrays["clearings"][symbol]["base_asset"])
             both = [rows.get((account, asset), NONE) for asset in (quote, base)]
             demand(NONE not in both, f"order slot {slot}: its account lacks a balance to be paid to")
+            position = arrays["positions"][order["position"]]
+            demand([position["quote"], position["base"]] == both, f"order slot {slot} holds of other balances")
             row = both[0] if order["side"] == Side.BUY else both[1]
-            demand(order["balance"] == row, f"order slot {slot} holds of another balance")
             needed[row] += _needs(arrays, order)
     held = arrays["balances"]["held"][: len(rows)].tolist()
     demand(held == needed, f"orders hold {held}, and need {needed}")

@@ -190,6 +190,7 @@ def append_to_account(s: int, slot: Word, account: Any) -> Word:
     else:
         order_at(s, before)["account_next"] = slot
     account["last"] = slot
+    account["orders"] += 1
     return before
 
 
@@ -246,14 +247,16 @@ def forget(s: int, slot: Word) -> None:
         recents[at] = recent & MOVED
     else:
         forget_older_ref(s, slot)
+    account = account_at(s, order["account"])
+    account["orders"] -= 1
     before = order["account_prev"]
     after = order["account_next"]
     if before == NONE:
-        account_at(s, order["account"])["first"] = after
+        account["first"] = after
     else:
         order_at(s, before)["account_next"] = after
     if after == NONE:
-        account_at(s, order["account"])["last"] = before
+        account["last"] = before
     else:
         order_at(s, after)["account_prev"] = before
     before = order["session_prev"]

@@ -9,7 +9,8 @@ import numpy as np
 
 from components.engine.compiled.checks import account_exists, own_extensions
 from components.engine.compiled.events import new_event, rejected_event
-from components.engine.compiled.money import available, balance_for, find_balance
+from components.engine.compiled.holdings import balance_for, find_balance
+from components.engine.compiled.money import available
 from components.engine.compiled.state import (
     DONE,
     NONE,
@@ -190,7 +191,8 @@ def check_payment(s: int, command: np.void) -> Word:
         return Reason.NONE if amount <= MAX_UNITS - asset_at(s, asset)["issued"] else Reason.BALANCE_OVERFLOW
     if status == AccountStatus.SUSPENDED:
         return Reason.ACCOUNT_SUSPENDED
-    enough = amount <= available(s, find_balance(s, account, asset))
+    row = find_balance(s, account, asset)
+    enough = row != NONE and amount <= available(balance_at(s, row))
     return Reason.NONE if enough else Reason.INSUFFICIENT_BALANCE
 
 

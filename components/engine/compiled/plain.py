@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from components.engine.compiled.admission import admit_plain_replace, admits_plain, enter_plain
 from components.engine.compiled.ahead import look_ahead, worth_it
 from components.engine.compiled.checks import plain_amounts
 from components.engine.compiled.events import write_event
 from components.engine.compiled.ladder import first_tick, level_for, tick_offset
-from components.engine.compiled.money import free_hold, free_plain, hold_another, hold_plain
+from components.engine.compiled.money import free_hold
 from components.engine.compiled.orders import (
     append_to_account,
     append_to_session,
@@ -172,10 +173,10 @@ def plain_order(s: int, words: Any, row: Word, seq: Word, command_seq: Word, tim
     key = (price ^ -is_sell) + is_sell
     if side_at(s, side_row ^ 1)["best_key"] >= -key:
         return 0
-    balance = np.int64(0)
+    position, need = np.int64(0), np.int64(0)
     if book["quote_asset"] != 0:
-        balance = hold_plain(s, symbol, account_id, Side.BUY + is_sell, price, qty, rests)
-        if balance == NONE:
+        position, need = admits_plain(s, symbol, account_id, Side.BUY + is_sell, price, qty, rests)
+        if position == NONE:
             return 0
 
     event_what = np.int64(EventKind.ACCEPTED) | symbol << 32
@@ -183,6 +184,8 @@ def plain_order(s: int, words: Any, row: Word, seq: Word, command_seq: Word, tim
     event_how = traits | (how & _GATEWAY)
     report_seq = session["report_seq"] + 1
     if not rests:
+        if book["quote_asset"] != 0:
+            enter_plain(s, position, Side.BUY + is_sell, qty, need, False)
         session["client_ref"] = client_ref
         session["report_seq"] = report_seq + 1
         write_event(
@@ -198,9 +201,9 @@ def plain_order(s: int, words: Any, row: Word, seq: Word, command_seq: Word, tim
     level_slot = level_for(s, side_row, key)
     level = level_at(s, level_slot)
     if level["hidden"] != NONE:
-        if book["quote_asset"] != 0:
-            free_plain(s, balance, symbol, Side.BUY + is_sell, price, qty)
         return 0
+    if book["quote_asset"] != 0:
+        enter_plain(s, position, Side.BUY + is_sell, qty, need, True)
     session["client_ref"] = client_ref
     session["report_seq"] = report_seq
     write_event(
@@ -218,7 +221,7 @@ def plain_order(s: int, words: Any, row: Word, seq: Word, command_seq: Word, tim
     order["place"] = np.int64(level_slot) | symbol << 32
     order["party"] = party
     order["traits"] = traits | _INDEXED
-    order["terms"] = _NO_LINK | balance << 32
+    order["terms"] = _NO_LINK | position << 32
     order["account_links"] = _NO_LINK | np.int64(append_to_account(s, slot, account)) << 32
     order["session_links"] = _NO_LINK | np.int64(append_to_session(s, slot, session)) << 32
     level["qty"] += qty
@@ -314,7 +317,7 @@ def plain_replace(s: int, words: Any, row: Word, seq: Word, command_seq: Word, t
         return 0
     if side_at(s, 2 * symbol + 1 - side)["best_key"] >= -price_key(side, price):
         return 0
-    if book["quote_asset"] != 0 and hold_another(s, slot, price, leaves) != Reason.NONE:
+    if book["quote_asset"] != 0 and not admit_plain_replace(s, slot, price, qty, leaves):
         return 0
     session = session_at(s, words["party"])
     client_ref = words["client_ref"]

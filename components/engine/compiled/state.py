@@ -18,6 +18,10 @@
     assets    by id                    clearings  per symbol: what its trades are paid with (money.py)
     balances  a pool of rows, never given back: what an account has of an asset; an account's are a list
     holdings  hash map: (account, asset) -> its balance
+    positions a pool of rows, never given back: an account in an instrument that is paid for (positions.py, limits.py)
+    stakes    hash map: (account, symbol) -> its position
+    limits    a pool of rows, never given back: limits as they were set
+    bounds    hash map: (scope, id, symbol) -> what was set
     tiers, channels  by number: fees; the last payment
     triggers  two rows per symbol (rising, falling): where its dormant orders wait; see triggers.py
     trails    a pool: trailing stops that follow the same price
@@ -66,6 +70,8 @@ from wire.dtypes import (
     INDEX_TERMS,
     INSTRUMENT_EVENT,
     INSTRUMENT_TERMS,
+    LIMIT_EVENT,
+    LIMIT_TERMS,
     ORDER_TERMS,
     PARTY_EVENT,
     PARTY_TERMS,
@@ -74,6 +80,7 @@ from wire.dtypes import (
     PRICE_BANDS,
     SESSION_TERMS,
     STATE_BUST,
+    STATE_LIMITS,
     STATE_ORDER,
 )
 
@@ -113,6 +120,9 @@ HEAD = np.dtype(
         ("sessions", "<i8"),
         ("assets", "<i8"),
         ("balances_used", "<i8"),
+        ("positions_used", "<i8"),
+        ("limits_used", "<i8"),
+        ("limits_version", "<i8"),  # how often limits were set
         ("paid", "<i8"),  # how many instruments are paid for
         ("restricted", "<i8"),  # how many accounts are not open
         ("safe_orders", "<i8"),  # so many more orders fit for certain
@@ -143,7 +153,11 @@ HEAD = np.dtype(
         ("bound_key", "<i8"),
         ("budget", "<i8"),  # quote units left of a funds order
         ("worst_price", "<i8"),  # of a market order that enters: its bound as it was then
-        ("balance", "<i8"),  # of an order that enters, and is paid for: what it holds of
+        ("position", "<i8"),  # of an order that enters, and is paid for: its account in the instrument
+        ("near", "<i8"),  # of the order in hand: bits, NEAR_ORDERS, ...: of which limits much is used with it ...
+        ("near_orders", "<i8"),  # ... and how much of each
+        ("near_held", "<i8"),
+        ("near_day", "<i8"),
         ("request_ref", "<i8"),
         ("slot", "<i8"),  # walking orders: the next one
         ("key", "<i8"),  # walking a side: its level's
@@ -197,7 +211,7 @@ ORDER = np.dtype(
         ("stp", "i1"),
         ("unseen", "i1"),  # UNSEEN if the book shows less than its leaves, else 0: what its events' flags are told
         ("special", "<i4"),  # -1: it is plain
-        ("balance", "<i4"),  # of an instrument that is paid for: what it holds of
+        ("position", "<i4"),  # of an instrument that is paid for: its account there, and what it holds of
         ("account_next", "<i4"),
         ("account_prev", "<i4"),
         ("session_next", "<i4"),
@@ -261,7 +275,7 @@ ORDER_WORDS = np.dtype(
         *((name, "<i8") for name in ("price", "leaves", "cum", "order_id", "client_ref", "links", "place")),
         ("party", "<i8"),  # session, account: as in COMMAND and EVENT
         ("traits", "<i8"),  # side, order_type, tif, indexed, flags, stp and what follows
-        ("terms", "<i8"),  # special, balance
+        ("terms", "<i8"),  # special, position
         ("account_links", "<i8"),  # next, prev
         ("session_links", "<i8"),
     ]
@@ -395,8 +409,8 @@ CLEARING = np.dtype(
         ("max_fee_ppm", "<i4"),
         ("fees", "<i4"),  # account 0's balance of the quote asset
         ("digits", "<i4"),  # so many decimals price * qty has more than the quote asset; may be below 0
-        ("reserved0", "<i8"),
-        ("reserved1", "<i8"),
+        ("day", "<i8"),  # how many trading days have ended, of any instrument
+        ("reserved", "<i8"),
     ]
 )
 
@@ -405,15 +419,18 @@ ACCOUNT = np.dtype(
         ("firm", "<i4"),  # 0: does not exist
         ("first", "<i4"),
         ("last", "<i4"),
-        ("blocked", "<i2"),  # ITSELF_BLOCKED, FIRM_BLOCKED: it takes no orders
+        ("blocked", "i1"),  # ITSELF_BLOCKED, FIRM_BLOCKED: it takes no orders
         ("status", "i1"),  # AccountStatus
         ("role", "i1"),
+        ("tier", "i1"),
+        ("orders", "<i4"),  # how many live
+        ("first_balance", "<i4"),  # the newest
+        ("rate_level", "<i8"),  # how many orders its rate allows, in billionths, ...
+        ("rate_at_ns", "<i8"),  # ... at this time; -1: it was never asked for
         ("name0", "<i8"),
         ("name1", "<i8"),
         ("person", "<i8"),
-        ("first_balance", "<i4"),  # the newest
-        ("tier", "<i2"),
-        ("reserved", "<i2"),
+        # 64 bytes
     ]
 )
 ASSET = np.dtype(
@@ -433,6 +450,34 @@ BALANCE = np.dtype(
         ("asset", "<i4"),
         ("next", "<i4"),  # of the same account
         ("reserved", "<i4"),
+    ]
+)
+POSITION = np.dtype(
+    [
+        ("account", "<i4"),
+        ("symbol", "<i4"),
+        ("base", "<i4"),  # the account's balances of both assets
+        ("quote", "<i4"),
+        ("buying", "<i8"),  # what its live orders have left, an order by funds aside
+        ("selling", "<i8"),
+        ("day", "<i8"),  # the trading day of ...
+        ("day_qty", "<i8"),  # ... what was bought and sold in it
+        # the figures that bind, as they follow from what was set: of this version, for an account of this tier
+        ("limits_version", "<i8"),
+        ("tier", "<i4"),
+        ("fat_finger_bp", "<i4"),
+        # 64 bytes
+        ("most_in_order", "<i8"),  # order_qty
+        ("most_held", "<i8"),  # position
+        ("most_in_day", "<i8"),  # day_qty
+        ("open_orders", "<i4"),
+        ("rate_per_second", "<i4"),
+        ("burst", "<i4"),
+        ("fills_back", "<i4"),
+        # as of StatePosition
+        ("qty", "<i8"),
+        ("cost", "<i8"),
+        ("realised", "<i8"),
     ]
 )
 TIER = np.dtype([("maker_ppm", "<i4"), ("taker_ppm", "<i4")])
@@ -459,6 +504,7 @@ EXPIRY = 0  # of the order `id` in `slot`
 GRACE = 1  # of the session `id`
 WINDOW, LIMIT, STEP = 2, 3, 4  # of the symbol `id`: of its dynamic band, its limit state, its pause
 REFERRED, STOPPED, AT_LIMIT, AWAITED, NEXT_PHASE = 1, 2, 4, 8, 16  # bits of `due`, in the order in which it is done
+NEAR_ORDERS, NEAR_HELD, NEAR_DAY, NEAR_RATE = 1, 2, 4, 8  # bits of `near`, in the order in which they are told
 MISSED, OUTSIDE = 1, 2  # what a walk cancels: orders for an auction that is over; what stands outside the static band
 WORD = np.dtype(np.int64)
 SLOT = np.dtype(np.int32)
@@ -490,6 +536,10 @@ STATE_ARRAYS = {
     "clearings": CLEARING,
     "balances": BALANCE,
     "holdings": WORD,
+    "positions": POSITION,
+    "stakes": WORD,
+    "limits": STATE_LIMITS,
+    "bounds": WORD,
     "tiers": TIER,
     "channels": CHANNEL,
 }
@@ -544,6 +594,12 @@ clearing_at = table_record(COLUMNS["clearings"], CLEARING)
 balances_of = table_array(COLUMNS["balances"], BALANCE)
 balance_at = table_record(COLUMNS["balances"], BALANCE)
 holdings_of = table_array(COLUMNS["holdings"], WORD)
+positions_of = table_array(COLUMNS["positions"], POSITION)
+position_at = table_record(COLUMNS["positions"], POSITION)
+stakes_of = table_array(COLUMNS["stakes"], WORD)
+limits_of = table_array(COLUMNS["limits"], STATE_LIMITS)
+limit_at = table_record(COLUMNS["limits"], STATE_LIMITS)
+bounds_of = table_array(COLUMNS["bounds"], WORD)
 tier_at = table_record(COLUMNS["tiers"], TIER)
 channel_at = table_record(COLUMNS["channels"], CHANNEL)
 adopt_commands = table_adopt(COLUMNS["commands"], COMMAND)
@@ -565,6 +621,7 @@ clearing_terms_at = table_record(COLUMNS["extensions"], CLEARING_TERMS)
 account_terms_at = table_record(COLUMNS["extensions"], ACCOUNT_TERMS)
 fee_terms_at = table_record(COLUMNS["extensions"], FEE_TERMS)
 payment_terms_at = table_record(COLUMNS["extensions"], PAYMENT_TERMS)
+limit_terms_at = table_record(COLUMNS["extensions"], LIMIT_TERMS)
 events_of = table_array(COLUMNS["events"], EVENT)
 event_at = table_record(COLUMNS["events"], EVENT)
 event_words_at = table_record(COLUMNS["events"], EVENT_WORDS)
@@ -579,6 +636,7 @@ clearing_event_at = table_record(COLUMNS["events"], CLEARING_EVENT)
 account_event_at = table_record(COLUMNS["events"], ACCOUNT_EVENT)
 fee_event_at = table_record(COLUMNS["events"], FEE_EVENT)
 payment_event_at = table_record(COLUMNS["events"], PAYMENT_EVENT)
+limit_event_at = table_record(COLUMNS["events"], LIMIT_EVENT)
 rows_of = table_array(COLUMNS["rows"], STATE_ORDER)
 row_at = table_record(COLUMNS["rows"], STATE_ORDER)
 prefetch_command = table_prefetch(COLUMNS["commands"], COMMAND, fixed=False)
@@ -610,6 +668,7 @@ NEED_TIMERS = 4
 NEED_BUSTS = 5
 NEED_ASSETS = 6
 NEED_BALANCES = 7
+NEED_LIMITS = 8
 
 # Stages of a step that came back before it was done.
 FRESH = 0
@@ -652,6 +711,10 @@ INITIAL = {
     "assets": 8,
     "balances": 256,
     "holdings": 512,  # twice as many, always
+    "positions": 256,
+    "stakes": 512,
+    "limits": 64,
+    "bounds": 128,
     "tiers": MAX_TIER + 1,
     "channels": MAX_CHANNEL + 1,
 }

@@ -34,6 +34,7 @@ from components.engine.compiled.state import (
     account_at,
     account_terms_at,
     breaker_at,
+    clearing_at,
     event_at,
     head_of,
     level_at,
@@ -149,6 +150,7 @@ def finish_sweep(s: int, command: np.void) -> None:
     head = head_of(s)
     if command["kind"] == CommandKind.END_OF_DAY:
         event = event_at(s, new_event(s, EventKind.DAY_ENDED, 0, 0, False))
+        begin_day(s, np.int64(command["symbol"]))
         await_references(s, np.int64(command["symbol"]))
     elif command["kind"] == CommandKind.BLOCK_ENTRY:
         set_blocked(s, command, True)
@@ -165,6 +167,14 @@ def finish_sweep(s: int, command: np.void) -> None:
         event["request_ref"] = command["client_ref"]
     event["symbol"] = command["symbol"]
     event["qty"] = head["count"]
+
+
+@cold_kernel
+def begin_day(s: int, symbol: Word) -> None:
+    """Another trading day of a symbol (0: of all)."""
+    for each in range(1, head_of(s)["symbols"] + 1):
+        if (symbol == 0 or symbol == each) and instrument_exists(s, each):
+            clearing_at(s, each)["day"] += 1
 
 
 @cold_kernel

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.engine.compiled.admission import admit_new, admit_replace
 from components.engine.compiled.bands import count_order, cut_bound, look_at, stop_trading
 from components.engine.compiled.checks import (
     check_phase,
@@ -21,6 +22,7 @@ from components.engine.compiled.checks import (
 )
 from components.engine.compiled.electing import enter_known, fall_asleep, hold, is_stopped
 from components.engine.compiled.events import cancelled_event, order_event, rejected_event
+from components.engine.compiled.limits import warn
 from components.engine.compiled.matching import (
     available_to,
     bound_price,
@@ -33,7 +35,7 @@ from components.engine.compiled.matching import (
     rests_by_nature,
     start_matching,
 )
-from components.engine.compiled.money import hold_another, hold_less, hold_new
+from components.engine.compiled.money import hold_less
 from components.engine.compiled.orders import (
     drop_order,
     drop_waiting,
@@ -92,7 +94,7 @@ def new_order(s: int, command: np.void) -> Word:
         rejected_event(s, command, Reason.WOULD_TAKE, command["client_ref"], head_of(s)["command_seq"])
         return DONE
     if book_at(s, symbol)["quote_asset"] != 0:
-        reason = np.int64(hold_new(s, command, bound))
+        reason = np.int64(admit_new(s, command, bound))
         if reason != Reason.NONE:
             rejected_event(s, command, reason, command["client_ref"], head_of(s)["command_seq"])
             return DONE
@@ -186,7 +188,7 @@ def enter_order(s: int, command: np.void) -> Word:
     order_words_at(s, slot)["party"] = words["party"]
     order_words_at(s, slot)["traits"] = traits(words["what"], words["how"])
     order["special"] = NONE
-    order["balance"] = head["balance"]
+    order["position"] = head["position"]
     return slot
 
 
@@ -198,7 +200,7 @@ def new_pegged_order(s: int, command: np.void) -> Word:
     if pegs_at(s, command["symbol"])["live"] >= MAX_PEGS:
         reason = np.int64(Reason.TOO_MANY_PEGS)
     elif book_at(s, command["symbol"])["quote_asset"] != 0:
-        reason = np.int64(hold_new(s, command, np.int64(0)))
+        reason = np.int64(admit_new(s, command, np.int64(0)))
     if reason != Reason.NONE:
         rejected_event(s, command, reason, command["client_ref"], head["command_seq"])
         return DONE
@@ -290,7 +292,7 @@ def trades_now(s: int, symbol: Word) -> bool:
 
 @kernel
 def accept(s: int, command: np.void, slot: Word, flags: Word) -> None:
-    """The accepted event, with the client's tag echoed where other kinds have fee and match."""
+    """The accepted event, with the client's tag echoed where other kinds have fee and match; then which limits are near."""
     order = order_at(s, slot)
     price, qty = order["price"], order["leaves"]
     row = order_event(s, EventKind.ACCEPTED, 0, slot, command["client_ref"], price, qty, Liquidity.NONE, flags)
@@ -299,6 +301,8 @@ def accept(s: int, command: np.void, slot: Word, flags: Word) -> None:
         event = event_at(s, row)
         event["fee"] = terms["tag0"]
         event["match"] = terms["tag1"]
+    if head_of(s)["near"] != 0:
+        warn(s, np.int64(order["position"]))
 
 
 @cold_kernel
@@ -438,7 +442,10 @@ def replace(s: int, command: np.void) -> Word:
     previous_price, previous_leaves = order["price"], order["leaves"]
     leaves = total - order["cum"]
     if price == previous_price and leaves <= previous_leaves:
-        hold_less(s, slot, leaves)
+        if book_at(s, order["symbol"])["quote_asset"] != 0:
+            reason = np.int64(admit_replace(s, slot, np.int64(price), np.int64(total), leaves))
+            if reason != Reason.NONE:
+                return reject_about(s, command, reason, slot)
         level_at(s, order["level"])["qty"] -= previous_leaves - leaves
         order["leaves"] = leaves
         replaced_event(s, command, slot, previous_price, previous_leaves, FROM_BOOK | RESTS)
@@ -452,7 +459,7 @@ def replace(s: int, command: np.void) -> Word:
     if crossing and order["flags"] & POST_ONLY != 0:
         return reject_about(s, command, Reason.WOULD_TAKE, slot)
     if book_at(s, order["symbol"])["quote_asset"] != 0:
-        reason = np.int64(hold_another(s, slot, np.int64(price), leaves))
+        reason = np.int64(admit_replace(s, slot, np.int64(price), np.int64(total), leaves))
         if reason != Reason.NONE:
             return reject_about(s, command, reason, slot)
     bound = price
@@ -506,7 +513,8 @@ def replace_dormant(s: int, command: np.void, slot: Word) -> Word:
     order = order_at(s, slot)
     reason = np.int64(check_special_replace(s, command, slot))
     if reason == Reason.NONE:
-        reason = np.int64(hold_another(s, slot, np.int64(command["price"]), np.int64(command["qty"])))
+        total = np.int64(command["qty"])
+        reason = np.int64(admit_replace(s, slot, np.int64(command["price"]), total, total))
     if reason != Reason.NONE:
         return reject_about(s, command, reason, slot)
     previous_price, previous_leaves = order["price"], order["leaves"]
@@ -546,7 +554,7 @@ def replace_pegged(s: int, command: np.void, slot: Word) -> Word:
     special = special_at(s, order["special"])
     previous_worst, previous_leaves = special["stop_price"], order["leaves"]
     leaves = np.int64(command["qty"] - order["cum"])
-    reason = np.int64(hold_another(s, slot, np.int64(command["price"]), leaves))
+    reason = np.int64(admit_replace(s, slot, np.int64(command["price"]), np.int64(command["qty"]), leaves))
     if reason != Reason.NONE:
         return reject_about(s, command, reason, slot)
     stands = order["level"] != NONE
@@ -576,7 +584,7 @@ def replace_at_any_price(s: int, command: np.void, slot: Word) -> Word:
     if reason == Reason.NONE:
         reason = np.int64(count_replace(s, slot))
     if reason == Reason.NONE:
-        reason = np.int64(hold_another(s, slot, np.int64(0), np.int64(command["qty"])))
+        reason = np.int64(admit_replace(s, slot, np.int64(0), np.int64(command["qty"]), np.int64(command["qty"])))
     if reason != Reason.NONE:
         return reject_about(s, command, reason, slot)
     leaves, previous_leaves = np.int64(command["qty"]), np.int64(order["leaves"])
@@ -596,7 +604,7 @@ def replace_at_any_price(s: int, command: np.void, slot: Word) -> Word:
 def replaced_event(
     s: int, command: np.void, slot: Word, previous_price: Word, previous_leaves: Word, flags: Word
 ) -> None:
-    """Where the order stood goes where other kinds have fee and match."""
+    """Where the order stood goes where other kinds have fee and match; and which limits are near."""
     row = order_event(
         s,
         EventKind.REPLACED,
@@ -611,3 +619,5 @@ def replaced_event(
     event = event_at(s, row)
     event["fee"] = previous_price
     event["match"] = previous_leaves
+    if head_of(s)["near"] != 0:
+        warn(s, np.int64(order_at(s, slot)["position"]))
