@@ -274,7 +274,8 @@ class Crowd:
             (0.7, self.bust_trade),
             (1.1, self.set_breaker),
             (0.25, self.set_index),
-            (0.25, self.start_crash),
+            (0.45, self.start_crash),
+            (0.5 if self.is_paid else 0, self.poor_exit),
             (1.0 if self.is_paid else 0.1, self.deposit),
             (0.5 if self.is_paid else 0.1, self.withdraw),
             (0.5 if self.is_paid else 0.1, self.transfer),
@@ -840,6 +841,8 @@ class Crowd:
             qty = max(qty - qty % lot, lot)
         if order.waits and order.side == Side.BUY and self.chance.random() < 0.1:
             price = 0  # for any price, where it may
+        if self.engine._limits and instrument.clearing and self.chance.random() < 0.4:  # a little more than it has
+            qty = total + lot * self.chance.randint(1, 12)
         best = instrument.other_side(order.side).best()
         if best is not None and order.is_own(best) and self.chance.random() < 0.5:  # meet it, and be more
             price, qty = best.price, order.cum + best.leaves + lot * self.chance.randint(0, 3)
@@ -1223,6 +1226,34 @@ class Crowd:
             account, asset = exit_order.account, held_asset(exit_order)
             amount = self.engine._balance(account, asset).available
         return self.payment(CommandKind.WITHDRAW, account, asset, amount)
+
+    def poor_exit(self) -> Draw:
+        """All money goes out; then a sale brings in some, and what has to buy back behind it needs more."""
+        trading = [
+            each
+            for each in self.engine._instruments.values()
+            if each.clearing is not None and each.phase == Phase.CONTINUOUS and each.bids.best() is not None
+        ]
+        if not trading:
+            return self.withdraw()
+        instrument, session = self.chance.choice(trading), self.any_session()
+        account, clearing, best = self.an_account(session), instrument.clearing, instrument.bids.best()
+        assert clearing is not None
+        assert best is not None
+        lot = instrument.band_at(best.price).lot
+        dear = min(best.price + 5 * instrument.band_at(best.price).tick, instrument.max_price)
+
+        def order(side: Side, price: int, flags: int, tif: TimeInForce) -> Draw:
+            fields = self.from_session(CommandKind.NEW_ORDER, session) | {"account": account, "price": price}
+            fields |= {"symbol": instrument.symbol, "side": side, "qty": lot, "flags": flags, "tif": tif}
+            return Draw(fields | {"order_type": OrderType.LIMIT}, [])
+
+        self.coming = [
+            lambda: order(Side.BUY, dear, EXIT, TimeInForce.GTC),
+            lambda: order(Side.SELL, best.price, ENTRY, TimeInForce.IOC),
+        ]
+        amount = self.engine._balance(account, clearing.quote_asset).available
+        return self.payment(CommandKind.WITHDRAW, account, clearing.quote_asset, amount)
 
     def transfer(self) -> Draw:
         """From one to another."""

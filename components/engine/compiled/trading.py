@@ -292,7 +292,7 @@ def trades_now(s: int, symbol: Word) -> bool:
 
 @kernel
 def accept(s: int, command: np.void, slot: Word, flags: Word) -> None:
-    """The accepted event, with the client's tag echoed where other kinds have fee and match; then which limits are near."""
+    """The accepted event, with the client's tag echoed where other kinds have fee and match; then what is near."""
     order = order_at(s, slot)
     price, qty = order["price"], order["leaves"]
     row = order_event(s, EventKind.ACCEPTED, 0, slot, command["client_ref"], price, qty, Liquidity.NONE, flags)
