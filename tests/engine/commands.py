@@ -276,6 +276,7 @@ class Crowd:
             (0.25, self.set_index),
             (0.45, self.start_crash),
             (0.5 if self.is_paid else 0, self.poor_exit),
+            (0.8 if self.is_paid else 0, self.grow_to_a_limit),
             (1.0 if self.is_paid else 0.1, self.deposit),
             (0.5 if self.is_paid else 0.1, self.withdraw),
             (0.5 if self.is_paid else 0.1, self.transfer),
@@ -1226,6 +1227,29 @@ class Crowd:
             account, asset = exit_order.account, held_asset(exit_order)
             amount = self.engine._balance(account, asset).available
         return self.payment(CommandKind.WITHDRAW, account, asset, amount)
+
+    def grow_to_a_limit(self) -> Draw:
+        """Limits are set so that an order, made larger, comes near them, or a little too far."""
+        growing = [
+            each
+            for each in self.engine._resting.values()
+            if each.instrument.clearing is not None and not each.is_held and each.session.gateway
+        ]
+        if not growing:
+            return self.set_limits()
+        order = self.chance.choice(growing)
+        instrument, worst = order.instrument, order.worst if order.is_pegged else order.price
+        more = instrument.band_at(max(worst, 0)).lot * self.chance.randint(1, 4)
+        uses = (
+            self.engine._has_or_buys(order.account, instrument) + more,
+            self.engine._trades_today(order.account, instrument) + more,
+        )
+        limits = [self.chance.choice((used * 10 // 7, used * 10 // 7, used - 1)) for used in uses]
+        terms = {"scope": LimitScope.ACCOUNT, "id": order.account, "position": limits[0], "day_qty": limits[1]}
+        total = order.cum + order.leaves + more
+        words = {"order_id": order.order_id, "price": worst, "qty": total}
+        self.coming = [lambda: Draw(self.sender_of(CommandKind.REPLACE, order) | words, [])]
+        return self.terms_of(CommandKind.SET_LIMITS, instrument.symbol, extension(LIMIT_TERMS, **terms))
 
     def poor_exit(self) -> Draw:
         """All money goes out; then a sale brings in some, and what has to buy back behind it needs more."""
