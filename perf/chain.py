@@ -212,12 +212,9 @@ def _config(folder: Path, policy: str) -> Config:
         place=Place(str(folder / "run"), str(folder / "data")),
         sequencer=dataclasses.replace(ready.sequencer, policy=policy, gateway_timeout_ms=_MAKING_MS),
         matcher=dataclasses.replace(ready.matcher, heartbeat_ms=5),
-        asset=(),
         instrument=(),
         account=(),
         session=(),
-        fee=(),
-        deposit=(),
     )
 
 

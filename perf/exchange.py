@@ -69,12 +69,9 @@ def configured(folder: Path) -> Config:
         gateway=(Gateway(tcp=""),),
         publisher=dataclasses.replace(ready.publisher, tcp="", snapshots_tcp=""),
         supervisor=dataclasses.replace(ready.supervisor, max_restarts=0, spares=False),
-        asset=(),
         instrument=(instrument,),
         account=(Party(1, 1, "ACCOUNT-1"),),
         session=(Party(1, 1, "SESSION-1"),),
-        fee=(),
-        deposit=(),
     )
 
 

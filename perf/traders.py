@@ -26,7 +26,7 @@ import zmq
 from components.client.feed import Feed
 from components.client.market import Trade
 from run.client import Broker, MarketData
-from run.config import Config, Gateway, Place, Supervisor, default
+from run.config import Config, Gateway, Place, Supervisor, paid
 from run.sockets import connect
 from run.topology import EVENTS, MARKET, ORDERS, PULSE_TOPIC, SNAPSHOTS
 from wire.dtypes import COMMAND, EVENT
@@ -60,7 +60,7 @@ def configured(folder: Path, gateways: int = 1, spares: bool = False) -> Config:
     Without spares, unless wanted: where nobody is killed, or what comes of it is looked at and not how soon, loading
     every part a second time only takes processors from those who trade.
     """
-    ready = default()
+    ready = paid()
     return dataclasses.replace(
         ready,
         place=Place(str(folder / "run"), str(folder / "data")),

@@ -350,18 +350,15 @@ class Config:
 
 
 def default() -> Config:
-    """What runs without a file: two stocks and a coin, paid for in dollars; four firms with four accounts and sessions
-    each, and enough of everything."""
+    """What runs without a file: two stocks and a currency pair, four firms with four accounts and sessions each."""
     stocks = {
         "price_scale": 4,
         "qty_scale": 0,
-        "quote_scale": 8,
-        "max_price": "10000",
+        "quote_scale": 2,
+        "max_price": "1000000",
         "min_qty": "1",
-        "max_qty": "1000000",
+        "max_qty": "10000000",
         "protection": "10",
-        "quote": "USD",
-        "max_fee": "0.1",
         # Regulation NMS, rule 612: a cent from a dollar upwards, a hundredth of one below.
         "bands": [
             {"from": "0", "tick": "0.0001", "lot": "1"},
@@ -373,26 +370,45 @@ def default() -> Config:
         name="BTC-USD",
         price_scale=2,
         qty_scale=8,
-        quote_scale=8,
+        quote_scale=2,
         max_price="10000000",
-        min_qty="0.00001",
-        max_qty="1000",
+        min_qty="0.00000001",
+        max_qty="10000",
         protection="5000",
-        bands=[{"from": "0", "tick": "0.01", "lot": "0.00001"}],
-        base="BTC",
-        quote="USD",
-        max_fee="0.1",
+        bands=[{"from": "0", "tick": "0.01", "lot": "0.00000001"}],
     )
-    plenty = {"USD": "1000000000", "AAPL": "100000000", "AMZN": "100000000", "BTC": "100000"}
     return Config(
-        asset=(Asset(1, "USD", 8), Asset(2, "AAPL", 0), Asset(3, "AMZN", 0), Asset(4, "BTC", 8)),
         instrument=(
-            Instrument(symbol=1, name="AAPL", base="AAPL", **stocks),  # type: ignore[arg-type]
-            Instrument(symbol=2, name="AMZN", base="AMZN", **stocks),  # type: ignore[arg-type]
+            Instrument(symbol=1, name="AAPL", **stocks),  # type: ignore[arg-type]
+            Instrument(symbol=2, name="AMZN", **stocks),  # type: ignore[arg-type]
             bitcoin,
         ),
         account=tuple(Party(number, _firm(number), f"ACCOUNT-{number}") for number in range(1, 17)),
         session=tuple(Party(number, _firm(number), f"SESSION-{number}") for number in range(1, 17)),
+    )
+
+
+def paid() -> Config:
+    """The same market paid for in dollars, with fees, and with enough of everything for all: `zmx config --paid`."""
+    ready = default()
+    # Amounts are int64: with dollars to eight digits, as a lot of the coin needs, an order is worth 46 billion at most.
+    terms = {"quote_scale": 8, "max_price": "10000", "max_qty": "1000000", "quote": "USD", "max_fee": "0.1"}
+    stocks = [
+        dataclasses.replace(each, base=each.name, **terms)  # type: ignore[arg-type]
+        for each in ready.instrument[:2]
+    ]
+    bitcoin = dataclasses.replace(
+        ready.instrument[2],
+        **{**terms, "max_price": "10000000", "max_qty": "1000"},  # type: ignore[arg-type]
+        min_qty="0.00001",
+        bands=[{"from": "0", "tick": "0.01", "lot": "0.00001"}],
+        base="BTC",
+    )
+    plenty = {"USD": "1000000000", "AAPL": "100000000", "AMZN": "100000000", "BTC": "100000"}
+    return dataclasses.replace(
+        ready,
+        asset=(Asset(1, "USD", 8), Asset(2, "AAPL", 0), Asset(3, "AMZN", 0), Asset(4, "BTC", 8)),
+        instrument=(*stocks, bitcoin),
         fee=(Fee(0, "0.02", "0.05"),),
         deposit=tuple(Deposit(asset, amount) for asset, amount in plenty.items()),
     )

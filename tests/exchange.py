@@ -22,10 +22,13 @@ _SHOWN = {"COLUMNS": "160"}  # wide lines
 
 
 def settings(folder: Path) -> Config:
-    """The ready market in `folder`, without tcp; small segments, so that several are used."""
-    ready = config.default()
+    """The ready market in `folder`, its coin not paid for, without tcp; small segments, so that several are used."""
+    ready = config.paid()
+    *paid, _ = ready.instrument
+    *_, unpaid = config.default().instrument
     return dataclasses.replace(
         ready,
+        instrument=(*paid, unpaid),
         place=config.Place(str(folder / "run"), str(folder / "data")),
         gateway=(config.Gateway(tcp=""),),
         sequencer=dataclasses.replace(ready.sequencer, segment_mib=2),

@@ -785,6 +785,9 @@ def calendar(
 @app.command("config", rich_help_panel=OPERATE, epilog="Example: zmx config > exchange.toml")
 def config_(
     show: Annotated[bool, typer.Option("--show", help="As a table, with units, defaults and reasons.")] = False,
+    paid: Annotated[
+        bool, typer.Option("--paid", help="Of the ready market, with money: assets, fees, deposits.")
+    ] = False,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -792,10 +795,10 @@ def config_(
 
     With --show a table, with units, defaults and reasons.
     """
+    from run import config as configuration
     from run.cli import settings
-    from run.config import load
 
-    settings.main(load(config), show, as_json)
+    settings.main(configuration.paid() if paid else configuration.load(config), show, as_json)
 
 
 @app.command(rich_help_panel=OPERATE, epilog="Example: zmx doctor --quick")

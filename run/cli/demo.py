@@ -30,7 +30,7 @@ from run.cli.private import private
 from run.cli.screen import err, facts, has_terminal, out
 from run.cli.up import Teller, stop_on_signals
 from run.client import MarketData
-from run.config import Config, default
+from run.config import Config, paid
 from run.demo.figures import Figures
 from run.demo.screen import LEVELS, screen, time_text
 from run.demo.traders import loop_factory
@@ -78,7 +78,7 @@ class Where:
 
 def main(seconds: float | None, rate: int, symbol: str, json_file: Path | None, keep: bool) -> None:
     """Run until the time is over or Ctrl-C; exits with 1 when the journal does not give what the matcher had."""
-    config = default()
+    config = paid()
     if symbol not in (names := [each.name for each in config.instrument]):
         raise Failure(f"there is no instrument {symbol!r} in the demonstration; there are {', '.join(names)}")
     stop_on_signals()

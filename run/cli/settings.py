@@ -22,7 +22,7 @@ def main(config: Config, show: bool, as_json: bool) -> None:
 
 
 _WIDE = 190  # columns that the longest line takes
-_MARKET = ("instrument", "account", "session")
+_MARKET = ("asset", "instrument", "account", "session", "fee", "deposit")
 
 
 def _show(config: Config) -> None:

@@ -9,7 +9,7 @@ import pytest
 from components.engine.contract import Engine
 from components.engine.readable import ReadableEngine
 from run.bootstrap import bootstrap
-from run.config import Asset, Config, ConfigError, Deposit, Fee, Party, check, default
+from run.config import Asset, Config, ConfigError, Deposit, Fee, Party, check, default, paid
 from wire.enums import EventKind
 from wire.units import from_units, unpack_name
 
@@ -22,25 +22,24 @@ def started(config: Config) -> tuple[Engine, list[EventKind]]:
     return engine, kinds
 
 
-def test_the_ready_market_is_taken_as_it_is_written() -> None:
-    config = default()
+@pytest.mark.parametrize("config", [default(), paid()])
+def test_the_ready_market_is_taken_as_it_is_written(config: Config) -> None:
     engine, kinds = started(config)
     assert EventKind.REJECTED not in kinds
     state = engine.canonical()
     assert [unpack_name(row["name0"], row["name1"]) for row in state.instruments] == ["AAPL", "AMZN", "BTC-USD"]
     apple = state.instruments[0]
-    assert from_units(apple["max_price"], 4) == "10000.0000"
+    assert from_units(apple["max_price"], 4) == f"{config.instrument[0].max_price}.0000"
     assert state.bands[["tick", "lot"]][:2].tolist() == [(1, 1), (100, 1)]
     assert state.accounts["firm"].tolist() == [each.firm for each in config.account]
     assert state.sessions["session"].tolist() == [each.id for each in config.session]
-    assert len(state.clearing) == len(config.instrument)
+    assert len(state.clearing) == sum(bool(each.base) for each in config.instrument)
     assert len(state.balances) == len(config.asset) * len(config.account)
 
 
 def test_twelve_bands_are_taken() -> None:
     bands = [{"from": str(i * 10), "tick": f"0.{i + 1:02d}", "lot": "1"} for i in range(12)]
-    first = dataclasses.replace(default().instrument[0], quote_scale=2, base="", quote="")
-    instrument = dataclasses.replace(first, bands=bands, min_notional="5", max_notional="1000000")
+    instrument = dataclasses.replace(default().instrument[0], bands=bands, min_notional="5", max_notional="1000000")
     engine, kinds = started(dataclasses.replace(default(), instrument=(instrument,)))
     assert EventKind.REJECTED not in kinds
     assert engine.canonical().bands["tick"].tolist() == [100 * (i + 1) for i in range(12)]
@@ -48,9 +47,7 @@ def test_twelve_bands_are_taken() -> None:
 
 
 def test_a_market_without_anything_has_only_rules() -> None:
-    _, kinds = started(
-        dataclasses.replace(default(), asset=(), instrument=(), account=(), session=(), fee=(), deposit=())
-    )
+    _, kinds = started(dataclasses.replace(default(), instrument=(), account=(), session=()))
     assert kinds == [EventKind.RULES_SET]
 
 
@@ -63,11 +60,11 @@ def test_what_cannot_be_counted_is_named() -> None:
 
 
 def test_assets_fees_and_deposits_are_taken() -> None:
-    apple, _, _ = default().instrument
+    apple, _, _ = paid().instrument
     config = dataclasses.replace(
         default(),
         asset=(Asset(1, "AAPL", 2), Asset(2, "USD", 2)),
-        instrument=(dataclasses.replace(apple, quote_scale=2),),
+        instrument=(dataclasses.replace(apple, quote_scale=2, base="AAPL", quote="USD"),),
         fee=(Fee(0, "0.02", "0.05"),),
         deposit=(Deposit("USD", "1000.50", 1), Deposit("AAPL", "7.25", 2)),
     )

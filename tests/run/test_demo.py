@@ -23,7 +23,7 @@ class Venue:
 
     def __init__(self, crowd: list[Trader]) -> None:
         self.engine = ReadableEngine()
-        list(self.give(*bootstrap(config.default())))
+        list(self.give(*bootstrap(config.paid())))
         opening = np.zeros(len(crowd), COMMAND)
         opening["kind"], opening["gateway"] = CommandKind.OPEN_SESSION, 1
         opening["session"] = [trader.session for trader in crowd]
@@ -36,7 +36,7 @@ class Venue:
 
 
 def test_sample_traders_make_a_market() -> None:
-    crowd = traders(config.default().instrument, "AMZN", 6, seed=1)
+    crowd = traders(config.paid().instrument, "AMZN", 6, seed=1)
     assert crowd[0].walks[0].name == "AMZN", "the one that is shown is traded most"
     venue, tally = Venue(crowd), Tally()
     for _ in range(400):
@@ -60,7 +60,7 @@ def test_sample_traders_make_a_market() -> None:
 
 
 def test_the_same_seed_makes_the_same_orders() -> None:
-    one, other = (traders(config.default().instrument, "AAPL", 3, seed=7) for _ in range(2))
+    one, other = (traders(config.paid().instrument, "AAPL", 3, seed=7) for _ in range(2))
     assert [trader.batch(50).tobytes() for trader in one] == [trader.batch(50).tobytes() for trader in other]
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from components.client.orders import Link
 from components.engine.compiled import CompiledEngine
 from run import journal
-from run.config import Config, Place, default
+from run.config import Config, Place, paid
 from run.eventlog import EventLogError, EventLogFull
 from run.host import Host
 from run.journal import JournalFailed
@@ -115,7 +115,7 @@ class World:
         self._subscribers_made = 0
 
     def _configured(self, gateways: int) -> Config:
-        ready, draw = default(), self.random
+        ready, draw = paid(), self.random
         each = dataclasses.replace(
             ready.gateway[0],
             tcp="",

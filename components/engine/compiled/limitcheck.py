@@ -11,7 +11,7 @@ from wire.constants import FUNDS, MAX_UNITS
 from wire.enums import LimitScope, Side
 
 Arrays = dict[str, np.ndarray]
-Limits = dict[tuple[int, int, int], np.void]  # by scope, id and symbol
+Rows = dict[tuple[int, ...], np.void]  # limits by scope, id and symbol; positions by account and symbol
 
 KEPT_AS = {"order_qty": "most_in_order", "position": "most_held", "day_qty": "most_in_day"}  # in a position
 
@@ -21,7 +21,7 @@ def check_limits(arrays: Arrays, live: set[int]) -> None:
     limits = _check_found(arrays, "limits", "bounds", ("scope", "id", "symbol"))
     positions = _check_found(arrays, "positions", "stakes", ("account", "symbol"))
     demand(arrays["head"][0]["near"] == 0, "a limit is near, and nobody was told")
-    ordered: dict[tuple[int, int], list[int]] = {key: [0, 0] for key in positions}
+    ordered: dict[tuple[int, ...], list[int]] = {key: [0, 0] for key in positions}
     of_account: dict[int, int] = {}
     for slot in live:
         order = arrays["orders"][slot]
@@ -47,14 +47,14 @@ def check_limits(arrays: Arrays, live: set[int]) -> None:
         demand(at_ns != NONE or level == 0, f"account {number}: a rate that was never asked for has a level")
 
 
-def _check_found(arrays: Arrays, name: str, by: str, key: tuple[str, ...]) -> Limits:
+def _check_found(arrays: Arrays, name: str, by: str, key: tuple[str, ...]) -> Rows:
     """The rows of a pool by their keys: no two have one, the map holds just them and is twice as long as the pool."""
     used, places = int(arrays["head"][0][f"{name}_used"]), arrays[by]
     rows = {tuple(int(row[field]) for field in key): row for row in arrays[name][:used]}
     demand(len(rows) == used, f"{name}: two rows are of one")
     demand(sorted((places[places != 0] & 0xFFFFFFFF) - 1) == list(range(used)), f"{name}: the map holds others")
     demand(len(places) == 2 * len(arrays[name]), f"{name}: the map is not twice as long as they")
-    return rows  # type: ignore[return-value]
+    return rows
 
 
 def _check_position(arrays: Arrays, row: np.void, where: str) -> None:
@@ -74,7 +74,7 @@ def _check_position(arrays: Arrays, row: np.void, where: str) -> None:
     demand(0 <= row["day_qty"] <= MAX_UNITS and sums <= MAX_UNITS, f"{where}: it trades and orders too much")
 
 
-def _check_figures(arrays: Arrays, limits: Limits, row: np.void, where: str) -> None:
+def _check_figures(arrays: Arrays, limits: Rows, row: np.void, where: str) -> None:
     """The figures that it keeps, if they are up to date, are those of README.md."""
     number, account = int(row["account"]), arrays["accounts"][row["account"]]
     if row["limits_version"] != arrays["head"][0]["limits_version"] or row["tier"] != account["tier"]:
