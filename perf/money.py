@@ -102,12 +102,12 @@ def _accounts(accounts: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _deposits(accounts: int, asset: int) -> tuple[np.ndarray, np.ndarray]:
-    """Each account gets its share of all that there may be."""
+    """Each account gets its share of a quarter of what there may be: with what is ordered it holds no more than all."""
     commands, terms = np.zeros(accounts, COMMAND), np.zeros(accounts, PAYMENT_TERMS)
     commands["kind"], commands["extensions"] = CommandKind.DEPOSIT, 1
     commands["account"] = np.arange(ACCOUNT, ACCOUNT + accounts)
     terms["kind"], terms["channel"], terms["asset"] = ExtensionKind.PAYMENT_TERMS, asset, asset
-    terms["id"], terms["amount"] = np.arange(1, accounts + 1), MAX_UNITS // accounts
+    terms["id"], terms["amount"] = np.arange(1, accounts + 1), MAX_UNITS // 4 // accounts
     return commands, terms.view(EXTENSION)
 
 

@@ -26,7 +26,7 @@ import zmq
 from components.client.feed import Feed
 from components.client.market import Trade
 from run.client import Broker, MarketData
-from run.config import Config, Gateway, Place, Supervisor, paid
+from run.config import Config, Gateway, Place, Supervisor, default, paid
 from run.sockets import connect
 from run.topology import EVENTS, MARKET, ORDERS, PULSE_TOPIC, SNAPSHOTS
 from wire.dtypes import COMMAND, EVENT
@@ -55,14 +55,17 @@ class Heard:
 
 
 def configured(folder: Path, gateways: int = 1, spares: bool = False) -> Config:
-    """The ready market with its places in `folder`, in small segments, so that they roll while parts are killed.
+    """The ready market, its stocks paid for, in `folder`; in small segments, so that they roll while parts are killed.
 
     Without spares, unless wanted: where nobody is killed, or what comes of it is looked at and not how soon, loading
     every part a second time only takes processors from those who trade.
     """
     ready = paid()
+    *stocks, _ = ready.instrument
+    *_, coin = default().instrument  # in whose lots these brokers trade
     return dataclasses.replace(
         ready,
+        instrument=(*stocks, coin),
         place=Place(str(folder / "run"), str(folder / "data")),
         gateway=tuple(Gateway(id=number, tcp="") for number in range(1, gateways + 1)),
         sequencer=dataclasses.replace(ready.sequencer, segment_mib=1),

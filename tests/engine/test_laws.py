@@ -252,7 +252,9 @@ class Auditor:
 
     def event(self, event: Event, draft: Draft, fields: Event) -> None:
         """One event, by its kind."""
-        if self.owed is not None and event["kind"] != EventKind.LIMIT_NEAR:  # a warning stands directly behind its order
+        if (
+            self.owed is not None and event["kind"] != EventKind.LIMIT_NEAR
+        ):  # a warning stands directly behind its order
             assert event["kind"] == EventKind.DISPLAYED, "the book was not told what it shows"
         if event["kind"] in (EventKind.REPEGGED, EventKind.TRIGGERED):
             self.settle()  # whoever acted is done

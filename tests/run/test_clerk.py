@@ -21,7 +21,7 @@ from run.books.reconcile import Reconciled, reconcile
 from run.cli import books as verbs
 from run.cli import choices
 from run.cli.failure import Failure
-from run.config import Clerk, Config, ConfigError, parse, to_toml
+from run.config import Clerk, Config, ConfigError, paid, parse, to_toml
 from run.loop import Agent
 from run.parts.clerk import ClerkAgent, make
 from run.parts.matcher import MatcherAgent
@@ -40,7 +40,8 @@ class Desk(Pair):
     def __init__(self, folder: Path, context: Context, **settings: int | str) -> None:
         super().__init__(folder, context)
         given = {"database": "sqlite", "commit_ms": 1, "batch": 64, **settings}
-        self.config = dataclasses.replace(self.config, clerk=Clerk(**given))  # type: ignore[arg-type]
+        market = {name: getattr(paid(), name) for name in ("asset", "instrument", "fee", "deposit")}
+        self.config = dataclasses.replace(self.config, clerk=Clerk(**given), **market)  # type: ignore[arg-type]
         self.clerk: ClerkAgent | None = None
         self.crowd = Crowd(1)
         self.broker: GatewayEnd | None = None
