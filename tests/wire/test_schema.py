@@ -109,6 +109,11 @@ def test_the_views_of_a_record_agree_where_they_share_a_name() -> None:
             assert all(view.fields[name] == whole.fields[name] for name in shared)
 
 
+def test_the_views_of_an_extension_stand_in_the_order_of_their_kinds() -> None:
+    kinds = [getattr(dtypes, kind.name) for kind in tuple(enums.ExtensionKind)[1:]]
+    assert all(view is kind for view, kind in zip(dtypes.EXTENSION_VIEWS, kinds, strict=True))
+
+
 def test_the_stubs_are_current() -> None:
     assert STUB_PATH.read_text() == stub_text(), "run python -m wire.stubs"
     classes = {node.name for node in ast.parse(stub_text()).body if isinstance(node, ast.ClassDef)}

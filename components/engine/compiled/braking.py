@@ -16,7 +16,7 @@ from components.engine.compiled.bands import (
     limit_state,
     refresh_bands,
 )
-from components.engine.compiled.checks import band_for, instrument_exists, own_extensions
+from components.engine.compiled.checks import band_for, instrument_exists, only_terms
 from components.engine.compiled.electing import elect_next, room_to_act
 from components.engine.compiled.events import rejected_event
 from components.engine.compiled.marketwide import fall_to_level
@@ -55,11 +55,9 @@ def check_breaker(s: int, command: np.void) -> Word:
     symbol = np.int64(command["symbol"])
     if symbol != 0 and not instrument_exists(s, symbol):
         return Reason.UNKNOWN_INSTRUMENT
-    if own_extensions(s, command) != 1:
+    if not only_terms(s, command, ExtensionKind.BREAKER_TERMS):
         return Reason.EXTENSION_MISMATCH
     terms = breaker_terms_at(s, head_of(s)["extension"])
-    if terms["kind"] != ExtensionKind.BREAKER_TERMS or terms["reserved0"] != 0 or terms["reserved1"] != 0:
-        return Reason.EXTENSION_MISMATCH
     if not 0 <= terms["orders_per_second"] <= MAX_UNITS:
         return Reason.INVALID_TERMS
     if symbol == 0:

@@ -22,6 +22,7 @@ from components.engine.compiled.state import (
     breaker_at,
     command_words_at,
     extension_at,
+    extension_words_at,
     head_of,
     order_at,
     order_terms_at,
@@ -41,6 +42,7 @@ from wire.constants import (
     POST_ONLY,
     STP_BY_FIRM,
 )
+from wire.dtypes import EXTENSION, EXTENSION_VIEWS
 from wire.enums import (
     AccountStatus,
     CommandKind,
@@ -59,6 +61,20 @@ _ALL_BUT_TIF_AND_GATEWAY = np.int64(0x0000FFFFFFFFFF00)
 _KIND = np.int64(0x0000FFFF00000000)
 _LIMIT_BUY = OrderType.LIMIT << 8 | Side.BUY
 _LIMIT_SELL = OrderType.LIMIT << 8 | Side.SELL
+
+
+def _fixed_bits() -> np.ndarray:
+    """By kind of extension: the bits of its words in which its kind stands, or nothing may stand."""
+    assert len(EXTENSION_VIEWS) == len(ExtensionKind) - 1, "kind 0 is none"
+    records = np.zeros(len(ExtensionKind), EXTENSION)
+    for kind, view in enumerate(EXTENSION_VIEWS, start=1):
+        for name in view.names or ():
+            if name == "kind" or name.startswith("reserved"):
+                records[kind : kind + 1].view(view)[name] = -1
+    return records.view(np.int64).reshape(len(records), -1)
+
+
+_FIXED = _fixed_bits()
 
 
 @kernel
@@ -286,10 +302,9 @@ def check_terms(s: int, command: np.void) -> Word:
     if command["extensions"] > 1:
         return Reason.EXTENSION_MISMATCH
     if command["extensions"] == 1:
-        terms = order_terms_at(s, head_of(s)["extension"])
-        if terms["kind"] != ExtensionKind.ORDER_TERMS or terms["reserved0"] != 0 or terms["reserved1"] != 0:
+        if not is_well_formed(s, head_of(s)["extension"], ExtensionKind.ORDER_TERMS):
             return Reason.EXTENSION_MISMATCH
-        expire_ns = terms["expire_ns"]
+        expire_ns = order_terms_at(s, head_of(s)["extension"])["expire_ns"]
     if command["tif"] == TimeInForce.GTD:
         return Reason.NONE if expire_ns > head_of(s)["time_ns"] else Reason.INVALID_EXPIRY
     return Reason.NONE if expire_ns == 0 else Reason.INVALID_EXPIRY
@@ -556,6 +571,23 @@ def own_extensions(s: int, command: np.void) -> Word:
         return count
     last = extension_at(s, head_of(s)["extension"] + count - 1)
     return count - 1 if last["kind"] == ExtensionKind.OPERATOR_TERMS else count
+
+
+@kernel
+def is_well_formed(s: int, at: Word, kind: Word) -> bool:
+    """Whether an extension is of that kind, and zero where it is reserved. Inlined: of a kind that the caller spells
+    out no other words are looked at than those in which something is fixed."""
+    words = extension_words_at(s, at)["words"]
+    wrong = (words[0] ^ np.int64(kind)) & _FIXED[np.int64(kind), 0]  # the kind is its lowest bits
+    for i in range(1, len(words)):
+        wrong |= words[i] & _FIXED[np.int64(kind), i]
+    return wrong == 0
+
+
+@cold_kernel
+def only_terms(s: int, command: np.void, kind: Word) -> bool:
+    """Whether the command brings one extension of that kind, and no other of its own."""
+    return own_extensions(s, command) == 1 and is_well_formed(s, head_of(s)["extension"], kind)
 
 
 @cold_kernel

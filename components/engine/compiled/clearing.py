@@ -26,21 +26,6 @@ _MOST_DIGITS = 18  # of a power of ten in a word
 
 
 @cold_kernel
-def clearing_reserved_is_zero(s: int, at: Word) -> bool:
-    """Whether nothing stands where nothing has a meaning."""
-    terms = clearing_terms_at(s, at)
-    return (
-        terms["reserved0"] == 0
-        and terms["reserved1"] == 0
-        and terms["reserved2"] == 0
-        and terms["reserved3"] == 0
-        and terms["reserved4"] == 0
-        and terms["reserved5"] == 0
-        and terms["reserved6"] == 0
-    )
-
-
-@cold_kernel
 def power_of_ten(digits: Word) -> Word:
     """10**digits, which is within a word."""
     power = np.int64(1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from components.engine.compiled.checks import account_exists, instrument_exists, own_extensions
+from components.engine.compiled.checks import account_exists, instrument_exists, only_terms
 from components.engine.compiled.events import new_event, rejected_event
 from components.engine.compiled.positions import traded_today
 from components.engine.compiled.state import (
@@ -290,16 +290,9 @@ def near_event(s: int, position: Any, reason: Word, symbol: Word, used: Word, mo
 @cold_kernel
 def check_limit_terms(s: int, command: np.void) -> Word:
     """The rows for setting limits: whose, in what, which."""
-    if own_extensions(s, command) != 1:
+    if not only_terms(s, command, ExtensionKind.LIMIT_TERMS):
         return Reason.EXTENSION_MISMATCH
     terms = limit_terms_at(s, head_of(s)["extension"])
-    if (
-        terms["kind"] != ExtensionKind.LIMIT_TERMS
-        or terms["reserved0"] != 0
-        or terms["reserved1"] != 0
-        or terms["reserved2"] != 0
-    ):
-        return Reason.EXTENSION_MISMATCH
     scope, party, symbol = terms["scope"], np.int64(terms["id"]), np.int64(command["symbol"])
     if scope == LimitScope.ACCOUNT:
         if not account_exists(s, party):

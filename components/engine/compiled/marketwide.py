@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.engine.compiled.bands import refresh_bands
-from components.engine.compiled.checks import instrument_exists, own_extensions
+from components.engine.compiled.checks import instrument_exists, only_terms
 from components.engine.compiled.events import new_event, rejected_event
 from components.engine.compiled.phases import start_phases
 from components.engine.compiled.state import (
@@ -35,18 +35,9 @@ def check_index(s: int, command: np.void) -> Word:
         if not instrument_exists(s, symbol):
             return Reason.UNKNOWN_INSTRUMENT
         return Reason.NONE if weight_fits(s, symbol, command["qty"]) else Reason.INVALID_TERMS
-    if own_extensions(s, command) != 1:
+    if not only_terms(s, command, ExtensionKind.INDEX_TERMS):
         return Reason.EXTENSION_MISMATCH
     terms = index_terms_at(s, head_of(s)["extension"])
-    if (
-        terms["kind"] != ExtensionKind.INDEX_TERMS
-        or terms["reserved0"] != 0
-        or terms["reserved1"] != 0
-        or terms["reserved2"] != 0
-        or terms["reserved3"] != 0
-        or terms["reserved4"] != 0
-    ):
-        return Reason.EXTENSION_MISMATCH
     if (
         terms["level1_bp"] == 0
         and terms["level2_bp"] == 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.engine.compiled.checks import account_exists, check_whose, instrument_exists, only_scope, own_extensions
+from components.engine.compiled.checks import account_exists, check_whose, instrument_exists, only_scope, only_terms
 from components.engine.compiled.events import new_event, rejected_event, session_exists
 from components.engine.compiled.state import (
     DONE,
@@ -115,11 +115,9 @@ def bust_place(s: int, match: Word) -> Word:
 def check_bust(s: int, command: np.void) -> Word:
     """The rows for busting a trade."""
     head = head_of(s)
-    if own_extensions(s, command) != 1:
+    if not only_terms(s, command, ExtensionKind.BUST_TERMS):
         return Reason.EXTENSION_MISMATCH
     terms = bust_terms_at(s, head["extension"])
-    if terms["kind"] != ExtensionKind.BUST_TERMS or terms["reserved0"] != 0 or terms["reserved1"] != 0:
-        return Reason.EXTENSION_MISMATCH
     if not instrument_exists(s, command["symbol"]):
         return Reason.UNKNOWN_INSTRUMENT
     match = terms["match"]
@@ -189,20 +187,9 @@ def check_account_terms(s: int, command: np.void) -> Word:
     number = np.int64(command["account"])
     if not account_exists(s, number):
         return Reason.UNKNOWN_ACCOUNT
-    if own_extensions(s, command) != 1:
+    if not only_terms(s, command, ExtensionKind.ACCOUNT_TERMS):
         return Reason.EXTENSION_MISMATCH
     terms = account_terms_at(s, head_of(s)["extension"])
-    if (
-        terms["kind"] != ExtensionKind.ACCOUNT_TERMS
-        or terms["reserved0"] != 0
-        or terms["reserved1"] != 0
-        or terms["reserved2"] != 0
-        or terms["reserved3"] != 0
-        or terms["reserved4"] != 0
-        or terms["reserved5"] != 0
-        or terms["reserved6"] != 0
-    ):
-        return Reason.EXTENSION_MISMATCH
     sound = (
         AccountStatus.OPEN <= terms["status"] <= AccountStatus.CLOSED
         and AccountRole.NONE <= terms["role"] <= AccountRole.MARKET_MAKER

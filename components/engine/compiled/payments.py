@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.engine.compiled.checks import account_exists, own_extensions
+from components.engine.compiled.checks import account_exists, only_terms
 from components.engine.compiled.events import new_event, rejected_event
 from components.engine.compiled.holdings import balance_for, find_balance
 from components.engine.compiled.money import available
@@ -47,20 +47,9 @@ def check_asset(s: int, command: np.void) -> Word:
         return Reason.ID_OUT_OF_RANGE
     if asset_exists(s, asset):
         return Reason.ALREADY_EXISTS
-    if own_extensions(s, command) != 1:
+    if not only_terms(s, command, ExtensionKind.ASSET_TERMS):
         return Reason.EXTENSION_MISMATCH
     terms = asset_terms_at(s, head_of(s)["extension"])
-    if (
-        terms["kind"] != ExtensionKind.ASSET_TERMS
-        or terms["reserved0"] != 0
-        or terms["reserved1"] != 0
-        or terms["reserved2"] != 0
-        or terms["reserved3"] != 0
-        or terms["reserved4"] != 0
-        or terms["reserved5"] != 0
-        or terms["reserved6"] != 0
-    ):
-        return Reason.EXTENSION_MISMATCH
     if not 0 <= terms["scale"] <= MAX_SCALE or terms["name0"] == 0:
         return Reason.INVALID_TERMS
     for other in range(1, head_of(s)["assets"] + 1):
@@ -95,20 +84,9 @@ def add_asset(s: int, command: np.void) -> Word:
 @cold_kernel
 def check_fees(s: int, command: np.void) -> Word:
     """The rows for the fees of a tier."""
-    if own_extensions(s, command) != 1:
+    if not only_terms(s, command, ExtensionKind.FEE_TERMS):
         return Reason.EXTENSION_MISMATCH
     terms = fee_terms_at(s, head_of(s)["extension"])
-    if (
-        terms["kind"] != ExtensionKind.FEE_TERMS
-        or terms["reserved0"] != 0
-        or terms["reserved1"] != 0
-        or terms["reserved2"] != 0
-        or terms["reserved3"] != 0
-        or terms["reserved4"] != 0
-        or terms["reserved5"] != 0
-        or terms["reserved6"] != 0
-    ):
-        return Reason.EXTENSION_MISMATCH
     sound = (
         0 <= terms["tier"] <= MAX_TIER
         and 0 <= terms["maker_ppm"] <= MAX_FEE_PPM
@@ -149,18 +127,9 @@ def check_payment_terms(s: int, command: np.void) -> Word:
     """The rows for a payment, as far as its id: what they refuse may come again under the same one."""
     if not may_have(s, np.int64(command["account"])):
         return Reason.UNKNOWN_ACCOUNT
-    if own_extensions(s, command) != 1:
+    if not only_terms(s, command, ExtensionKind.PAYMENT_TERMS):
         return Reason.EXTENSION_MISMATCH
     terms = payment_terms_at(s, head_of(s)["extension"])
-    if (
-        terms["kind"] != ExtensionKind.PAYMENT_TERMS
-        or terms["reserved0"] != 0
-        or terms["reserved1"] != 0
-        or terms["reserved2"] != 0
-        or terms["reserved3"] != 0
-        or terms["reserved4"] != 0
-    ):
-        return Reason.EXTENSION_MISMATCH
     if not 0 < terms["channel"] <= MAX_CHANNEL or terms["id"] <= 0:
         return Reason.INVALID_TERMS
     repeats = terms["id"] <= channel_at(s, np.int64(terms["channel"]))["last_id"]

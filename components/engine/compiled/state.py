@@ -299,6 +299,7 @@ COMMAND_WORDS = np.dtype(
         *((name, "<i8") for name in ("order_id", "target_ref", "price", "qty")),
     ]
 )
+EXTENSION_WORDS = np.dtype([("words", "<i8", EXTENSION.itemsize // 8)])
 
 LEVEL = np.dtype(
     [
@@ -608,6 +609,7 @@ command_at = table_record(COLUMNS["commands"], COMMAND, fixed=False)
 command_words_at = table_record(COLUMNS["commands"], COMMAND_WORDS, fixed=False)
 extensions_of = table_array(COLUMNS["extensions"], EXTENSION)
 extension_at = table_record(COLUMNS["extensions"], EXTENSION)
+extension_words_at = table_record(COLUMNS["extensions"], EXTENSION_WORDS)
 order_terms_at = table_record(COLUMNS["extensions"], ORDER_TERMS)
 instrument_terms_at = table_record(COLUMNS["extensions"], INSTRUMENT_TERMS)
 price_bands_at = table_record(COLUMNS["extensions"], PRICE_BANDS)

@@ -7,8 +7,16 @@ from typing import Any
 import numpy as np
 
 from components.engine.compiled.bands import refresh_bands
-from components.engine.compiled.checks import account_exists, firm_bits, instrument_exists, only_session, own_extensions
-from components.engine.compiled.clearing import add_clearing, check_clearing, clearing_reserved_is_zero
+from components.engine.compiled.checks import (
+    account_exists,
+    firm_bits,
+    instrument_exists,
+    is_well_formed,
+    only_session,
+    only_terms,
+    own_extensions,
+)
+from components.engine.compiled.clearing import add_clearing, check_clearing
 from components.engine.compiled.events import new_event, rejected_event, session_exists
 from components.engine.compiled.ladder import open_ladders, tick_unit
 from components.engine.compiled.pegs import no_pegs
@@ -94,21 +102,10 @@ def check_open(s: int, command: np.void) -> Word:
         return Reason.NOT_PERMITTED
     if command["extensions"] == 0:
         return Reason.NONE
-    terms = session_terms_at(s, head_of(s)["extension"])
-    if (
-        command["extensions"] != 1
-        or terms["kind"] != ExtensionKind.SESSION_TERMS
-        or terms["reserved0"] != 0
-        or terms["reserved1"] != 0
-        or terms["reserved2"] != 0
-        or terms["reserved3"] != 0
-        or terms["reserved4"] != 0
-        or terms["reserved5"] != 0
-        or terms["reserved6"] != 0
-        or terms["reserved7"] != 0
-    ):
+    if not only_terms(s, command, ExtensionKind.SESSION_TERMS):
         return Reason.EXTENSION_MISMATCH
-    return Reason.NONE if 0 < terms["grace_ns"] <= MAX_GRACE_NS else Reason.INVALID_TERMS
+    grace_ns = session_terms_at(s, head_of(s)["extension"])["grace_ns"]
+    return Reason.NONE if 0 < grace_ns <= MAX_GRACE_NS else Reason.INVALID_TERMS
 
 
 @cold_kernel
@@ -159,25 +156,10 @@ def check_party(s: int, command: np.void, party: Word, most: Word, taken: bool) 
         return Reason.ID_OUT_OF_RANGE
     if taken:
         return Reason.ALREADY_EXISTS
-    if own_extensions(s, command) != 1:
+    if not only_terms(s, command, ExtensionKind.PARTY_TERMS):
         return Reason.EXTENSION_MISMATCH
     terms = party_terms_at(s, head_of(s)["extension"])
-    if terms["kind"] != ExtensionKind.PARTY_TERMS or not party_reserved_is_zero(terms):
-        return Reason.EXTENSION_MISMATCH
     return Reason.NONE if terms["firm"] > 0 else Reason.PARTY_MISSING
-
-
-@cold_kernel
-def party_reserved_is_zero(terms: np.void) -> bool:
-    """Whether nothing stands where nothing has a meaning."""
-    return (
-        terms["reserved0"] == 0
-        and terms["reserved1"] == 0
-        and terms["reserved2"] == 0
-        and terms["reserved3"] == 0
-        and terms["reserved4"] == 0
-        and terms["reserved5"] == 0
-    )
 
 
 @cold_kernel
@@ -352,15 +334,14 @@ def check_instrument(s: int, command: np.void) -> Word:
     if not 0 < records <= MAX_BANDS // _BANDS_PER_RECORD:
         return Reason.EXTENSION_MISMATCH
     first = head_of(s)["extension"]
-    terms = instrument_terms_at(s, first)
-    if terms["kind"] != ExtensionKind.INSTRUMENT_TERMS or terms["reserved0"] != 0 or terms["reserved1"] != 0:
+    if not is_well_formed(s, first, ExtensionKind.INSTRUMENT_TERMS):
         return Reason.EXTENSION_MISMATCH
     for i in range(first + 1, first + 1 + records):
-        record = price_bands_at(s, i)
-        if record["kind"] != ExtensionKind.PRICE_BANDS or record["reserved0"] != 0 or record["reserved1"] != 0:
+        if not is_well_formed(s, i, ExtensionKind.PRICE_BANDS):
             return Reason.EXTENSION_MISMATCH
-    if has_clearing(s, command) and not clearing_reserved_is_zero(s, first + 1 + records):
+    if has_clearing(s, command) and not is_well_formed(s, first + 1 + records, ExtensionKind.CLEARING_TERMS):
         return Reason.EXTENSION_MISMATCH
+    terms = instrument_terms_at(s, first)
     min_notional = price_bands_at(s, first + 1)["min_notional"]
     if not terms_hold(terms, min_notional) or count_bands(s, first + 1, records, terms["max_price"]) == 0:
         return Reason.INVALID_TERMS
