@@ -6,7 +6,7 @@ Each is a sentence that must hold and the reason for when it doesn't; what sever
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import TypeVar
 
 import numpy as np
@@ -20,7 +20,6 @@ from components.engine.readable.model import (
     AssetTerms,
     Band,
     BreakerTerms,
-    BustTerms,
     ClearingTerms,
     Command,
     FeeTerms,
@@ -48,22 +47,7 @@ from wire.constants import (
     MAX_TIER,
     MAX_UNITS,
 )
-from wire.dtypes import (
-    ACCOUNT_TERMS,
-    ASSET_TERMS,
-    BREAKER_TERMS,
-    BUST_TERMS,
-    CLEARING_TERMS,
-    FEE_TERMS,
-    INDEX_TERMS,
-    INSTRUMENT_TERMS,
-    LIMIT_TERMS,
-    ORDER_TERMS,
-    PARTY_TERMS,
-    PAYMENT_TERMS,
-    PRICE_BANDS,
-    SESSION_TERMS,
-)
+from wire.dtypes import EXTENSION_VIEWS
 from wire.enums import AccountRole, AccountStatus, ExtensionKind, LimitScope, OrderType, Reason, Side
 
 Thing = TypeVar("Thing")
@@ -168,24 +152,31 @@ def check_display_qty(instrument: Instrument, price: int, qty: int, display_qty:
     require(in_lots and qty <= display_qty * MAX_ICEBERG_PARTS, Reason.INVALID_DISPLAY_QTY)
 
 
+def well_formed(extension: np.ndarray, make: Callable[..., Thing], kind: ExtensionKind) -> Thing:
+    """A record's fields as `make` names them: it has to be of that kind, and zero where it is reserved."""
+    view = EXTENSION_VIEWS[kind - 1]
+    fields = dict(zip(view.names or (), extension.view(view).item(), strict=True))
+    reserved = [value for name, value in fields.items() if name.startswith("reserved")]
+    require(fields["kind"] == kind and not any(reserved), Reason.EXTENSION_MISMATCH)
+    return make(**fields)
+
+
+def only(extensions: np.ndarray, make: Callable[..., Thing], kind: ExtensionKind) -> Thing:
+    """The same of the one record that the command has to bring."""
+    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
+    return well_formed(extensions[0], make, kind)
+
+
 def order_terms(extensions: np.ndarray) -> OrderTerms:
     """Check 14: none, or one."""
-    if not len(extensions):
-        return OrderTerms()
-    terms = OrderTerms(*extensions.view(ORDER_TERMS)[0].item())
-    well_formed = terms.kind == ExtensionKind.ORDER_TERMS and not terms.reserved0 and not terms.reserved1
-    require(len(extensions) == 1 and well_formed, Reason.EXTENSION_MISMATCH)
-    return terms
+    return only(extensions, OrderTerms, ExtensionKind.ORDER_TERMS) if len(extensions) else OrderTerms()
 
 
 def session_terms(extensions: np.ndarray) -> SessionTerms:
     """The extension of openSession: none, or one that gives a grace."""
     if not len(extensions):
         return SessionTerms()
-    terms = SessionTerms(*extensions.view(SESSION_TERMS)[0].item())
-    reserved = terms[1:3] + terms[4:]
-    well_formed = terms.kind == ExtensionKind.SESSION_TERMS and not any(reserved)
-    require(len(extensions) == 1 and well_formed, Reason.EXTENSION_MISMATCH)
+    terms = only(extensions, SessionTerms, ExtensionKind.SESSION_TERMS)
     require(0 < terms.grace_ns <= MAX_GRACE_NS, Reason.INVALID_TERMS)
     return terms
 
@@ -197,21 +188,9 @@ def without_operator(command: Command, extensions: np.ndarray) -> tuple[Command,
     return command._replace(extensions=command.extensions - 1), extensions[:-1]
 
 
-def bust_terms(extensions: np.ndarray) -> BustTerms:
-    """The extension of bustTrade: just one."""
-    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
-    terms = BustTerms(*extensions.view(BUST_TERMS)[0].item())
-    well_formed = terms.kind == ExtensionKind.BUST_TERMS and not terms.reserved0 and not terms.reserved1
-    require(well_formed, Reason.EXTENSION_MISMATCH)
-    return terms
-
-
 def breaker_terms(extensions: np.ndarray, instrument: Instrument | None) -> BreakerTerms:
     """The extension of setBreaker: just one. Of the venue (no instrument) it may only limit the rate of orders."""
-    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
-    terms = BreakerTerms(*extensions.view(BREAKER_TERMS)[0].item())
-    well_formed = terms.kind == ExtensionKind.BREAKER_TERMS and not terms.reserved0 and not terms.reserved1
-    require(well_formed, Reason.EXTENSION_MISMATCH)
+    terms = only(extensions, BreakerTerms, ExtensionKind.BREAKER_TERMS)
     sound = 0 <= terms.orders_per_second <= MAX_UNITS
     if instrument is None:
         sound &= not any(terms[1:9])
@@ -232,9 +211,7 @@ def breaker_terms(extensions: np.ndarray, instrument: Instrument | None) -> Brea
 
 def index_terms(extensions: np.ndarray, value: int) -> IndexTerms:
     """The extension of setIndex: just one, of zeros, or with three levels to which an index of that value may fall."""
-    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
-    terms = IndexTerms(*extensions.view(INDEX_TERMS)[0].item())
-    require(terms.kind == ExtensionKind.INDEX_TERMS and not any(terms[6:]), Reason.EXTENSION_MISMATCH)
+    terms = only(extensions, IndexTerms, ExtensionKind.INDEX_TERMS)
     sound = 0 < terms.level1_bp < terms.level2_bp < terms.level3_bp <= 9_999
     sound &= 0 < terms.halt_ns <= MAX_GRACE_NS and 0 < terms.call_ns <= MAX_GRACE_NS and value > 0
     require(sound or not any(terms[1:]), Reason.INVALID_TERMS)
@@ -243,20 +220,14 @@ def index_terms(extensions: np.ndarray, value: int) -> IndexTerms:
 
 def asset_terms(extensions: np.ndarray) -> AssetTerms:
     """The extension of addAsset: just one."""
-    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
-    terms = AssetTerms(*extensions.view(ASSET_TERMS)[0].item())
-    reserved = terms[2:4] + terms[6:]
-    require(terms.kind == ExtensionKind.ASSET_TERMS and not any(reserved), Reason.EXTENSION_MISMATCH)
+    terms = only(extensions, AssetTerms, ExtensionKind.ASSET_TERMS)
     require(0 <= terms.scale <= MAX_SCALE and terms.name0 != 0, Reason.INVALID_TERMS)
     return terms
 
 
 def account_terms(extensions: np.ndarray) -> AccountTerms:
     """The extension of setAccount: just one."""
-    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
-    terms = AccountTerms(*extensions.view(ACCOUNT_TERMS)[0].item())
-    reserved = terms[4:5] + terms[6:]
-    require(terms.kind == ExtensionKind.ACCOUNT_TERMS and not any(reserved), Reason.EXTENSION_MISMATCH)
+    terms = only(extensions, AccountTerms, ExtensionKind.ACCOUNT_TERMS)
     sound = terms.status in tuple(AccountStatus)[1:] and terms.role in tuple(AccountRole)
     sound = sound and 0 <= terms.tier <= MAX_TIER and terms.person >= 0
     require(sound, Reason.INVALID_TERMS)
@@ -265,10 +236,7 @@ def account_terms(extensions: np.ndarray) -> AccountTerms:
 
 def fee_terms(extensions: np.ndarray) -> FeeTerms:
     """The extension of setFees: just one."""
-    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
-    terms = FeeTerms(*extensions.view(FEE_TERMS)[0].item())
-    reserved = terms[2:3] + terms[5:]
-    require(terms.kind == ExtensionKind.FEE_TERMS and not any(reserved), Reason.EXTENSION_MISMATCH)
+    terms = only(extensions, FeeTerms, ExtensionKind.FEE_TERMS)
     sound = 0 <= terms.tier <= MAX_TIER
     sound = sound and all(0 <= rate <= MAX_FEE_PPM for rate in (terms.maker_ppm, terms.taker_ppm))
     require(sound, Reason.INVALID_TERMS)
@@ -277,19 +245,14 @@ def fee_terms(extensions: np.ndarray) -> FeeTerms:
 
 def payment_terms(extensions: np.ndarray) -> PaymentTerms:
     """The extension of deposit, withdraw and transfer: just one, with an id that counts."""
-    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
-    terms = PaymentTerms(*extensions.view(PAYMENT_TERMS)[0].item())
-    require(terms.kind == ExtensionKind.PAYMENT_TERMS and not any(terms[6:]), Reason.EXTENSION_MISMATCH)
+    terms = only(extensions, PaymentTerms, ExtensionKind.PAYMENT_TERMS)
     require(1 <= terms.channel <= MAX_CHANNEL and terms.id > 0, Reason.INVALID_TERMS)
     return terms
 
 
 def limit_terms(extensions: np.ndarray) -> tuple[LimitTerms, Figures]:
     """The extension of setLimits: just one, of a scope that is known; and its figures, not looked at yet."""
-    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
-    terms = LimitTerms(*extensions.view(LIMIT_TERMS)[0].item())
-    reserved = terms[2:3] + terms[12:]
-    require(terms.kind == ExtensionKind.LIMIT_TERMS and not any(reserved), Reason.EXTENSION_MISMATCH)
+    terms = only(extensions, LimitTerms, ExtensionKind.LIMIT_TERMS)
     require(terms.scope in tuple(LimitScope)[1:], Reason.INVALID_TERMS)
     return terms, Figures(*terms[4:12])
 
@@ -298,23 +261,15 @@ def clearing_terms(extensions: np.ndarray) -> tuple[np.ndarray, ClearingTerms | 
     """The extensions of addInstrument without the last, where that says how it is paid for; and that."""
     if not len(extensions) or extensions["kind"][-1] != ExtensionKind.CLEARING_TERMS:
         return extensions, None
-    terms = ClearingTerms(*extensions[-1:].view(CLEARING_TERMS)[0].item())
-    require(not terms.reserved0 and not any(terms[5:]), Reason.EXTENSION_MISMATCH)
-    return extensions[:-1], terms
+    return extensions[:-1], well_formed(extensions[-1], ClearingTerms, ExtensionKind.CLEARING_TERMS)
 
 
 def instrument_terms(extensions: np.ndarray) -> tuple[InstrumentTerms, list[PriceBands]]:
     """The first extensions of addInstrument: terms, then one to six records of bands."""
     count = len(extensions) - 1
     require(1 <= count <= MAX_BANDS // 2, Reason.EXTENSION_MISMATCH)
-    terms = InstrumentTerms(*extensions[:1].view(INSTRUMENT_TERMS)[0].item())
-    records = [PriceBands(*row) for row in extensions[1:].view(PRICE_BANDS).tolist()]
-    well_formed = terms.kind == ExtensionKind.INSTRUMENT_TERMS and not terms.reserved0 and not terms.reserved1
-    for record in records:
-        well_formed &= record.kind == ExtensionKind.PRICE_BANDS
-        well_formed &= not record.reserved0 and not record.reserved1
-    require(well_formed, Reason.EXTENSION_MISMATCH)
-    return terms, records
+    terms = well_formed(extensions[0], InstrumentTerms, ExtensionKind.INSTRUMENT_TERMS)
+    return terms, [well_formed(record, PriceBands, ExtensionKind.PRICE_BANDS) for record in extensions[1:]]
 
 
 def price_bands(records: list[PriceBands], max_price: int) -> tuple[Band, ...]:
@@ -352,9 +307,6 @@ def check_party(new_id: int, highest: int, taken: Container[int], extensions: np
     """What accounts and sessions have in common: an id that is free, and a firm."""
     require(1 <= new_id <= highest, Reason.ID_OUT_OF_RANGE)
     require(new_id not in taken, Reason.ALREADY_EXISTS)
-    require(len(extensions) == 1, Reason.EXTENSION_MISMATCH)
-    terms = PartyTerms(*extensions.view(PARTY_TERMS)[0].item())
-    reserved = terms[1:2] + terms[5:]
-    require(terms.kind == ExtensionKind.PARTY_TERMS and not any(reserved), Reason.EXTENSION_MISMATCH)
+    terms = only(extensions, PartyTerms, ExtensionKind.PARTY_TERMS)
     require(terms.firm > 0, Reason.PARTY_MISSING)
     return terms

@@ -32,7 +32,6 @@ from components.engine.readable.breakers import (
 )
 from components.engine.readable.checks import (
     Refused,
-    bust_terms,
     check_display_qty,
     check_oco,
     check_party,
@@ -45,6 +44,7 @@ from components.engine.readable.checks import (
     found,
     instrument_terms,
     lowest_price,
+    only,
     order_terms,
     price_bands,
     require,
@@ -63,6 +63,7 @@ from components.engine.readable.model import (
     Account,
     Band,
     Breaker,
+    BustTerms,
     Command,
     Index,
     Instrument,
@@ -119,6 +120,7 @@ from wire.dtypes import (
 from wire.enums import (
     CommandKind,
     EventKind,
+    ExtensionKind,
     Liquidity,
     OrderType,
     Phase,
@@ -1041,7 +1043,7 @@ class ReadableEngine(Breakers, Money, Limits):
     def _bust_trade(self, step: Step) -> None:
         """A match counts as never made. Nothing of it is kept here, so the command says all of it again."""
         symbol = step.command.symbol
-        terms = bust_terms(step.extensions)
+        terms = only(step.extensions, BustTerms, ExtensionKind.BUST_TERMS)
         instrument = found(self._instruments.get(symbol), Reason.UNKNOWN_INSTRUMENT)
         require(1 <= terms.match <= self._last_match, Reason.UNKNOWN_MATCH)
         require(terms.match not in self._busted, Reason.ALREADY_BUSTED)
