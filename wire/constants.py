@@ -2,7 +2,7 @@
 of the venue, the same on every machine, never local configuration."""
 
 VERSION = 1  # of every frame
-RULES_VERSION = 6  # of what the engine does with a command
+RULES_VERSION = 7  # of what the engine does with a command
 
 # Command.flags
 FUNDS = 1  # qty is a budget in the quote asset
@@ -38,6 +38,7 @@ MAX_GATEWAY = 32_767
 MAX_ASSET = 32_767
 MAX_TIER = 15  # of fees
 MAX_CHANNEL = 255  # of payments
+MAX_SETTLE_DAYS = 30  # business days from a trade to its settlement
 MAX_BANDS = 12  # price bands of one instrument
 MAX_SCALE = 12  # decimal digits of a price, a quantity, an amount
 MAX_PEGS = 100  # pegged orders of one symbol: that many may move with one price

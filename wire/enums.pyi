@@ -46,6 +46,7 @@ class CommandKind(IntEnum):
     WITHDRAW = 25
     TRANSFER = 26
     SET_LIMITS = 27
+    SETTLE = 28
 
 class EventKind(IntEnum):
     NONE = 0
@@ -86,6 +87,9 @@ class EventKind(IntEnum):
     TRANSFERRED = 35
     LIMITS_SET = 36
     LIMIT_NEAR = 37
+    SETTLED = 38
+    SETTLE_FAILED = 39
+    OVERDRAWN = 40
 
 class ExtensionKind(IntEnum):
     NONE = 0
@@ -104,6 +108,7 @@ class ExtensionKind(IntEnum):
     FEE_TERMS = 13
     PAYMENT_TERMS = 14
     LIMIT_TERMS = 15
+    BUST_FEES = 16
 
 class LimitScope(IntEnum):
     NONE = 0
@@ -248,6 +253,7 @@ class Reason(IntEnum):
     ORDER_TOO_LARGE = 93
     POSITION_LIMIT = 94
     DAILY_LIMIT = 95
+    NOT_SETTLED = 96
 
 class ReplayKind(IntEnum):
     NONE = 0

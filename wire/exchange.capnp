@@ -99,7 +99,7 @@ enum CommandKind {
   setPhase @15;         # qty: the Phase of one symbol (0: of all) from here on
   blockEntry @16;       # kill switch: cancels all of a scope and takes no new order of it ...
   allowEntry @17;       # ... until this
-  bustTrade @18;        # extension: BustTerms
+  bustTrade @18;        # extensions: BustTerms; and BustFees, of an instrument that is paid for
   setBreaker @19;       # extension: BreakerTerms; of a symbol (0: of the venue, its ordersPerSecond)
   setIndex @20;         # qty: the symbol's weight in the index; symbol 0, extension IndexTerms: it starts from what it is now
   addAsset @21;         # price: its id; extension: AssetTerms
@@ -109,6 +109,7 @@ enum CommandKind {
   withdraw @25;         # extension: PaymentTerms; the other way
   transfer @26;         # extension: PaymentTerms; from `account` to another
   setLimits @27;        # extension: LimitTerms; of one symbol, or (0) those that are of none
+  settle @28;           # extension: PaymentTerms; so much of what `account` has unsettled is settled from here on
 }
 
 enum EventKind {
@@ -150,6 +151,9 @@ enum EventKind {
   transferred @35;
   limitsSet @36;
   limitNear @37;        # 70 % of a limit are used: reason says which, qty how much, leavesQty what is left
+  settled @38;
+  settleFailed @39;     # reason says why; what was to be settled is unsettled as before
+  overdrawn @40;        # behind a bust: the account has less than its orders hold, or less than nothing
 }
 
 enum Liquidity { none @0; maker @1; taker @2; }
@@ -157,7 +161,7 @@ enum Liquidity { none @0; maker @1; taker @2; }
 enum ExtensionKind {
   none @0; orderTerms @1; instrumentTerms @2; priceBands @3; partyTerms @4; sessionTerms @5; operatorTerms @6; bustTerms @7;
   breakerTerms @8; indexTerms @9; assetTerms @10; clearingTerms @11; accountTerms @12; feeTerms @13; paymentTerms @14;
-  limitTerms @15;
+  limitTerms @15; bustFees @16;
 }
 
 # Why something did not happen, or why an order left the book. The number is the wire code and never changes.
@@ -266,6 +270,8 @@ enum Reason {
   orderTooLarge @93 $sentence("The quantity is more than one order of this account may have.");
   positionLimit @94 $sentence("The account would hold more of it than it may.");
   dailyLimit @95 $sentence("The account would trade more of it in a day than it may.");
+  # rules version 7
+  notSettled @96 $sentence("So much of it is not settled yet.");
 }
 
 # ---------------------------------------------------------------------------------------------- commands
@@ -389,6 +395,15 @@ struct BustTerms {        # of bustTrade: the match as the event log has it, sin
   qty @11 :Int64;
 }
 
+struct BustFees {         # of bustTrade, behind BustTerms: what each side paid, and gets back
+  kind @0 :Int16;
+  reserved0 @1 :Int16;
+  reserved1 @2 :Int32;
+  buyFee @3 :Int64;
+  sellFee @4 :Int64;
+  reserved2 @5 :Int64; reserved3 @6 :Int64; reserved4 @7 :Int64; reserved5 @8 :Int64; reserved6 @9 :Int64;
+}
+
 struct BreakerTerms {     # of setBreaker; zero: none of that kind
   kind @0 :Int16;
   staticBp @1 :Int16;     # basis points of the reference, below and above it
@@ -425,12 +440,12 @@ struct AssetTerms {       # of addAsset
 
 struct ClearingTerms {    # of addInstrument: what its trades are paid with; without them they are not paid
   kind @0 :Int16;
-  reserved0 @1 :Int16;
+  settleDays @1 :Int16;   # business days from a trade to its settlement; 0: at once
   maxFeePpm @2 :Int32;    # no fee of a tier is more of a trade's notional than this, in millionths; orders hold it
   baseAsset @3 :Int32;
   quoteAsset @4 :Int32;
-  reserved1 @5 :Int64; reserved2 @6 :Int64; reserved3 @7 :Int64; reserved4 @8 :Int64; reserved5 @9 :Int64;
-  reserved6 @10 :Int64;
+  reserved0 @5 :Int64; reserved1 @6 :Int64; reserved2 @7 :Int64; reserved3 @8 :Int64; reserved4 @9 :Int64;
+  reserved5 @10 :Int64;
 }
 
 struct AccountTerms {     # of setAccount
@@ -454,15 +469,15 @@ struct FeeTerms {         # of setFees: millionths of a trade's notional
   reserved6 @10 :Int64;
 }
 
-struct PaymentTerms {     # of deposit, withdraw, transfer
+struct PaymentTerms {     # of deposit, withdraw, transfer, settle
   kind @0 :Int16;
   channel @1 :Int16;      # which counts the ids: a bank, a chain, a desk
   asset @2 :Int32;
   id @3 :Int64;           # above all that the channel sent before, so that a repeat moves nothing
-  amount @4 :Int64;
+  amount @4 :Int64;       # of settle below 0 where the account gives
   toAccount @5 :Int32;    # of transfer
-  reserved0 @6 :Int32;
-  reserved1 @7 :Int64; reserved2 @8 :Int64; reserved3 @9 :Int64; reserved4 @10 :Int64;
+  settleDate @6 :Int32;   # of settle: YYYYMMDD, the day that it was due
+  reserved0 @7 :Int64; reserved1 @8 :Int64; reserved2 @9 :Int64; reserved3 @10 :Int64;
 }
 
 struct LimitTerms {       # of setLimits; zero: no such limit
@@ -640,8 +655,9 @@ struct ClearingEvent {    # clearingAdded
   quoteAsset @10 :Int32;
   baseUnit @11 :Int64;    # of qty 1, in smallest units of the base asset
   maxFeePpm @12 :Int64;
-  reserved0 @13 :Int64; reserved1 @14 :Int64; reserved2 @15 :Int64; reserved3 @16 :Int64; reserved4 @17 :Int64;
-  reserved5 @18 :Int64; reserved6 @19 :Int64;
+  settleDays @13 :Int64;  # 0: at once
+  reserved0 @14 :Int64; reserved1 @15 :Int64; reserved2 @16 :Int64; reserved3 @17 :Int64; reserved4 @18 :Int64;
+  reserved5 @19 :Int64;
 }
 
 struct AccountEvent {     # accountSet
@@ -667,7 +683,7 @@ struct FeeEvent {         # feesSet
   reserved5 @17 :Int64; reserved6 @18 :Int64;
 }
 
-struct PaymentEvent {     # deposited, withdrawn, transferred
+struct PaymentEvent {     # deposited, withdrawn, transferred, settled, settleFailed; overdrawn: amount is how much is missing
   seq @0 :Int64; commandSeq @1 :Int64; timeNs @2 :Int64; kind @3 :Int16; reason @4 :Int16; symbol @5 :Int32;
   session @6 :Int32; account @7 :Int32; reportSeq @8 :Int64; # nobody's report
   id @9 :Int64;
@@ -678,10 +694,11 @@ struct PaymentEvent {     # deposited, withdrawn, transferred
   toHeld @14 :Int64;
   asset @15 :Int32;
   toAccount @16 :Int32;
-  reserved0 @17 :Int64; reserved1 @18 :Int64;
+  unsettled @17 :Int64;   # of the account's total: what trades have moved and nobody has settled
+  reserved0 @18 :Int64;
   channel @19 :Int16;
-  reserved2 @20 :Int16;
-  reserved3 @21 :Int32;
+  reserved1 @20 :Int16;
+  settleDate @21 :Int32;  # of settled, settleFailed: YYYYMMDD
 }
 
 struct LimitEvent {       # limitsSet
@@ -1091,6 +1108,7 @@ struct StateAsset {       # by id
   name0 @2 :Int64;
   name1 @3 :Int64;
   issued @4 :Int64;       # what was deposited, less what was withdrawn: the sum of all balances
+  lent @5 :Int64;         # what accounts lacked when busts took it from them, paid back since or not
 }
 
 struct StateClearing {    # by symbol: the instruments that are paid for
@@ -1098,6 +1116,8 @@ struct StateClearing {    # by symbol: the instruments that are paid for
   baseAsset @1 :Int32;
   quoteAsset @2 :Int32;
   maxFeePpm @3 :Int32;
+  settleDays @4 :Int32;
+  reserved0 @5 :Int32;
 }
 
 struct StateTier {        # by tier: those that charge anything
@@ -1147,8 +1167,9 @@ struct StatePosition {    # by account, then symbol: those of which any figure i
 struct StateBalance {     # by account, then asset: those of which anything is not zero
   account @0 :Int32;      # 0: the venue's own, where fees go
   asset @1 :Int32;
-  total @2 :Int64;
+  total @2 :Int64;        # below 0 only where a bust took what was gone
   held @3 :Int64;         # of it, by orders
+  unsettled @4 :Int64;    # of it, by trades that nobody has settled; below 0: it will go
 }
 
 struct StateSession {     # by id

@@ -16,7 +16,7 @@ STRUCTS = [
     *("StateLimits", "StateRate", "StatePosition"),
 ]
 COUNTS = [1, 2, 3, 2, 2, 4, 3, 2, 3, 2, 2, 2, 2, 3, 2, 4, 2, 2, 3]
-KEPT = "a7c77c8a849565145583f03a45eb22c588513c3e86189c4887da3f6c5485057a"
+KEPT = "3ffd0c086bad343fef7cf52d9052fd5b5e80734ef4f347610d750a3e2aadc133"
 
 
 def sample() -> CanonicalState:
