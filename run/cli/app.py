@@ -3,6 +3,7 @@
 Annotations are evaluated here: as text, typer would compile each anew, at every start of a verb or a part.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -489,49 +490,43 @@ def breaker(
     operate.breaker(load(config), symbol, texts, rate, who, why, as_json)
 
 
-@app.command(rich_help_panel=OPERATE, epilog="Example: zmx deposit 7 2500.00 USD --why 'wire 4711'")
-def deposit(
-    account: AccountNumber,
-    amount: Amount,
-    asset: AssetName,
-    channel: Channel = 1,
-    number: PaymentId = None,
-    who: Who = "",
-    why: Why = "",
-    config: ConfigFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Bring in money or goods for an account.
+def _payment(kind: str) -> Callable[..., None]:
+    def pay(
+        account: AccountNumber,
+        amount: Amount,
+        asset: AssetName,
+        channel: Channel = 1,
+        number: PaymentId = None,
+        who: Who = "",
+        why: Why = "",
+        config: ConfigFile = None,
+        as_json: AsJson = False,
+    ) -> None:
+        from run.cli import money
+        from run.config import load
+        from wire.enums import CommandKind
+
+        given = CommandKind[kind], account, amount, asset, who, why, as_json
+        money.pay(load(config), *given, channel=channel, number=number)
+
+    return pay
+
+
+app.command(
+    "deposit",
+    help="""Bring in money or goods for an account.
 
     A payment moves once: sent again with its --id it is refused.
-    """
-    from run.cli import money
-    from run.config import load
-    from wire.enums import CommandKind
-
-    given = CommandKind.DEPOSIT, account, amount, asset, who, why, as_json
-    money.pay(load(config), *given, channel=channel, number=number)
-
-
-@app.command(rich_help_panel=OPERATE, epilog="Example: zmx withdraw 7 100.00 USD")
-def withdraw(
-    account: AccountNumber,
-    amount: Amount,
-    asset: AssetName,
-    channel: Channel = 1,
-    number: PaymentId = None,
-    who: Who = "",
-    why: Why = "",
-    config: ConfigFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Pay out what an account has and no order holds."""
-    from run.cli import money
-    from run.config import load
-    from wire.enums import CommandKind
-
-    given = CommandKind.WITHDRAW, account, amount, asset, who, why, as_json
-    money.pay(load(config), *given, channel=channel, number=number)
+    """,
+    rich_help_panel=OPERATE,
+    epilog="Example: zmx deposit 7 2500.00 USD --why 'wire 4711'",
+)(_payment("DEPOSIT"))
+app.command(
+    "withdraw",
+    help="Pay out what an account has and no order holds.",
+    rich_help_panel=OPERATE,
+    epilog="Example: zmx withdraw 7 100.00 USD",
+)(_payment("WITHDRAW"))
 
 
 @app.command(rich_help_panel=OPERATE, epilog="Example: zmx transfer 7 8 100.00 USD")
