@@ -6,10 +6,9 @@ import time
 
 import numpy as np
 
-from run.cli.failure import Failure
 from run.cli.operate import own_event, send, tell, understood
 from run.cli.running import instruments_of, named
-from run.client.operator import Outcome
+from run.cli.screen import cancelled
 from run.config import FEE_SCALE, Asset, Config
 from wire.dtypes import ACCOUNT_TERMS, EXTENSION, FEE_TERMS, LIMIT_TERMS, PAYMENT_EVENT, PAYMENT_TERMS
 from wire.enums import AccountRole, AccountStatus, CommandKind, EventKind, ExtensionKind, LimitScope
@@ -20,6 +19,7 @@ _DONE = {
     CommandKind.WITHDRAW: EventKind.WITHDRAWN,
     CommandKind.TRANSFER: EventKind.TRANSFERRED,
 }
+_NO_ASSETS = "none: name them as [[asset]] before the first start"
 
 
 def pay(
@@ -37,7 +37,7 @@ def pay(
 ) -> None:
     """Bring in, pay out, or move from one account to another. `number` is the payment's id: by default the time, so
     that it is above all before it; who may have to send it again names one."""
-    known = named_asset(config, asset)
+    known = named({each.name: each for each in config.asset}, asset, "asset", _NO_ASSETS)
     terms = np.zeros(1, PAYMENT_TERMS)
     terms["kind"], terms["channel"], terms["asset"] = ExtensionKind.PAYMENT_TERMS, channel, known.id
     terms["id"] = time.time_ns() if number is None else number
@@ -57,15 +57,6 @@ def _balance(account: int, told: np.void, total: str, held: str, asset: Asset) -
     whose = f"account {account}" if account else "the venue"
     text = f"{whose} has {from_units(int(told[total]), asset.scale)}"
     return text + (f", orders hold {from_units(int(told[held]), asset.scale)} of it" if told[held] else "")
-
-
-def named_asset(config: Config, name: str) -> Asset:
-    """The configured asset of that name."""
-    for asset in config.asset:
-        if asset.name == name:
-            return asset
-    there = ", ".join(asset.name for asset in config.asset) or "none: name them as [[asset]] before the first start"
-    raise Failure(f"there is no asset {name!r}; there are {there}")
 
 
 def fees(config: Config, tier: int, maker: str, taker: str, who: str, why: str, as_json: bool) -> None:
@@ -114,10 +105,5 @@ def account(
     terms["kind"], terms["status"] = ExtensionKind.ACCOUNT_TERMS, AccountStatus[status.upper().replace("-", "_")]
     terms["tier"], terms["role"], terms["person"] = tier, AccountRole[role.upper().replace("-", "_")], person
     outcome = send(config, CommandKind.SET_ACCOUNT, who, why, terms.view(EXTENSION), account=number)
-    tell(outcome, as_json, f"account {number} is {status}; {_cancelled(outcome)}")
-
-
-def _cancelled(outcome: Outcome) -> str:
-    """How many of its orders went."""
-    count = int((outcome.events["kind"] == EventKind.CANCELLED).sum())
-    return "1 order cancelled" if count == 1 else f"{count:,} orders cancelled"
+    gone = int((outcome.events["kind"] == EventKind.CANCELLED).sum())
+    tell(outcome, as_json, f"account {number} is {status}; {cancelled(gone)}")

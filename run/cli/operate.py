@@ -12,7 +12,7 @@ import numpy as np
 from run.cli.events import fields_of
 from run.cli.failure import Failure
 from run.cli.running import answered, endpoint, instruments_of, named
-from run.cli.screen import out, print_json
+from run.cli.screen import cancelled, out, print_json
 from run.client.operator import Operator, Outcome
 from run.config import Config
 from run.eventlog import EventLogReader
@@ -33,7 +33,7 @@ def mass_cancel(
     """Cancel every order of a session, an account or a firm, or everyone's."""
     fields = {"symbol": _symbol(config, symbol) if symbol else 0, "side": Side[side.upper()] if side else 0}
     outcome = send(config, CommandKind.MASS_CANCEL, who, why, **fields, **_whose(*whose))
-    tell(outcome, as_json, _orders(outcome, EventKind.MASS_CANCELLED, "cancelled"))
+    tell(outcome, as_json, _swept(outcome, EventKind.MASS_CANCELLED))
 
 
 def block(config: Config, scope: str, name: str, allow: bool, who: str, why: str, as_json: bool) -> None:
@@ -45,9 +45,7 @@ def block(config: Config, scope: str, name: str, allow: bool, who: str, why: str
     else:
         raise Failure(f"a {scope} is named by its number, not {name!r}")
     outcome = send(config, CommandKind.ALLOW_ENTRY if allow else CommandKind.BLOCK_ENTRY, who, why, **fields)
-    text = (
-        "takes orders again" if allow else f"takes no orders; {_orders(outcome, EventKind.ENTRY_BLOCKED, 'cancelled')}"
-    )
+    text = "takes orders again" if allow else f"takes no orders; {_swept(outcome, EventKind.ENTRY_BLOCKED)}"
     tell(outcome, as_json, f"{scope} {name} {text}")
 
 
@@ -212,10 +210,10 @@ def own_event(outcome: Outcome, kind: EventKind, symbol: int = 0) -> np.ndarray:
     return outcome.events.take(np.flatnonzero(of_kind)[-1:])
 
 
-def _orders(outcome: Outcome, kind: EventKind, done: str) -> str:
-    last = outcome.events[outcome.events["kind"] == kind]
-    count = int(last["qty"][0]) if last.size else 0
-    return f"1 order {done}" if count == 1 else f"{count:,} orders {done}"
+def _swept(outcome: Outcome, kind: EventKind) -> str:
+    """How many orders an event of that kind says it cancelled."""
+    told = outcome.events[outcome.events["kind"] == kind]
+    return cancelled(int(told["qty"][0]) if told.size else 0)
 
 
 def tell(outcome: Outcome, as_json: bool, text: str) -> None:

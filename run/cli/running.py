@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from run.cli.failure import Failure
 from run.config import Config
@@ -13,6 +13,8 @@ from run.topology import MARKET, ORDERS, SNAPSHOTS, Link
 
 if TYPE_CHECKING:
     from components.client.market import Instrument
+
+_Thing = TypeVar("_Thing")
 
 
 def endpoint(config: Config, link: Link) -> str:
@@ -42,11 +44,11 @@ def nothing_runs(config: Config) -> Failure:
     )
 
 
-def named(instruments: Mapping[str, Instrument], name: str) -> Instrument:
-    """The instrument of that name. Raises Failure, which says what there is, when it is none of these."""
-    if name not in instruments:
-        raise Failure(f"there is no instrument {name!r}; there are {', '.join(instruments) or 'none'}")
-    return instruments[name]
+def named(things: Mapping[str, _Thing], name: str, kind: str = "instrument", if_none: str = "none") -> _Thing:
+    """The thing of that name. Raises Failure, which says what there is, when it is none of these."""
+    if name not in things:
+        raise Failure(f"there is no {kind} {name!r}; there are {', '.join(things) or if_none}")
+    return things[name]
 
 
 def _listens(address: str) -> bool:

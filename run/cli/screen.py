@@ -45,3 +45,8 @@ def print_json(value: Any, *, line: bool = False) -> None:
 def has_terminal() -> bool:
     """Whether a person is watching standard output."""
     return sys.stdout.isatty()
+
+
+def cancelled(count: int) -> str:
+    """So many orders, in words."""
+    return "1 order cancelled" if count == 1 else f"{count:,} orders cancelled"

@@ -14,7 +14,7 @@ from components.client.orders import Answer, Order, OrderState
 from run.cli import choices
 from run.cli.failure import FAILED, Failure
 from run.cli.running import answered, instruments_of, orders
-from run.cli.screen import out, print_json
+from run.cli.screen import cancelled, out, print_json
 from run.client.broker import BrokerSync
 from run.config import Config
 from wire.constants import RESTS
@@ -248,8 +248,7 @@ def cancel(
     elif not answer.ok:
         out().print(f"[red]✗[/red] {answer.sentence}", soft_wrap=True)
     elif everything:
-        orders_text = "1 order" if count == 1 else f"{count:,} orders"
-        out().print(f"[green]✓[/green] {orders_text} cancelled" if count else "There was nothing to cancel.")
+        out().print(f"[green]✓[/green] {cancelled(count)}" if count else "There was nothing to cancel.")
     else:
         out().print(f"[green]✓[/green] cancelled, {_cancelled_qty(instruments, answer)} taken out of the book")
     if not count:
