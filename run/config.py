@@ -16,7 +16,7 @@ import os
 import re
 import tomllib
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -561,9 +561,11 @@ def _table(kind: type, table: dict[str, Any], where: str) -> Any:
     return kind(**{name: _value(table[name], types[name], fields[name], f"{where} {name}") for name in table})
 
 
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, 1, 0.5)
-    return f": did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
+def _nearest(name: str, known: Collection[str]) -> str:
+    """What may have been meant: the end of a sentence that says there is no `name`."""
+    if close := difflib.get_close_matches(name, known, 1, 0.5):
+        return f": did you mean {close[0]!r}?"
+    return f"; there are {', '.join(known)}" if known else ""
 
 
 def _value(value: Any, kind: Any, field: dataclasses.Field[Any], where: str) -> Any:
@@ -695,7 +697,7 @@ def _check_calendars(config: Config) -> None:
         if instrument.calendar and instrument.calendar not in names:
             raise ConfigError(
                 f"[[instrument]] {instrument.name}: there is no [[calendar]] {instrument.calendar!r}"
-                f"{_nearest(instrument.calendar, dict.fromkeys(names)) if names else ''}"
+                f"{_nearest(instrument.calendar, names)}"
             )
 
 
@@ -766,7 +768,7 @@ def _check_clearing(each: Instrument, config: Config) -> None:
     assets = {asset.name: asset for asset in config.asset}
     for role, name in (("base", each.base), ("quote", each.quote)):
         if name not in assets:
-            raise ValueError(f"{role}: there is no [[asset]] {name!r}{_nearest(name, assets) if assets else ''}")
+            raise ValueError(f"{role}: there is no [[asset]] {name!r}{_nearest(name, assets)}")
     base, quote = assets[each.base], assets[each.quote]
     if base is quote:
         raise ValueError(f"base and quote are both {each.base}")
@@ -813,8 +815,7 @@ def _check_money(config: Config) -> None:
     for number, deposit in enumerate(config.deposit, 1):
         where = f"[[deposit]] number {number}"
         if deposit.asset not in assets:
-            close = _nearest(deposit.asset, assets) if assets else ""
-            raise ConfigError(f"{where}: there is no [[asset]] {deposit.asset!r}{close}")
+            raise ConfigError(f"{where}: there is no [[asset]] {deposit.asset!r}{_nearest(deposit.asset, assets)}")
         if deposit.account and deposit.account not in known:
             raise ConfigError(f"{where}: there is no [[account]] {deposit.account}")
         try:
