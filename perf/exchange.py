@@ -30,7 +30,8 @@ from perf.workload import mixed
 from run import journal
 from run.client.sync import Broker
 from run.clock import SystemClock
-from run.config import Config, Gateway, Instrument, Party, Place, default
+from run.config import Config, Gateway, Place, default
+from run.market import Instrument, Party
 from run.sockets import connect, try_receive
 from run.supervisor import Exchange
 from run.topology import MARKET, ORDERS

@@ -51,8 +51,9 @@ from perf.load import Void
 from perf.rush import PATIENCE_S, Heard, Seen, Wrong, trade, watch
 from perf.traders import Pulse, last_pulse
 from perf.workload import mixed
-from run.config import Config, Gateway, Party, default
+from run.config import Config, Gateway, default
 from run.journal import JournalReader
+from run.market import Party
 from run.supervisor import Exchange, ExchangeFailed
 from run.topology import MARKET, ORDERS
 from wire.constants import MAX_BATCH

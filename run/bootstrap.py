@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from run.config import FEE_SCALE, Asset, Config, ConfigError, Deposit, Fee, Instrument, Party
+from run.config import Config, ConfigError
+from run.market import FEE_SCALE, Asset, Deposit, Fee, Instrument, Party
 from wire.constants import MAX_CHANNEL, RULES_VERSION
 from wire.dtypes import (
     ASSET_TERMS,
@@ -33,7 +34,7 @@ OPENING_CHANNEL = MAX_CHANNEL  # of payments: that of the configured deposits, w
 def bootstrap(config: Config) -> Rows:
     """COMMAND and EXTENSION rows that make the configured market. Raises ConfigError, naming what cannot be used.
 
-    run/config.py has checked the market by the engine's rules (components/engine/README.md), so none is rejected.
+    run/market.py has checked it by the engine's rules (components/engine/README.md), so none is rejected.
     """
     rows = [_command(CommandKind.SET_RULES, qty=RULES_VERSION)]
     assets = {each.name: each for each in config.asset}

@@ -23,17 +23,17 @@ from components.calendar import Calendar, Weekly
 from wire.enums import Phase
 
 if TYPE_CHECKING:
-    from run.config import Calendar as Settings
-    from run.config import Config
+    from run.market import Calendar as Settings
+    from run.market import Market
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 PHASES: Final = tuple(phase.name.lower() for phase in Phase if phase)
 
 
-def calendars_of(config: Config) -> dict[int, Calendar]:
+def calendars_of(market: Market) -> dict[int, Calendar]:
     """The calendar of each symbol that has one. Raises ValueError, naming what cannot be used."""
-    made = {each.name: calendar(each) for each in config.calendar}
-    return {each.symbol: made[each.calendar] for each in config.instrument if each.calendar}
+    made = {each.name: calendar(each) for each in market.calendar}
+    return {each.symbol: made[each.calendar] for each in market.instrument if each.calendar}
 
 
 def calendar(settings: Settings) -> Calendar:

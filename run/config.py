@@ -1,7 +1,8 @@
 """Every setting, with its unit, its reason and its default: one TOML file, one table that `zmx config --show` prints.
 
 Settings are local to a machine. What can refuse an order (ticks, lots, limits) is a rule of the venue instead: it
-enters through commands, of which `[[instrument]]`, `[[account]]` and `[[session]]` are the first ones journalled.
+enters through commands, of which `[[instrument]]`, `[[account]]` and `[[session]]` (run/market.py) are the first ones
+journalled.
 
 A file names only what differs from the defaults; `default()` is a market that is ready to trade. Nothing here is read
 from the environment but the places of a user's own directories, so a file says all there is to know.
@@ -10,33 +11,19 @@ from the environment but the places of a user's own directories, so a file says 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import os
 import re
 import tomllib
 import typing
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wire.constants import (
-    MAX_ACCOUNT,
-    MAX_ASSET,
-    MAX_BANDS,
-    MAX_BATCH,
-    MAX_FEE_PPM,
-    MAX_GATEWAY,
-    MAX_SCALE,
-    MAX_SESSION,
-    MAX_SYMBOL,
-    MAX_TIER,
-    MAX_UNITS,
-)
-from wire.units import pack_name, to_units
-
-FEE_SCALE = 4  # fees are written in per cent of a notional: 0.0001 is one millionth
+from run.market import TABLES, Market, nearest, paid_market, ready_market
+from run.market import check as check_market
+from wire.constants import MAX_BATCH, MAX_GATEWAY, MAX_UNITS
 
 
 class ConfigError(ValueError):
@@ -210,79 +197,8 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
-class Instrument:
-    """[[instrument]]: sequenced once, when the journal is empty. Prices and quantities as decimal text."""
-
-    symbol: int
-    name: str
-    price_scale: int
-    qty_scale: int
-    quote_scale: int
-    max_price: str
-    min_qty: str
-    max_qty: str
-    protection: str  # how far from the best opposite price a market order may go
-    bands: list[dict[str, str]] = field(metadata={"columns": ("from", "tick", "lot")})
-    min_notional: str = "0"
-    max_notional: str = "0"  # 0: only what max_price and max_qty give
-    calendar: str = ""  # the name of a [[calendar]]; none: continuous trading for ever
-    base: str = ""  # the [[asset]] that is traded, and ...
-    quote: str = ""  # ... the one that it is paid with; none: it is not paid for, and anybody may trade any quantity
-    max_fee: str = "0"  # per cent of a notional: no [[fee]] takes more, and an order holds so much
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """[[asset]]: what accounts have: a currency, a stock, a coin. Sequenced once, when the journal is empty."""
-
-    id: int
-    name: str
-    scale: int  # amounts count 10^-scale of it
-
-
-@dataclass(frozen=True, slots=True)
-class Fee:
-    """[[fee]]: what accounts of a tier pay, in per cent of a trade's notional. `zmx fees` changes it later."""
-
-    tier: int
-    maker: str
-    taker: str
-
-
-@dataclass(frozen=True, slots=True)
-class Deposit:
-    """[[deposit]]: what accounts have when the journal is empty. `zmx deposit` brings in what comes later."""
-
-    asset: str
-    amount: str
-    account: int = 0  # 0: each of them
-
-
-@dataclass(frozen=True, slots=True)
-class Calendar:
-    """[[calendar]]: when the phases of the instruments that name it change; run/calendars.py has an example."""
-
-    name: str
-    zone: str  # like Asia/Tehran
-    phases: list[dict[str, str]] = field(metadata={"columns": ("days", "at", "phase")})
-    short_days: tuple[dict[str, str], ...] = field(  # these changes in place of the week's
-        default=(), metadata={"columns": ("date", "at", "phase")}
-    )
-    holidays: tuple[str, ...] = ()  # dates
-
-
-@dataclass(frozen=True, slots=True)
-class Party:
-    """[[account]] and [[session]]: sequenced once, when the journal is empty."""
-
-    id: int
-    firm: int
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """The whole configuration."""
+class Config(Market):
+    """The whole configuration: the settings, and the market."""
 
     place: Place = field(default_factory=Place)
     gateway: tuple[Gateway, ...] = (Gateway(),)
@@ -293,13 +209,6 @@ class Config:
     clerk: Clerk = field(default_factory=Clerk)
     supervisor: Supervisor = field(default_factory=Supervisor)
     latency: Latency = field(default_factory=Latency)
-    calendar: tuple[Calendar, ...] = ()
-    asset: tuple[Asset, ...] = ()
-    instrument: tuple[Instrument, ...] = ()
-    account: tuple[Party, ...] = ()
-    session: tuple[Party, ...] = ()
-    fee: tuple[Fee, ...] = ()
-    deposit: tuple[Deposit, ...] = ()
 
     def gateway_of(self, number: int | None = None) -> Gateway:
         """The gateway with that id; without one the only gateway. Raises ConfigError that lists the ids."""
@@ -346,76 +255,18 @@ class Config:
         return self.data_dir / "index"
 
 
-# ---------------------------------------------------------------------------------------------- the ready market
-
-
 def default() -> Config:
-    """What runs without a file: two stocks and a currency pair, four firms with four accounts and sessions each."""
-    stocks = {
-        "price_scale": 4,
-        "qty_scale": 0,
-        "quote_scale": 2,
-        "max_price": "1000000",
-        "min_qty": "1",
-        "max_qty": "10000000",
-        "protection": "10",
-        # Regulation NMS, rule 612: a cent from a dollar upwards, a hundredth of one below.
-        "bands": [
-            {"from": "0", "tick": "0.0001", "lot": "1"},
-            {"from": "1.0000", "tick": "0.01", "lot": "1"},
-        ],
-    }
-    bitcoin = Instrument(
-        symbol=3,
-        name="BTC-USD",
-        price_scale=2,
-        qty_scale=8,
-        quote_scale=2,
-        max_price="10000000",
-        min_qty="0.00000001",
-        max_qty="10000",
-        protection="5000",
-        bands=[{"from": "0", "tick": "0.01", "lot": "0.00000001"}],
-    )
-    return Config(
-        instrument=(
-            Instrument(symbol=1, name="AAPL", **stocks),  # type: ignore[arg-type]
-            Instrument(symbol=2, name="AMZN", **stocks),  # type: ignore[arg-type]
-            bitcoin,
-        ),
-        account=tuple(Party(number, _firm(number), f"ACCOUNT-{number}") for number in range(1, 17)),
-        session=tuple(Party(number, _firm(number), f"SESSION-{number}") for number in range(1, 17)),
-    )
+    """What runs without a file: every setting's default, and the ready market."""
+    return _with(ready_market())
 
 
 def paid() -> Config:
-    """The same market paid for in dollars, with fees, and with enough of everything for all: `zmx config --paid`."""
-    ready = default()
-    # Amounts are int64: with dollars to eight digits, as a lot of the coin needs, an order is worth 46 billion at most.
-    terms = {"quote_scale": 8, "max_price": "10000", "max_qty": "1000000", "quote": "USD", "max_fee": "0.1"}
-    stocks = [
-        dataclasses.replace(each, base=each.name, **terms)  # type: ignore[arg-type]
-        for each in ready.instrument[:2]
-    ]
-    bitcoin = dataclasses.replace(
-        ready.instrument[2],
-        **{**terms, "max_price": "10000000", "max_qty": "1000"},  # type: ignore[arg-type]
-        min_qty="0.00001",
-        bands=[{"from": "0", "tick": "0.01", "lot": "0.00001"}],
-        base="BTC",
-    )
-    plenty = {"USD": "1000000000", "AAPL": "100000000", "AMZN": "100000000", "BTC": "100000"}
-    return dataclasses.replace(
-        ready,
-        asset=(Asset(1, "USD", 8), Asset(2, "AAPL", 0), Asset(3, "AMZN", 0), Asset(4, "BTC", 8)),
-        instrument=(*stocks, bitcoin),
-        fee=(Fee(0, "0.02", "0.05"),),
-        deposit=tuple(Deposit(asset, amount) for asset, amount in plenty.items()),
-    )
+    """The same with the market that is paid for: `zmx config --paid`."""
+    return _with(paid_market())
 
 
-def _firm(number: int) -> int:
-    return 1 + (number - 1) // 4
+def _with(market: Market) -> Config:
+    return Config(**{name: getattr(market, name) for name in TABLES})
 
 
 # ---------------------------------------------------------------------------------------------- from and to TOML
@@ -463,7 +314,7 @@ def to_toml(config: Config) -> str:
         for each in dataclasses.fields(table):
             value = _toml(getattr(table, each.name))
             lines.append(f"{each.name} = {value}  # {each.metadata['unit']}: {each.metadata['why']}")
-    for name in _MARKET:
+    for name in TABLES:
         for row in getattr(config, name):
             lines += ["", f"[[{name}]]"]
             lines += [f"{field} = {_toml(value)}" for field, value in dataclasses.asdict(row).items()]
@@ -504,38 +355,28 @@ def rows(config: Config) -> Iterator[Setting]:
             yield Setting(name, value, each.metadata["unit"], normal, each.metadata["why"])
 
 
-_MARKET: Mapping[str, type] = {
-    "calendar": Calendar,
-    "asset": Asset,
-    "instrument": Instrument,
-    "account": Party,
-    "session": Party,
-    "fee": Fee,
-    "deposit": Deposit,
-}
-
-
 # Sections of which there may be several, each a list of tables.
-_LISTS: Mapping[str, type] = {"gateway": Gateway, **_MARKET}
+_LISTS: Mapping[str, type] = {"gateway": Gateway, **TABLES}
+_SETTINGS: Sequence[str] = [each.name for each in dataclasses.fields(Config) if each.name not in TABLES]
 
 
 def _tables(config: Config) -> Iterator[tuple[str, str, Any]]:
     """Every section of settings: its header in a file, its name for people, and its values."""
-    for each in dataclasses.fields(Config):
-        if each.name == "gateway":
+    for name in _SETTINGS:
+        if name == "gateway":
             for gateway in config.gateway:
                 yield "[[gateway]]", f"gateway-{gateway.id}", gateway
-        elif each.name not in _MARKET:
-            yield f"[{each.name}]", each.name, getattr(config, each.name)
+        else:
+            yield f"[{name}]", name, getattr(config, name)
 
 
 def _config(tables: dict[str, Any]) -> Config:
-    known = {each.name: each for each in dataclasses.fields(Config)}
+    known = (*_SETTINGS, *TABLES)
     ready = default()
     parts: dict[str, Any] = {}
     for name, table in tables.items():
         if name not in known:
-            raise ConfigError(f"there is no section [{name}]{_nearest(name, known)}")
+            raise ConfigError(f"there is no section [{name}]{nearest(name, known)}")
         if name in _LISTS:
             if not isinstance(table, list) or not all(isinstance(row, dict) for row in table):
                 raise ConfigError(f"{name} is a list of tables: write [[{name}]] above each")
@@ -554,18 +395,11 @@ def _table(kind: type, table: dict[str, Any], where: str) -> Any:
     types = typing.get_type_hints(kind)
     for name in table:
         if name not in fields:
-            raise ConfigError(f"{where} has no setting {name!r}{_nearest(name, fields)}")
+            raise ConfigError(f"{where} has no setting {name!r}{nearest(name, fields)}")
     for name, each in fields.items():
         if name not in table and each.default is dataclasses.MISSING:
             raise ConfigError(f"{where} lacks {name}")
     return kind(**{name: _value(table[name], types[name], fields[name], f"{where} {name}") for name in table})
-
-
-def _nearest(name: str, known: Collection[str]) -> str:
-    """What may have been meant: the end of a sentence that says there is no `name`."""
-    if close := difflib.get_close_matches(name, known, 1, 0.5):
-        return f": did you mean {close[0]!r}?"
-    return f"; there are {', '.join(known)}" if known else ""
 
 
 def _value(value: Any, kind: Any, field: dataclasses.Field[Any], where: str) -> Any:
@@ -629,36 +463,15 @@ _LONGEST_SOCKET = f"notify-gateway-{MAX_GATEWAY}.sock"
 
 
 def check(config: Config) -> None:
-    """Raise ConfigError unless the exchange can run with this.
-
-    The market's rules are those by which the engine takes addInstrument, addAccount and addSession
-    (components/engine/README.md): what it would refuse is refused here, before anything is journalled.
-    """
+    """Raise ConfigError unless the exchange can run with this."""
     path = str(config.runtime_dir.absolute() / _LONGEST_SOCKET)
     if len(os.fsencode(path)) > 107:
         raise ConfigError(f"[place] runtime_dir: {path} is too long for a socket (107 bytes); choose a shorter one")
     _check_gateways(config.gateway, config.sequencer.gateway_timeout_ms)
-    _check_ids("instrument", [(each.symbol, each.name) for each in config.instrument], MAX_SYMBOL)
-    _check_ids("asset", [(each.id, each.name) for each in config.asset], MAX_ASSET)
-    _check_ids("account", [(each.id, each.name) for each in config.account], MAX_ACCOUNT)
-    _check_ids("session", [(each.id, each.name) for each in config.session], MAX_SESSION)
-    for table, names in (
-        ("instrument", [each.name for each in config.instrument]),
-        ("asset", [each.name for each in config.asset]),
-    ):
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ConfigError(f"[[{table}]] {twice.pop()}: two {table}s have this name")
-    for party in (*config.account, *config.session):
-        if party.firm < 1:
-            raise ConfigError(f"{party.name}: firm counts from 1, not {party.firm}")
-    _check_calendars(config)
-    for instrument in config.instrument:
-        try:
-            _check_instrument(instrument)
-            _check_clearing(instrument, config)
-        except ValueError as error:
-            raise ConfigError(f"[[instrument]] {instrument.name}: {error}") from None
-    _check_money(config)
+    try:
+        check_market(config)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 _BEATS = 4  # heartbeats of a gateway that may be late or lost before it counts as silent
@@ -680,148 +493,3 @@ def _check_gateways(gateways: tuple[Gateway, ...], timeout_ms: int) -> None:
                 raise ConfigError(
                     f"[[gateway]] {each.id}: tcp {each.tcp} is taken by gateway {other.id}; name another, or none"
                 )
-
-
-def _check_calendars(config: Config) -> None:
-    from run.calendars import calendar  # which knows this module's settings
-
-    names = [each.name for each in config.calendar]
-    for each in config.calendar:
-        if names.count(each.name) > 1:
-            raise ConfigError(f"[[calendar]] {each.name}: two calendars have this name")
-        try:
-            calendar(each)
-        except ValueError as error:
-            raise ConfigError(f"[[calendar]] {each.name}: {error}") from None
-    for instrument in config.instrument:
-        if instrument.calendar and instrument.calendar not in names:
-            raise ConfigError(
-                f"[[instrument]] {instrument.name}: there is no [[calendar]] {instrument.calendar!r}"
-                f"{_nearest(instrument.calendar, names)}"
-            )
-
-
-def _check_ids(table: str, pairs: list[tuple[int, str]], most: int) -> None:
-    seen: set[int] = set()
-    for number, name in pairs:
-        try:
-            pack_name(name)
-        except ValueError as error:
-            raise ConfigError(f"[[{table}]] {number}: {error}") from None
-        if not 1 <= number <= most:
-            raise ConfigError(f"[[{table}]] {name}: {number} is not from 1 to {most}")
-        if number in seen:
-            raise ConfigError(f"[[{table}]] {name}: {number} is taken by another")
-        seen.add(number)
-
-
-def _check_instrument(each: Instrument) -> None:
-    for name in ("price_scale", "qty_scale", "quote_scale"):
-        if not 0 <= getattr(each, name) <= MAX_SCALE:
-            raise ValueError(f"{name} is from 0 to {MAX_SCALE}, not {getattr(each, name)}")
-
-    def units(name: str, text: str, scale: int, least: int) -> int:
-        try:
-            value = to_units(text, scale)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-        if value < least:
-            raise ValueError(f"{name} is too small: {text}")
-        return value
-
-    max_price = units("max_price", each.max_price, each.price_scale, 1)
-    min_qty = units("min_qty", each.min_qty, each.qty_scale, 1)
-    max_qty = units("max_qty", each.max_qty, each.qty_scale, 1)
-    units("protection", each.protection, each.price_scale, 1)
-    min_notional = units("min_notional", each.min_notional, each.quote_scale, 0)
-    max_notional = units("max_notional", each.max_notional, each.quote_scale, 0)
-    if min_qty > max_qty:
-        raise ValueError(f"min_qty {each.min_qty} is above max_qty {each.max_qty}")
-    if 0 < max_notional < min_notional:
-        raise ValueError(f"min_notional {each.min_notional} is above max_notional {each.max_notional}")
-    if not 1 <= len(each.bands) <= MAX_BANDS:
-        raise ValueError(f"bands: from 1 to {MAX_BANDS} of them, not {len(each.bands)}")
-    previous = -1
-    for number, band in enumerate(each.bands):
-        start = units(f"bands[{number}].from", band["from"], each.price_scale, 0)
-        units(f"bands[{number}].tick", band["tick"], each.price_scale, 1)
-        units(f"bands[{number}].lot", band["lot"], each.qty_scale, 1)
-        if number == 0 and start:
-            raise ValueError(f"bands[0].from is 0, not {band['from']}: every price needs a tick")
-        if not previous < start <= max_price:
-            raise ValueError(f"bands[{number}].from: bands rise, up to max_price")
-        previous = start
-    largest = -(-max_price * max_qty * 10**each.quote_scale // 10 ** (each.price_scale + each.qty_scale))
-    if (max_notional or largest) > MAX_UNITS:
-        raise ValueError(
-            f"max_price times max_qty is {largest} units of 10^-{each.quote_scale}, above {MAX_UNITS}:"
-            " lower one of them, or give max_notional"
-        )
-
-
-def _check_clearing(each: Instrument, config: Config) -> None:
-    """What an instrument is paid with."""
-    if bool(each.base) != bool(each.quote):
-        raise ValueError("base and quote go together: name both assets, or neither")
-    if not each.base:
-        return
-    assets = {asset.name: asset for asset in config.asset}
-    for role, name in (("base", each.base), ("quote", each.quote)):
-        if name not in assets:
-            raise ValueError(f"{role}: there is no [[asset]] {name!r}{_nearest(name, assets)}")
-    base, quote = assets[each.base], assets[each.quote]
-    if base is quote:
-        raise ValueError(f"base and quote are both {each.base}")
-    if quote.scale != each.quote_scale:
-        raise ValueError(f"quote_scale is that of {quote.name}, {quote.scale}, not {each.quote_scale}")
-    if base.scale < each.qty_scale:
-        raise ValueError(f"qty_scale {each.qty_scale} is finer than {base.name} is counted, {base.scale}")
-    largest = to_units(each.max_qty, each.qty_scale) * 10 ** (base.scale - each.qty_scale)
-    if largest > MAX_UNITS:
-        raise ValueError(f"max_qty {each.max_qty} is {largest} units of {base.name}, above {MAX_UNITS}")
-    tick = min(to_units(band["tick"], each.price_scale) for band in each.bands)
-    lot = min(to_units(band["lot"], each.qty_scale) for band in each.bands)
-    if tick * lot * 10**quote.scale < 10 ** (each.price_scale + each.qty_scale):
-        raise ValueError(f"a lot for a tick is less than the smallest amount of {quote.name}: give that a larger scale")
-    _check_fee("max_fee", each.max_fee)
-
-
-def _check_fee(name: str, text: str) -> None:
-    try:
-        rate = to_units(text, FEE_SCALE)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
-    if not 0 <= rate <= MAX_FEE_PPM:
-        raise ValueError(f"{name} is from 0 to {MAX_FEE_PPM // 10**FEE_SCALE} per cent, not {text}")
-
-
-def _check_money(config: Config) -> None:
-    """Assets, fees and deposits, but for the names of the first."""
-    assets = {asset.name: asset for asset in config.asset}
-    for asset in config.asset:
-        if not 0 <= asset.scale <= MAX_SCALE:
-            raise ConfigError(f"[[asset]] {asset.name}: scale is from 0 to {MAX_SCALE}, not {asset.scale}")
-    tiers = [each.tier for each in config.fee]
-    for fee in config.fee:
-        try:
-            _check_fee("maker", fee.maker)
-            _check_fee("taker", fee.taker)
-        except ValueError as error:
-            raise ConfigError(f"[[fee]] of tier {fee.tier}: {error}") from None
-        if not 0 <= fee.tier <= MAX_TIER or tiers.count(fee.tier) > 1:
-            raise ConfigError(f"[[fee]] of tier {fee.tier}: tiers are from 0 to {MAX_TIER}, each once")
-    known = {each.id for each in config.account}
-    issued = dict.fromkeys(assets, 0)
-    for number, deposit in enumerate(config.deposit, 1):
-        where = f"[[deposit]] number {number}"
-        if deposit.asset not in assets:
-            raise ConfigError(f"{where}: there is no [[asset]] {deposit.asset!r}{_nearest(deposit.asset, assets)}")
-        if deposit.account and deposit.account not in known:
-            raise ConfigError(f"{where}: there is no [[account]] {deposit.account}")
-        try:
-            amount = to_units(deposit.amount, assets[deposit.asset].scale)
-        except ValueError as error:
-            raise ConfigError(f"{where}: {error}") from None
-        issued[deposit.asset] += amount * (1 if deposit.account else len(known))
-        if amount < 1 or issued[deposit.asset] > MAX_UNITS:
-            raise ConfigError(f"{where}: of each asset there is more than nothing, up to {MAX_UNITS} units in all")

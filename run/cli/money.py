@@ -9,7 +9,8 @@ import numpy as np
 from run.cli.operate import own_event, send, tell, understood
 from run.cli.running import instruments_of, named
 from run.cli.screen import cancelled
-from run.config import FEE_SCALE, Asset, Config
+from run.config import Config
+from run.market import FEE_SCALE, Asset
 from wire.dtypes import ACCOUNT_TERMS, EXTENSION, FEE_TERMS, LIMIT_TERMS, PAYMENT_EVENT, PAYMENT_TERMS
 from wire.enums import AccountRole, AccountStatus, CommandKind, EventKind, ExtensionKind, LimitScope
 from wire.units import from_units, to_units

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from run.config import Instrument
+from run.market import Instrument
 from wire.constants import RESTS
 from wire.dtypes import COMMAND
 from wire.enums import CommandKind, EventKind, OrderType, Side, TimeInForce

@@ -9,7 +9,8 @@ import pytest
 from components.engine.contract import Engine
 from components.engine.readable import ReadableEngine
 from run.bootstrap import bootstrap
-from run.config import Asset, Config, ConfigError, Deposit, Fee, Party, check, default, paid
+from run.config import Config, ConfigError, check, default, paid
+from run.market import Asset, Deposit, Fee, Party
 from wire.enums import EventKind
 from wire.units import from_units, unpack_name
 
