@@ -37,14 +37,13 @@ import zmq
 from components.engine.compiled import CompiledEngine
 from components.sequencer.sequencer import ack_topic
 from perf.disk import Refused, describe_disk
-from perf.workload import GATEWAY, mixed, venue
+from perf.workload import GATEWAY, NO_EXTENSIONS, mixed, venue
 from run import topology
 from run.config import Config, Place, default, to_toml
 from run.journal import JournalReader, replay
 from run.sockets import connect, try_receive
 from wire import stamps as envelope
 from wire.constants import HEARTBEAT
-from wire.dtypes import EXTENSION
 from wire.frames import ACK, EVENT_FRAME, GATEWAY_FRAME
 
 ORDERS: Final = 1_000_000
@@ -52,7 +51,6 @@ STANDING: Final = 10_000
 WINDOW: Final = 65_536  # commands that may be unacknowledged: the default of [[gateway]] max_unacked
 FRAMES: Final = (64,)  # commands per gateway frame
 _MAKING_MS: Final = 600_000  # frames are made while nobody speaks for the gateway
-_NO_EXTENSIONS: Final = np.zeros(0, EXTENSION)
 _DEADLINE_S: Final = 120.0
 
 
@@ -166,9 +164,9 @@ def _run(commands: np.ndarray, size: int, policy: str, base: Path) -> dict[str, 
             gateway = _Gateway(context, config.runtime_dir)
             try:
                 gateway.ready()
-                parts = [*venue(1), (commands[:STANDING], _NO_EXTENSIONS)]
+                parts = [*venue(1), (commands[:STANDING], NO_EXTENSIONS)]
                 standing = [each for rows, terms in parts for each in _cut(rows, terms, 4_096)]
-                timed = _cut(commands[STANDING:], _NO_EXTENSIONS, size)
+                timed = _cut(commands[STANDING:], NO_EXTENSIONS, size)
                 frames = [gateway.encode(number, *each) for number, each in enumerate([*standing, *timed], start=1)]
                 sizes = [len(rows) for rows, _ in [*standing, *timed]]
                 gateway.pass_on(frames[: len(standing)], sizes[: len(standing)])

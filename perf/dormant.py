@@ -14,9 +14,9 @@ import numpy as np
 
 from components.engine.compiled import CompiledEngine
 from perf.survey import Flow
-from perf.workload import ACCOUNT, GATEWAY, SESSION, TIME_NS, open_venue
+from perf.workload import ACCOUNT, GATEWAY, SESSION, TIME_NS, open_venue, settle
 from wire.dtypes import COMMAND, EXTENSION, ORDER_TERMS
-from wire.enums import CommandKind, EventKind, ExtensionKind, OrderType, Side, TimeInForce
+from wire.enums import CommandKind, ExtensionKind, OrderType, Side, TimeInForce
 
 ASLEEP: Final = 10_000  # half of them stops, half icebergs
 _BATCH: Final = 1_024
@@ -61,10 +61,7 @@ def _play(flow: Flow, asleep: int) -> tuple[float, bytes]:
     engine = CompiledEngine(expected_orders=65_536)
     open_venue(engine, flow.symbols)
     if asleep:
-        commands, terms = sleepers(asleep)
-        seq = engine.command_seq + 1
-        events = np.concatenate([given.copy() for given in engine.apply(seq, TIME_NS, commands, terms)])
-        assert not (events["kind"] == EventKind.REJECTED).any(), "an order that should sleep was refused"
+        settle(engine, *sleepers(asleep))
     commands = flow.commands.copy()
     for name in ("client_ref", "target_ref", "order_id"):
         commands[name][commands[name] != 0] += asleep

@@ -14,12 +14,9 @@ Not in it: sockets, journal, reading the events. In it: every check, every event
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -29,10 +26,8 @@ import numpy as np
 
 from components.engine.compiled import CompiledEngine
 from components.engine.contract import Engine
-from components.engine.readable import ReadableEngine
-from perf import dormant, standing, survey
-from perf.workload import TIME_NS, batches, open_venue
-from wire.dtypes import EXTENSION
+from perf import alone, dormant, standing, survey
+from perf.workload import open_venue, play
 
 BATCHES = (1, 64, 1_024)
 EXPECTED_ORDERS = 65_536  # room made beforehand, as a matcher does
@@ -41,17 +36,6 @@ SINGLES = 100_000  # commands that are timed one by one: more would say the same
 SYMBOLS = 5_000
 FEW, MANY = 10_000, 10_000_000  # resting orders
 SWEPT = 100_000  # orders of one mass cancel
-_NO_EXTENSIONS = np.zeros(0, EXTENSION)
-
-
-def play(engine: Engine, commands: np.ndarray, size: int) -> int:
-    """Apply the commands in batches of `size`. Returns how many events that gave."""
-    events, seq = 0, engine.command_seq + 1
-    for batch in batches(commands, size):
-        for given in engine.apply(seq, TIME_NS, batch, _NO_EXTENSIONS):
-            events += len(given)
-        seq += len(batch)
-    return events
 
 
 def timed(flow: survey.Flow, size: int) -> tuple[float, int]:
@@ -71,13 +55,12 @@ def judge(flow: survey.Flow) -> survey.Played:
     played = survey.play(engine, flow)
     if flow.published is not None:
         assert played.reports_sha256 == flow.published, f"{flow.regime}: not the reports that the survey published"
-    ends = set()
-    engines: list[Engine] = [CompiledEngine(), ReadableEngine()]
-    for each in engines:
-        open_venue(each, flow.symbols)
-        play(each, flow.commands[:JUDGED], 64)
-        ends.add((each.event_hash, each.state_hash()))
-    assert len(ends) == 1, "the compiled and the readable engine differ"
+
+    def begin(engine: Engine) -> np.ndarray:
+        open_venue(engine, flow.symbols)
+        return flow.commands[:JUDGED]
+
+    alone.judge(begin)
     return played
 
 
@@ -189,23 +172,12 @@ def table(measured: dict[str, Any]) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m perf.kernel", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="for a program to read")
-    parser.add_argument("--regime", nargs="+", choices=list(survey.REGIMES), default=list(survey.REGIMES))
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument(
-        "--orders", type=int, default=survey.ORDERS, help="fewer are not the survey's, nor judged by it"
-    )
+    parser = alone.parser("kernel", __doc__, "fewer are not the survey's, nor judged by it")
     parser.add_argument("--resting", type=int, nargs=2, default=[FEW, MANY], help="how many orders rest, few and many")
     options = parser.parse_args()
-
-    def tell(line: str) -> None:
-        sys.stderr.write(f"\r\033[K{line}" if sys.stderr.isatty() else "")
-
     few, many = options.resting
-    measured = measure(options.regime, options.orders, options.repeats, (few, many), tell)
-    tell("")
-    sys.stdout.write(json.dumps(measured, indent=2) + "\n" if options.json else table(measured))
+    measured = measure(options.regime, options.orders, options.repeats, (few, many), alone.tell)
+    alone.show(measured, options.json, table)
 
 
 if __name__ == "__main__":

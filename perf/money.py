@@ -12,11 +12,8 @@ the readable engine agrees on the first commands.
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -25,9 +22,8 @@ import numpy as np
 
 from components.engine.compiled import CompiledEngine
 from components.engine.contract import Engine
-from components.engine.readable import ReadableEngine
-from perf import survey
-from perf.workload import ACCOUNT, FIRM, SESSION, TIME_NS, batches, venue
+from perf import alone, survey
+from perf.workload import ACCOUNT, FIRM, SESSION, open_venue, play, settle, venue
 from wire.constants import MAX_UNITS
 from wire.dtypes import (
     ASSET_TERMS,
@@ -38,7 +34,7 @@ from wire.dtypes import (
     PARTY_TERMS,
     PAYMENT_TERMS,
 )
-from wire.enums import CommandKind, EventKind, ExtensionKind
+from wire.enums import CommandKind, ExtensionKind
 from wire.units import pack_name
 
 BATCH: Final = 1_024
@@ -47,7 +43,6 @@ JUDGED: Final = 3_000  # commands that the readable engine judges
 FEW, MANY = 1_000, 1_000_000  # accounts
 BASE, QUOTE = 1, 2
 MAKER_PPM, TAKER_PPM, MAX_FEE_PPM = 200, 500, 1_000
-_NO_EXTENSIONS = np.zeros(0, EXTENSION)
 
 
 def open_paid_venue(engine: Engine, accounts: int = 1) -> None:
@@ -58,22 +53,16 @@ def open_paid_venue(engine: Engine, accounts: int = 1) -> None:
     clearing["kind"], clearing["max_fee_ppm"] = ExtensionKind.CLEARING_TERMS, MAX_FEE_PPM
     clearing["base_asset"], clearing["quote_asset"] = BASE, QUOTE
     instrument["extensions"] = 3
-    _apply(engine, rules, _NO_EXTENSIONS)
-    _apply(engine, *_assets())
-    _apply(engine, instrument, np.concatenate([extensions[:2], clearing.view(EXTENSION)]))
-    _apply(engine, *_fees())
-    _apply(engine, account, extensions[2:3])
-    _apply(engine, session, extensions[3:4])
-    _apply(engine, *log_on)
-    _apply(engine, *_accounts(accounts))
+    settle(engine, rules, extensions[:0])
+    settle(engine, *_assets())
+    settle(engine, instrument, np.concatenate([extensions[:2], clearing.view(EXTENSION)]))
+    settle(engine, *_fees())
+    settle(engine, account, extensions[2:3])
+    settle(engine, session, extensions[3:4])
+    settle(engine, *log_on)
+    settle(engine, *_accounts(accounts))
     for asset in (BASE, QUOTE):
-        _apply(engine, *_deposits(accounts, asset))
-
-
-def _apply(engine: Engine, commands: np.ndarray, extensions: np.ndarray) -> None:
-    """As one group, none of which may be refused."""
-    for events in engine.apply(engine.command_seq + 1, TIME_NS, commands, extensions):
-        assert not (events["kind"] == EventKind.REJECTED).any(), "the venue refused what opens it"
+        settle(engine, *_deposits(accounts, asset))
 
 
 def _assets() -> tuple[np.ndarray, np.ndarray]:
@@ -123,38 +112,24 @@ def paid_flow(flow: survey.Flow, first_seq: int, accounts: int = 1) -> np.ndarra
     return commands
 
 
-def play(engine: Engine, commands: np.ndarray, size: int = BATCH) -> tuple[float, int]:
-    """Seconds, and how many events that gave."""
-    events, seq = 0, engine.command_seq + 1
-    began = time.perf_counter()
-    for batch in batches(commands, size):
-        for given in engine.apply(seq, TIME_NS, batch, _NO_EXTENSIONS):
-            events += len(given)
-        seq += len(batch)
-    return time.perf_counter() - began, events
-
-
 def opened(accounts: int) -> CompiledEngine:
     """An engine whose venue is open: of 0 accounts, with an instrument that is not paid for."""
     engine = CompiledEngine(expected_orders=EXPECTED_ORDERS)
     if accounts:
         open_paid_venue(engine, accounts)
     else:
-        for commands, extensions in venue(1):
-            _apply(engine, commands, extensions)
+        open_venue(engine)
     return engine
 
 
 def judge(flow: survey.Flow) -> None:
     """Both engines say the same of the paid flow. Raises AssertionError where they do not."""
-    ends = set()
-    engines: list[Engine] = [CompiledEngine(), ReadableEngine()]
-    for engine in engines:
+
+    def begin(engine: Engine) -> np.ndarray:
         open_paid_venue(engine, 3)
-        play(engine, paid_flow(flow, engine.command_seq + 1, 3)[:JUDGED], 64)
-        engine.check()
-        ends.add((engine.event_hash, engine.state_hash()))
-    assert len(ends) == 1, "the compiled and the readable engine differ"
+        return paid_flow(flow, engine.command_seq + 1, 3)[:JUDGED]
+
+    alone.judge(begin)
 
 
 def rates(flow: survey.Flow, variants: Sequence[int], repeats: int) -> tuple[list[float], list[int]]:
@@ -165,9 +140,9 @@ def rates(flow: survey.Flow, variants: Sequence[int], repeats: int) -> tuple[lis
         for place, accounts in enumerate(variants):
             engine = opened(accounts)
             commands = paid_flow(flow, engine.command_seq + 1, accounts)
-            seconds, events = play(engine, commands)
-            taken[place].append(len(commands) / seconds)
-            counts.add(events)
+            began = time.perf_counter()
+            counts.add(play(engine, commands, BATCH))
+            taken[place].append(len(commands) / (time.perf_counter() - began))
             sizes[place] = sum(array.nbytes for array in engine.arrays().values())
             if accounts == 1:
                 engine.check()
@@ -229,21 +204,12 @@ def table(measured: dict[str, Any]) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m perf.money", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="for a program to read")
-    parser.add_argument("--regime", nargs="+", choices=list(survey.REGIMES), default=list(survey.REGIMES))
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--orders", type=int, default=survey.ORDERS)
+    parser = alone.parser("money", __doc__)
     parser.add_argument("--accounts", type=int, nargs=2, default=[FEW, MANY], help="how many, few and many")
     options = parser.parse_args()
-
-    def tell(line: str) -> None:
-        sys.stderr.write(f"\r\033[K{line}" if sys.stderr.isatty() else "")
-
     few, many = options.accounts
-    measured = measure(options.regime, options.orders, options.repeats, (few, many), tell)
-    tell("")
-    sys.stdout.write(json.dumps(measured, indent=2) + "\n" if options.json else table(measured))
+    measured = measure(options.regime, options.orders, options.repeats, (few, many), alone.tell)
+    alone.show(measured, options.json, table)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import numpy as np
 
 from components.engine.compiled import CompiledEngine
 from perf.survey import SEED, depth_weights
-from perf.workload import ACCOUNT, GATEWAY, MID, SESSION, TIME_NS, open_venue
+from perf.workload import ACCOUNT, GATEWAY, MID, SESSION, TIME_NS, open_venue, play
 from wire.dtypes import COMMAND
 from wire.enums import CommandKind, EventKind, OrderType, Scope, Side, TimeInForce
 
@@ -83,11 +83,8 @@ class Book:
 
     def apply(self, commands: np.ndarray) -> float:
         """Seconds that it takes."""
-        seq = self.engine.command_seq + 1
         began = time.perf_counter()
-        for start in range(0, len(commands), _BATCH):
-            for _ in self.engine.apply(seq + start, TIME_NS, commands[start : start + _BATCH]):
-                pass
+        play(self.engine, commands, _BATCH)
         return time.perf_counter() - began
 
     def rate(self, messages: int, recent: bool) -> float:

@@ -31,8 +31,8 @@ import numpy as np
 
 from components.engine.compiled import CompiledEngine
 from components.engine.contract import Engine
-from perf.workload import ACCOUNT, GATEWAY, SESSION, TIME_NS, batches, open_venue
-from wire.dtypes import COMMAND, EXTENSION
+from perf.workload import ACCOUNT, GATEWAY, NO_EXTENSIONS, SESSION, TIME_NS, batches, open_venue
+from wire.dtypes import COMMAND
 from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Side, TimeInForce
 
 SEED: Final = 23  # the survey's own
@@ -55,7 +55,6 @@ PUBLISHED: Final = {
     "flash-crash": "cff8d3f94b709fc64a8b2058a6ca4fb6920364904796e46906895e362d2bb16b",
 }
 
-_NO_EXTENSIONS = np.zeros(0, EXTENSION)
 _TICK = 0.005  # dollars; a price is a number of ticks
 _START = 167.52
 _EXPONENT = 2.23
@@ -250,7 +249,7 @@ def play(engine: Engine, flow: Flow, batch: int = 1_024) -> Played:
     number = engine.command_seq + 1
     events = 0
     for rows in batches(flow.commands, batch):
-        for given in engine.apply(number, TIME_NS, rows, _NO_EXTENSIONS):
+        for given in engine.apply(number, TIME_NS, rows, NO_EXTENSIONS):
             events += len(given)
             keys.append(_write(given, flow, lines))
         number += len(rows)

@@ -18,13 +18,14 @@ from components.engine.compiled import CompiledEngine
 from components.engine.contract import Engine
 from wire.constants import RESTS, RULES_VERSION
 from wire.dtypes import COMMAND, EXTENSION, INSTRUMENT_TERMS, PARTY_TERMS, PRICE_BANDS
-from wire.enums import CommandKind, ExtensionKind, OrderType, Side, TimeInForce
+from wire.enums import CommandKind, EventKind, ExtensionKind, OrderType, Side, TimeInForce
 from wire.units import pack_name
 
 SESSION = ACCOUNT = GATEWAY = FIRM = 1
 MID = 100_000
 TIME_NS = 1_700_000_000_000_000_000
 _NEW, _CANCELS = 0.60, 0.35  # shares of the flow; the rest takes
+NO_EXTENSIONS = np.zeros(0, EXTENSION)
 CHUNK = 256  # a cancel's order rested when its chunk of the flow began
 
 
@@ -54,7 +55,7 @@ def venue(symbols: int) -> list[tuple[np.ndarray, np.ndarray]]:
     parties["kind"], parties["firm"] = ExtensionKind.PARTY_TERMS, FIRM
     log_on = np.zeros(1, COMMAND)
     log_on["kind"], log_on["session"], log_on["gateway"] = CommandKind.OPEN_SESSION, SESSION, GATEWAY
-    return [(commands, extensions), (log_on, np.zeros(0, EXTENSION))]
+    return [(commands, extensions), (log_on, NO_EXTENSIONS)]
 
 
 def mixed(count: int, symbols: int = 1, standing: int = 10_000, seed: int = 1, replaces: float = 0.0) -> np.ndarray:
@@ -122,9 +123,24 @@ def _cancels_of(targets: np.ndarray, drawn: np.ndarray, commands: np.ndarray, is
 def open_venue(engine: Engine, symbols: int = 1) -> int:
     """Bring an engine to where `mixed` can begin. Returns the next command's number."""
     for commands, extensions in venue(symbols):
-        for _ in engine.apply(engine.command_seq + 1, TIME_NS, commands, extensions):
-            pass
+        settle(engine, commands, extensions)
     return engine.command_seq + 1
+
+
+def settle(engine: Engine, commands: np.ndarray, extensions: np.ndarray) -> None:
+    """Apply them as one group. Raises AssertionError where one is refused."""
+    for events in engine.apply(engine.command_seq + 1, TIME_NS, commands, extensions):
+        assert not (events["kind"] == EventKind.REJECTED).any(), "what everything begins with was refused"
+
+
+def play(engine: Engine, commands: np.ndarray, size: int) -> int:
+    """Apply the commands, which have no extensions, in batches of `size`. Returns how many events that gave."""
+    events, seq = 0, engine.command_seq + 1
+    for batch in batches(commands, size):
+        for given in engine.apply(seq, TIME_NS, batch, NO_EXTENSIONS):
+            events += len(given)
+        seq += len(batch)
+    return events
 
 
 def batches(commands: np.ndarray, size: int) -> Iterator[np.ndarray]:

@@ -15,16 +15,13 @@ from numba.core import event
 
 from components.engine.compiled import CompiledEngine
 from components.kernels.kernel import StateTable
-from perf.kernel import play
-from perf.workload import TIME_NS, mixed, open_venue
+from perf.workload import TIME_NS, mixed, open_venue, play
 from wire.dtypes import COMMAND
 
 PLAY = """
 import json
 from run import kernelcache
 kernelcache.activate()
-from perf.kernel import play
-from perf.workload import mixed, open_venue
 from components.engine.compiled import CompiledEngine
 from components.kernels.kernel import StateTable
 from tests.engine.groups import apply
