@@ -6,6 +6,7 @@ import numpy as np
 
 from components.engine.compiled.bands import timers_of_breakers
 from components.engine.compiled.braking import run_elected, set_breaker, time_is_up
+from components.engine.compiled.busts import bust_trade
 from components.engine.compiled.canonical import canonical_dormant, canonical_orders
 from components.engine.compiled.checks import check_sender
 from components.engine.compiled.events import hash_events, new_event, rejected_event
@@ -14,12 +15,12 @@ from components.engine.compiled.ladder import FIRST_CAPACITY, ladders_fit
 from components.engine.compiled.limits import set_limits
 from components.engine.compiled.marketwide import set_index
 from components.engine.compiled.matching import has_event_room, match_on
-from components.engine.compiled.operator import allow_entry, bust_trade
+from components.engine.compiled.operator import allow_entry
 from components.engine.compiled.orders import (
     find_by_id,
     find_by_ref,
 )
-from components.engine.compiled.payments import add_asset, make_payment, set_fees
+from components.engine.compiled.payments import add_asset, make_payment, set_fees, settle
 from components.engine.compiled.pegs import first_out_of_place
 from components.engine.compiled.phases import (
     change_phases,
@@ -47,6 +48,7 @@ from components.engine.compiled.state import (
     NEED_BUSTS,
     NEED_LIMITS,
     NEED_ORDERS,
+    NEED_POSITIONS,
     NEED_ROOM,
     NEED_SESSIONS,
     NONE,
@@ -296,6 +298,8 @@ def begin_rare(s: int, command: np.void) -> Word:
         return make_payment(s, command)
     if kind == CommandKind.SET_LIMITS:
         return set_limits(s, command)
+    if kind == CommandKind.SETTLE:
+        return settle(s, command)
     return DONE  # a tick: time has passed already
 
 
@@ -368,7 +372,11 @@ def rare_fits(s: int, command: np.void) -> bool:
     if kind == CommandKind.GATEWAY_LOST:
         return has_timer_room(s, head_of(s)["sessions"])
     if kind == CommandKind.BUST_TRADE:
-        return reaches(s, head_of(s)["busts"], MAX_UNITS, len(busts_of(s)), NEED_BUSTS)
+        return (
+            has_balance_room(s, np.int64(5))
+            and has_position_room(s, np.int64(2))
+            and reaches(s, head_of(s)["busts"], MAX_UNITS, len(busts_of(s)), NEED_BUSTS)
+        )
     if kind == CommandKind.ADD_INSTRUMENT:
         if head_of(s)["ladder_used"] + 2 * FIRST_CAPACITY > len(ladder_of(s)):
             head_of(s)["needed_rungs"] = 2 * FIRST_CAPACITY
@@ -379,7 +387,7 @@ def rare_fits(s: int, command: np.void) -> bool:
         )
     if kind == CommandKind.ADD_ASSET:
         return reaches(s, command["price"], MAX_ASSET, len(assets_of(s)), NEED_ASSETS)
-    if CommandKind.DEPOSIT <= kind <= CommandKind.TRANSFER:
+    if CommandKind.DEPOSIT <= kind <= CommandKind.TRANSFER or kind == CommandKind.SETTLE:
         return has_balance_room(s, np.int64(2))
     if kind == CommandKind.SET_LIMITS:
         return reaches(s, head_of(s)["limits_used"], np.int64(MAX_UNITS), len(limits_of(s)), NEED_LIMITS)
@@ -395,6 +403,13 @@ def has_balance_room(s: int, more: Word) -> bool:
     """Whether that many balances more fit; if not, what is needed stands in the head."""
     head = head_of(s)
     return reaches(s, head["balances_used"] + more - 1, np.int64(MAX_UNITS), len(balances_of(s)), NEED_BALANCES)
+
+
+@cold_kernel
+def has_position_room(s: int, more: Word) -> bool:
+    """The same of positions."""
+    head = head_of(s)
+    return reaches(s, head["positions_used"] + more - 1, np.int64(MAX_UNITS), len(positions_of(s)), NEED_POSITIONS)
 
 
 @cold_kernel

@@ -28,13 +28,14 @@ def check_breakers(arrays: Arrays) -> None:
     head = arrays["head"][0]
     demand(head["braking"] == head["brake_runs"] == head["sweeping"] == head["timing"] == 0, "a breaker is at work")
     demand(all(when > head["time_ns"] for when, _, _ in times_of_breakers(arrays)), "a breaker's time is over")
-    weights, prices = arrays["breakers"]["weight"].tolist(), arrays["books"]["last_price"].tolist()
+    (counted,) = np.nonzero(arrays["breakers"]["weight"])
+    weights, prices = arrays["breakers"]["weight"][counted].tolist(), arrays["books"]["last_price"][counted].tolist()
     value = sum(weight * price for weight, price in zip(weights, prices, strict=True))
     demand(head["index_value"] == value, f"the index is {value}, not {head['index_value']}")
     demand(head["index_fell"] == 0, "the index has fallen, and nobody looked")
-    for symbol in np.flatnonzero(arrays["breakers"]["weight"]):
-        counted = arrays["breakers"][symbol]["counted_price"]
-        demand(counted == arrays["books"][symbol]["last_price"], f"symbol {symbol} is in the index with {counted}")
+    for symbol, price in zip(counted, prices, strict=True):
+        known = arrays["breakers"][symbol]["counted_price"]
+        demand(known == price, f"symbol {symbol} is in the index with {known}")
     venue_counts = bool(arrays["breakers"][0]["orders_per_second"])
     for symbol in np.flatnonzero(arrays["books"]["phase"]):
         _check_breaker(arrays, int(symbol), venue_counts)

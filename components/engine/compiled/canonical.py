@@ -155,7 +155,7 @@ def canonical_money(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
     (charging,) = np.nonzero(tiers["maker_ppm"] | tiers["taker_ppm"])
     (used,) = np.nonzero(channels["last_id"])
     balances = arrays["balances"][: arrays["head"]["balances_used"][0]]
-    balances = balances[(balances["total"] | balances["held"]) != 0]
+    balances = balances[_any(balances, ("total", "held", "unsettled"))]
     return (
         _rows(STATE_ASSET, arrays["assets"][assets], {"asset": assets}),
         _rows(STATE_CLEARING, arrays["clearings"][paid], clearing),

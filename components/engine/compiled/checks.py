@@ -105,7 +105,7 @@ def check_sender(s: int, command: np.void) -> Word:
 def check_rare_sender(s: int, command: np.void) -> Word:
     """The same for all but the orders of sessions."""
     kind = command["kind"]
-    if not CommandKind.NEW_ORDER <= kind <= CommandKind.SET_LIMITS or kind == CommandKind.ORDER_STATUS:
+    if not CommandKind.NEW_ORDER <= kind <= CommandKind.SETTLE or kind == CommandKind.ORDER_STATUS:
         return Reason.UNKNOWN_COMMAND
     opens_or_closes = CommandKind.OPEN_SESSION <= kind <= CommandKind.CLOSE_SESSION
     if command["session"] == 0:

@@ -19,7 +19,7 @@ from components.engine.compiled.state import (
 )
 from components.kernels.kernel import Word, cold_kernel
 from components.kernels.wide import wide_less, wide_product, wide_times_power_of_ten
-from wire.constants import MAX_FEE_PPM, MAX_UNITS
+from wire.constants import MAX_FEE_PPM, MAX_SETTLE_DAYS, MAX_UNITS
 from wire.enums import EventKind, Reason
 
 _MOST_DIGITS = 18  # of a power of ten in a word
@@ -51,6 +51,7 @@ def check_clearing(s: int, first: Word, records: Word) -> Word:
     sound = (
         base != quote
         and 0 <= clearing["max_fee_ppm"] <= MAX_FEE_PPM
+        and 0 <= clearing["settle_days"] <= MAX_SETTLE_DAYS
         and asset_at(s, quote)["scale"] == terms["quote_scale"]
         and scale >= 0
         and terms["max_qty"] <= MAX_UNITS // power_of_ten(max(scale, np.int64(0)))
@@ -85,6 +86,7 @@ def add_clearing(s: int, symbol: Word, first: Word, records: Word) -> None:
     clearing["base_asset"] = base
     clearing["max_fee_ppm"] = given["max_fee_ppm"]
     clearing["digits"] = digits
+    clearing["settle_days"] = given["settle_days"]
     clearing["scale_up"] = power_of_ten(max(-digits, np.int64(0)))
     clearing["scale_down"] = power_of_ten(min(max(digits, np.int64(0)), np.int64(_MOST_DIGITS)))
     clearing["easy_qty"] = 0 if digits > _MOST_DIGITS else MAX_UNITS // terms["max_price"] // clearing["scale_up"]
@@ -97,3 +99,4 @@ def add_clearing(s: int, symbol: Word, first: Word, records: Word) -> None:
     event["quote_asset"] = quote
     event["base_unit"] = clearing["base_unit"]
     event["max_fee_ppm"] = given["max_fee_ppm"]
+    event["settle_days"] = given["settle_days"]

@@ -24,6 +24,7 @@ from components.engine.compiled.state import (
     NEED_BOOKS,
     NEED_BUSTS,
     NEED_LIMITS,
+    NEED_POSITIONS,
     NEED_ROOM,
     NEED_SESSIONS,
     NEED_TIMERS,
@@ -230,6 +231,8 @@ class CompiledEngine:
             self._reach("assets", 1)
         elif needed == NEED_BALANCES:
             self._grow_found("balances", "holdings")
+        elif needed == NEED_POSITIONS:
+            self._grow_found("positions", "stakes")
         elif needed == NEED_LIMITS:
             self._grow_found("limits", "bounds")
         else:

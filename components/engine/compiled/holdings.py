@@ -13,7 +13,6 @@ import numpy as np
 
 from components.engine.compiled.state import (
     NONE,
-    account_at,
     balance_at,
     book_at,
     clearing_at,
@@ -54,8 +53,6 @@ def balance_for(s: int, account: Word, asset: Word) -> Word:
     balance = balance_at(s, row)
     balance["account"] = account
     balance["asset"] = asset
-    balance["next"] = account_at(s, account)["first_balance"]
-    account_at(s, account)["first_balance"] = row
     map_insert(holdings_of(s), hash_key(account, asset), row)
     return row
 

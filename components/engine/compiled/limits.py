@@ -122,9 +122,9 @@ def resolve_by(s: int, position: Any, scope: Word, party: Word) -> None:
 def check_limits(s: int, row: Word, side: Word, price: Word, qty: Word, more: Word, enters: bool) -> Word:
     """Rows 25a to 25f for an order of the position in `row`; one that passes has still to `take_of_rate`.
 
-    `price` is its limit, 0 if it has none; `more` is how much more than it has in the book it would have left; `enters`
-    is whether it is one more that may rest. What is much used with it is kept in the head: `warn` tells of it once the
-    order has been taken.
+    `price` is its limit, 0 if it has none; `more` is how much more than it has in the book it would have left (who asks
+    for no more is let, whatever the limits are by now); `enters` is whether it is one more that may rest. What is much
+    used with it is kept in the head: `warn` tells of it once the order has been taken.
     """
     head, position = head_of(s), position_at(s, row)
     account = account_at(s, position["account"])
@@ -135,7 +135,7 @@ def check_limits(s: int, row: Word, side: Word, price: Word, qty: Word, more: Wo
         last_price = book_at(s, position["symbol"])["last_price"]
         if is_far(price, last_price, np.int64(position["fat_finger_bp"])):
             return Reason.FAT_FINGER
-    if position["most_in_order"] != 0 and qty > position["most_in_order"]:
+    if more > 0 and position["most_in_order"] != 0 and qty > position["most_in_order"]:
         return Reason.ORDER_TOO_LARGE
     if enters and position["open_orders"] != 0:
         orders, most = np.int64(account["orders"]), np.int64(position["open_orders"])
@@ -143,11 +143,11 @@ def check_limits(s: int, row: Word, side: Word, price: Word, qty: Word, more: Wo
             return Reason.TOO_MANY_ORDERS
         note_use(s, np.int64(NEAR_ORDERS), most, orders, orders + 1)
         head["near_orders"] = orders + 1
-    if side == Side.BUY and not may_hold(s, position, more):
+    if more > 0 and side == Side.BUY and not may_hold(s, position, more):
         return Reason.POSITION_LIMIT
     today = traded_today(s, position) + position["buying"] + position["selling"]
     most = position["most_in_day"]
-    if today > (most if most != 0 else _MOST) - more:
+    if more > 0 and today > (most if most != 0 else _MOST) - more:
         return Reason.DAILY_LIMIT
     if most != 0:
         note_use(s, np.int64(NEAR_DAY), most, today, today + more)

@@ -286,21 +286,37 @@ def pay(s: int, buyer: Word, seller: Word, maker: Word, price: Word, qty: Word, 
     symbol = np.int64(x["symbol"])
     clearing = clearing_at(s, symbol)
     amount = exact_down(clearing, price, qty)
-    goods = qty * clearing["base_unit"]
     buyer_fee = fee_of(s, symbol, np.int64(x["account"]), buyer == maker, amount)
     seller_fee = fee_of(s, symbol, np.int64(y["account"]), seller == maker, amount)
     of_buyer, of_seller = position_at(s, x["position"]), position_at(s, y["position"])
-    paying, giving = balance_at(s, of_buyer["quote"]), balance_at(s, of_seller["base"])
-    paying["held"] -= freed(s, buyer, qty, cost)
-    paying["total"] -= amount + buyer_fee
-    giving["held"] -= freed(s, seller, qty, cost)
-    giving["total"] -= goods
-    balance_at(s, of_buyer["base"])["total"] += goods
-    balance_at(s, of_seller["quote"])["total"] += amount - seller_fee
-    balance_at(s, clearing["fees"])["total"] += buyer_fee + seller_fee
+    balance_at(s, of_buyer["quote"])["held"] -= freed(s, buyer, qty, cost)
+    balance_at(s, of_seller["base"])["held"] -= freed(s, seller, qty, cost)
+    move(s, clearing, of_buyer, of_seller, qty * clearing["base_unit"], amount, buyer_fee, seller_fee)
     count_execution(s, buyer, qty, amount)
     count_execution(s, seller, qty, amount)
     return buyer_fee, seller_fee
+
+
+@kernel
+def move(
+    s: int, clearing: Any, of_buyer: Any, of_seller: Any, goods: Word, amount: Word, buyer_fee: Word, seller_fee: Word
+) -> None:
+    """Goods from the seller to the buyer, the amount the other way, both fees to the venue; with negative figures all
+    of it goes back."""
+    paying, getting = balance_at(s, of_buyer["quote"]), balance_at(s, of_buyer["base"])
+    paid, giving = balance_at(s, of_seller["quote"]), balance_at(s, of_seller["base"])
+    fees = balance_at(s, clearing["fees"])
+    paying["total"] -= amount + buyer_fee
+    getting["total"] += goods
+    giving["total"] -= goods
+    paid["total"] += amount - seller_fee
+    fees["total"] += buyer_fee + seller_fee
+    if clearing["settle_days"] != 0:
+        paying["unsettled"] -= amount + buyer_fee
+        getting["unsettled"] += goods
+        giving["unsettled"] -= goods
+        paid["unsettled"] += amount - seller_fee
+        fees["unsettled"] += buyer_fee + seller_fee
 
 
 @cold_kernel

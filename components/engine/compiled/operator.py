@@ -1,4 +1,4 @@
-"""Kill switch, busts, and what accounts may do: what an operator, or a broker in need, does to a market. Rare commands;
+"""Kill switch, and what accounts may do: what an operator, or a broker in need, does to a market. Rare commands;
 written for reading.
 
 A block is a bit where an order's way leads past anyway: of its session, of its account (of either for itself, and for
@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from components.engine.compiled.checks import account_exists, check_whose, instrument_exists, only_scope, only_terms
-from components.engine.compiled.events import new_event, rejected_event, session_exists
+from components.engine.compiled.events import new_event, rejected_event
+from components.engine.compiled.holdings import find_balance
 from components.engine.compiled.state import (
     DONE,
     FIRM_BLOCKED,
@@ -22,15 +23,12 @@ from components.engine.compiled.state import (
     balance_at,
     block_event_at,
     book_at,
-    bust_at,
-    bust_terms_at,
-    event_at,
     head_of,
     session_at,
 )
 from components.kernels.kernel import Word, cold_kernel
 from wire.constants import MAX_TIER
-from wire.enums import AccountRole, AccountStatus, EventKind, ExtensionKind, Reason, Scope, Side
+from wire.enums import AccountRole, AccountStatus, EventKind, ExtensionKind, Reason, Scope
 
 
 @cold_kernel
@@ -98,86 +96,6 @@ def allow_entry(s: int, command: np.void) -> Word:
     return DONE
 
 
-@cold_kernel
-def bust_place(s: int, match: Word) -> Word:
-    """Where among the busted matches, which rise, that number stands or would stand."""
-    low, high = np.int64(0), head_of(s)["busts"]
-    while low < high:
-        middle = (low + high) // 2
-        if bust_at(s, middle)["match"] < match:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@cold_kernel
-def check_bust(s: int, command: np.void) -> Word:
-    """The rows for busting a trade."""
-    head = head_of(s)
-    if not only_terms(s, command, ExtensionKind.BUST_TERMS):
-        return Reason.EXTENSION_MISMATCH
-    terms = bust_terms_at(s, head["extension"])
-    if not instrument_exists(s, command["symbol"]):
-        return Reason.UNKNOWN_INSTRUMENT
-    match = terms["match"]
-    if not 0 < match <= head["match"]:
-        return Reason.UNKNOWN_MATCH
-    place = bust_place(s, match)
-    if place < head["busts"] and bust_at(s, place)["match"] == match:
-        return Reason.ALREADY_BUSTED
-    if not session_exists(s, terms["buy_session"]) or not session_exists(s, terms["sell_session"]):
-        return Reason.UNKNOWN_SESSION
-    if not account_exists(s, terms["buy_account"]) or not account_exists(s, terms["sell_account"]):
-        return Reason.UNKNOWN_ACCOUNT
-    if (
-        session_at(s, terms["buy_session"])["firm"] != account_at(s, terms["buy_account"])["firm"]
-        or session_at(s, terms["sell_session"])["firm"] != account_at(s, terms["sell_account"])["firm"]
-    ):
-        return Reason.ACCOUNT_NOT_OF_FIRM
-    if not (0 < terms["buy_order_id"] < head["command_seq"] and 0 < terms["sell_order_id"] < head["command_seq"]):
-        return Reason.UNKNOWN_ORDER
-    book = book_at(s, command["symbol"])
-    if not 0 < terms["price"] <= book["max_price"]:
-        return Reason.PRICE_OUT_OF_RANGE
-    if not 0 < terms["qty"] <= book["max_qty"]:
-        return Reason.QTY_OUT_OF_RANGE
-    return Reason.NONE if book["quote_asset"] == 0 else Reason.UNSUPPORTED_INSTRUCTION
-
-
-@cold_kernel
-def bust_trade(s: int, command: np.void) -> Word:
-    """Note that a match counts as never made, and tell both sides. There is room for one more."""
-    reason = check_bust(s, command)
-    if reason != Reason.NONE:
-        rejected_event(s, command, reason, 0, 0)
-        return DONE
-    head = head_of(s)
-    terms = bust_terms_at(s, head["extension"])
-    place = bust_place(s, terms["match"])
-    for i in range(head["busts"], place, -1):
-        bust_at(s, i)["match"] = bust_at(s, i - 1)["match"]
-    bust_at(s, place)["match"] = terms["match"]
-    head["busts"] += 1
-    bust_event(s, command, Side.BUY, terms["buy_session"], terms["buy_account"], terms["buy_order_id"])
-    bust_event(s, command, Side.SELL, terms["sell_session"], terms["sell_account"], terms["sell_order_id"])
-    return DONE
-
-
-@cold_kernel
-def bust_event(s: int, command: np.void, side: Word, session: Word, account: Word, order_id: Word) -> None:
-    """tradeBusted: one side's report."""
-    terms = bust_terms_at(s, head_of(s)["extension"])
-    event = event_at(s, new_event(s, EventKind.TRADE_BUSTED, 0, session, True))
-    event["symbol"] = command["symbol"]
-    event["account"] = account
-    event["order_id"] = order_id
-    event["side"] = side
-    event["price"] = terms["price"]
-    event["qty"] = terms["qty"]
-    event["match"] = terms["match"]
-
-
 # ---------------------------------------------------------------------------------------- accounts
 
 
@@ -208,13 +126,11 @@ def check_account_terms(s: int, command: np.void) -> Word:
 @cold_kernel
 def is_empty(s: int, number: Word) -> bool:
     """Whether an account has neither orders nor anything else."""
-    account = account_at(s, number)
-    row = np.int64(account["first_balance"])
-    while row != NONE:
-        if balance_at(s, row)["total"] != 0:
+    for asset in range(1, head_of(s)["assets"] + 1):
+        row = find_balance(s, number, np.int64(asset))
+        if row != NONE and (balance_at(s, row)["total"] != 0 or balance_at(s, row)["unsettled"] != 0):
             return False
-        row = np.int64(balance_at(s, row)["next"])
-    return account["first"] == NONE
+    return account_at(s, number)["first"] == NONE
 
 
 @cold_kernel

@@ -5,6 +5,8 @@ A payment has an id that its channel counts up, so that one that is sent twice m
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from components.engine.compiled.checks import account_exists, only_terms
@@ -28,7 +30,7 @@ from components.engine.compiled.state import (
     payment_terms_at,
     tier_at,
 )
-from components.kernels.kernel import Word, cold_kernel
+from components.kernels.kernel import Word, cold_kernel, kernel
 from wire.constants import MAX_ASSET, MAX_CHANNEL, MAX_FEE_PPM, MAX_SCALE, MAX_TIER, MAX_UNITS
 from wire.enums import AccountStatus, CommandKind, EventKind, ExtensionKind, Reason
 
@@ -148,26 +150,42 @@ def check_payment(s: int, command: np.void) -> Word:
         return Reason.UNKNOWN_ACCOUNT
     elif to_account == account:
         return Reason.INVALID_TERMS
+    if kind != CommandKind.SETTLE:
+        if terms["settle_date"] != 0:
+            return Reason.INVALID_TERMS
+    elif terms["settle_date"] <= 0 or account == 0:
+        return Reason.INVALID_TERMS
     asset, amount = np.int64(terms["asset"]), np.int64(terms["amount"])
     if not asset_exists(s, asset):
         return Reason.UNKNOWN_ASSET
-    if not 0 < amount <= MAX_UNITS:
+    least = -MAX_UNITS if kind == CommandKind.SETTLE else 1
+    if amount == 0 or not least <= amount <= MAX_UNITS:
         return Reason.AMOUNT_OUT_OF_RANGE
     status = account_at(s, account)["status"]
     if status == AccountStatus.CLOSED or account_at(s, to_account)["status"] == AccountStatus.CLOSED:
         return Reason.ACCOUNT_CLOSED
+    if kind == CommandKind.SETTLE:
+        return Reason.NONE
     if kind == CommandKind.DEPOSIT:
-        return Reason.NONE if amount <= MAX_UNITS - asset_at(s, asset)["issued"] else Reason.BALANCE_OVERFLOW
+        there = asset_at(s, asset)["issued"] + asset_at(s, asset)["lent"]
+        return Reason.NONE if amount <= MAX_UNITS - there else Reason.BALANCE_OVERFLOW
     if status == AccountStatus.SUSPENDED:
         return Reason.ACCOUNT_SUSPENDED
     row = find_balance(s, account, asset)
-    enough = row != NONE and amount <= available(balance_at(s, row))
-    return Reason.NONE if enough else Reason.INSUFFICIENT_BALANCE
+    if row == NONE or amount > available(balance_at(s, row)):
+        return Reason.INSUFFICIENT_BALANCE
+    return Reason.NONE if amount <= settled(balance_at(s, row)) else Reason.NOT_SETTLED
+
+
+@kernel
+def settled(balance: Any) -> Word:
+    """What of a balance was paid in, or settled: it may be paid out, and given."""
+    return balance["total"] - balance["unsettled"]
 
 
 @cold_kernel
-def make_payment(s: int, command: np.void) -> Word:
-    """deposit, withdraw, transfer. There is room for two balances."""
+def takes_payment(s: int, command: np.void) -> bool:
+    """Whether a payment is well formed, and its id a new one; if it is not, that has been told."""
     reason = check_payment_terms(s, command)
     if reason == Reason.NONE:
         terms = payment_terms_at(s, head_of(s)["extension"])
@@ -175,9 +193,17 @@ def make_payment(s: int, command: np.void) -> Word:
         reason = check_payment(s, command)
     if reason != Reason.NONE:
         rejected_event(s, command, reason, 0, 0)
+        return False
+    head_of(s)["safe_orders"] = 0  # they were promised room for two balances each
+    return True
+
+
+@cold_kernel
+def make_payment(s: int, command: np.void) -> Word:
+    """deposit, withdraw, transfer. There is room for two balances."""
+    if not takes_payment(s, command):
         return DONE
     head = head_of(s)
-    head["safe_orders"] = 0  # they were promised room for two balances each
     terms = payment_terms_at(s, head["extension"])
     kind, amount, asset = command["kind"], np.int64(terms["amount"]), np.int64(terms["asset"])
     row = balance_for(s, np.int64(command["account"]), asset)
@@ -192,25 +218,49 @@ def make_payment(s: int, command: np.void) -> Word:
         else:
             to_row = np.int64(balance_for(s, np.int64(terms["to_account"]), asset))
             balance_at(s, to_row)["total"] += amount
-    payment_event(s, command, row, to_row)
+    told = EventKind.TRANSFERRED
+    if kind == CommandKind.DEPOSIT:
+        told = EventKind.DEPOSITED
+    elif kind == CommandKind.WITHDRAW:
+        told = EventKind.WITHDRAWN
+    payment_event(s, command, np.int64(told), np.int64(Reason.NONE), row, to_row)
     return DONE
 
 
 @cold_kernel
-def payment_event(s: int, command: np.void, row: Word, to_row: Word) -> None:
-    """deposited, withdrawn, transferred: the balances as they stand then; `to_row` -1: there is no other."""
-    kind = EventKind.TRANSFERRED
-    if command["kind"] == CommandKind.DEPOSIT:
-        kind = EventKind.DEPOSITED
-    elif command["kind"] == CommandKind.WITHDRAW:
-        kind = EventKind.WITHDRAWN
+def settle(s: int, command: np.void) -> Word:
+    """So much of what an account has unsettled is settled, between it and account 0. There is room for two balances."""
+    if not takes_payment(s, command):
+        return DONE
     terms = payment_terms_at(s, head_of(s)["extension"])
-    event = payment_event_at(s, new_event(s, kind, 0, 0, False))
+    account, amount, asset = np.int64(command["account"]), np.int64(terms["amount"]), np.int64(terms["asset"])
+    row, venue_row = balance_for(s, account, asset), balance_for(s, np.int64(0), asset)
+    balance, venue = balance_at(s, row), balance_at(s, venue_row)
+    reason = np.int64(Reason.NONE)
+    if account_at(s, account)["status"] == AccountStatus.SUSPENDED:
+        reason = np.int64(Reason.ACCOUNT_SUSPENDED)
+    elif (amount < 0 and settled(balance) < -amount) or (amount > 0 and settled(venue) < amount):
+        reason = np.int64(Reason.NOT_SETTLED)
+    else:
+        balance["unsettled"] -= amount
+        venue["unsettled"] += amount
+    told = EventKind.SETTLED if reason == Reason.NONE else EventKind.SETTLE_FAILED
+    payment_event(s, command, np.int64(told), reason, row, np.int64(NONE))
+    return DONE
+
+
+@cold_kernel
+def payment_event(s: int, command: np.void, kind: Word, reason: Word, row: Word, to_row: Word) -> None:
+    """What a payment came to: the balances as they stand then; `to_row` -1: there is no other."""
+    terms = payment_terms_at(s, head_of(s)["extension"])
+    event = payment_event_at(s, new_event(s, kind, reason, 0, False))
     event["account"] = command["account"]
     event["id"] = terms["id"]
     event["amount"] = terms["amount"]
     event["total"] = balance_at(s, row)["total"]
     event["held"] = balance_at(s, row)["held"]
+    event["unsettled"] = balance_at(s, row)["unsettled"]
+    event["settle_date"] = terms["settle_date"]
     if to_row != NONE:
         event["to_total"] = balance_at(s, to_row)["total"]
         event["to_held"] = balance_at(s, to_row)["held"]

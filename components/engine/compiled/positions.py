@@ -52,9 +52,15 @@ def count_leaves(position: Any, side: Word, more: Word) -> None:
 
 @cold_kernel
 def count_trade(s: int, position: Any, side: Word, qty: Word, notional: Word) -> None:
-    """An execution: the day has one more; it opens, or first closes what is open the other way, at its average cost."""
+    """An execution: the day has one more."""
     position["day_qty"] = traded_today(s, position) + qty
     position["day"] = clearing_at(s, position["symbol"])["day"]
+    open_or_close(position, side, qty, notional)
+
+
+@kernel
+def open_or_close(position: Any, side: Word, qty: Word, notional: Word) -> None:
+    """A trade opens, or first closes what is open the other way, at its average cost."""
     sign = np.int64(1) if side == Side.BUY else np.int64(-1)
     open_qty, cost, worth = position["qty"], position["cost"], np.int64(0)
     if open_qty * sign < 0:

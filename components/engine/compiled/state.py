@@ -58,6 +58,7 @@ from wire.dtypes import (
     BLOCK_EVENT,
     BREAKER_EVENT,
     BREAKER_TERMS,
+    BUST_FEES,
     BUST_TERMS,
     CLEARING_EVENT,
     CLEARING_TERMS,
@@ -411,7 +412,7 @@ CLEARING = np.dtype(
         ("fees", "<i4"),  # account 0's balance of the quote asset
         ("digits", "<i4"),  # so many decimals price * qty has more than the quote asset; may be below 0
         ("day", "<i8"),  # how many trading days have ended, of any instrument
-        ("reserved", "<i8"),
+        ("settle_days", "<i8"),  # 0: what trades move is settled at once
     ]
 )
 
@@ -425,7 +426,7 @@ ACCOUNT = np.dtype(
         ("role", "i1"),
         ("tier", "i1"),
         ("orders", "<i4"),  # how many live
-        ("first_balance", "<i4"),  # the newest
+        ("reserved", "<i4"),
         ("rate_level", "<i8"),  # how many orders its rate allows, in billionths, ...
         ("rate_at_ns", "<i8"),  # ... at this time; -1: it was never asked for
         ("name0", "<i8"),
@@ -439,6 +440,7 @@ ASSET = np.dtype(
         ("name0", "<i8"),  # 0: does not exist
         ("name1", "<i8"),
         ("issued", "<i8"),  # the sum of all balances
+        ("lent", "<i8"),  # what busts took that was not there, paid back since or not
         ("scale", "<i4"),
         ("reserved", "<i4"),
     ]
@@ -447,10 +449,10 @@ BALANCE = np.dtype(
     [
         ("total", "<i8"),
         ("held", "<i8"),  # of it, by orders
+        ("unsettled", "<i8"),  # of it, by trades
         ("account", "<i4"),  # 0: the venue's own
         ("asset", "<i4"),
-        ("next", "<i4"),  # of the same account
-        ("reserved", "<i4"),
+        # 32 bytes
     ]
 )
 POSITION = np.dtype(
@@ -618,6 +620,7 @@ index_terms_at = table_record(COLUMNS["extensions"], INDEX_TERMS)
 breaker_terms_at = table_record(COLUMNS["extensions"], BREAKER_TERMS)
 session_terms_at = table_record(COLUMNS["extensions"], SESSION_TERMS)
 bust_terms_at = table_record(COLUMNS["extensions"], BUST_TERMS)
+bust_fees_at = table_record(COLUMNS["extensions"], BUST_FEES)
 asset_terms_at = table_record(COLUMNS["extensions"], ASSET_TERMS)
 clearing_terms_at = table_record(COLUMNS["extensions"], CLEARING_TERMS)
 account_terms_at = table_record(COLUMNS["extensions"], ACCOUNT_TERMS)
@@ -671,6 +674,7 @@ NEED_BUSTS = 5
 NEED_ASSETS = 6
 NEED_BALANCES = 7
 NEED_LIMITS = 8
+NEED_POSITIONS = 9
 
 # Stages of a step that came back before it was done.
 FRESH = 0
@@ -736,7 +740,6 @@ def empty_state(expected_orders: int) -> dict[str, np.ndarray]:
         head[name] = NONE
     for name in ("woken", "first_elected", "last_elected"):
         head[name] = NONE
-    arrays["accounts"]["first_balance"] = NONE  # row 0 is the venue's own account
     return arrays
 
 

@@ -196,7 +196,6 @@ def add_account(s: int, command: np.void) -> Word:
     head = head_of(s)
     enter_party(s, account_at(s, account))
     account_at(s, account)["status"] = AccountStatus.OPEN
-    account_at(s, account)["first_balance"] = NONE
     account_at(s, account)["rate_at_ns"] = NONE
     head["accounts"] = max(head["accounts"], account)
     party_event(s, EventKind.ACCOUNT_ADDED, account)
