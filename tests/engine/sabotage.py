@@ -492,8 +492,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a fee is above the highest": ("money", "min(rate, clearing.max_fee_ppm)", "rate"),
     "fees go to who sells": (
         "money",
-        "self._balance(VENUE, clearing.quote_asset).total += order.fee",
-        "self._balance(match[Side.SELL][0].account, clearing.quote_asset).total += order.fee",
+        "self._credit(clearing, VENUE, clearing.quote_asset, order.fee)",
+        "self._credit(clearing, match[Side.SELL][0].account, clearing.quote_asset, order.fee)",
     ),
     "in an auction all are makers": (
         "money",
@@ -518,7 +518,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a refused payment leaves its id free": (
         "money",
         "        self._channels[terms.channel] = terms.id\n",
-        "        if kind == CommandKind.DEPOSIT or terms.amount <= self._balance(account, terms.asset).available:\n"
+        "        enough = terms.amount <= self._balance(account, terms.asset).available\n"
+        "        if step.command.kind == CommandKind.DEPOSIT or enough:\n"
         "            self._channels[terms.channel] = terms.id\n",
     ),
     "all channels count as one": (

@@ -20,6 +20,8 @@ from components.engine.readable.model import (
     AssetTerms,
     Band,
     BreakerTerms,
+    BustFees,
+    BustTerms,
     ClearingTerms,
     Command,
     FeeTerms,
@@ -188,6 +190,13 @@ def without_operator(command: Command, extensions: np.ndarray) -> tuple[Command,
     return command._replace(extensions=command.extensions - 1), extensions[:-1]
 
 
+def bust_terms(extensions: np.ndarray) -> tuple[BustTerms, BustFees | None]:
+    """The extensions of bustTrade: the match, and behind it what both sides paid for it, where they did."""
+    require(1 <= len(extensions) <= 2, Reason.EXTENSION_MISMATCH)
+    terms = well_formed(extensions[0], BustTerms, ExtensionKind.BUST_TERMS)
+    return terms, well_formed(extensions[1], BustFees, ExtensionKind.BUST_FEES) if len(extensions) == 2 else None
+
+
 def breaker_terms(extensions: np.ndarray, instrument: Instrument | None) -> BreakerTerms:
     """The extension of setBreaker: just one. Of the venue (no instrument) it may only limit the rate of orders."""
     terms = only(extensions, BreakerTerms, ExtensionKind.BREAKER_TERMS)
@@ -244,7 +253,7 @@ def fee_terms(extensions: np.ndarray) -> FeeTerms:
 
 
 def payment_terms(extensions: np.ndarray) -> PaymentTerms:
-    """The extension of deposit, withdraw and transfer: just one, with an id that counts."""
+    """The extension of deposit, withdraw, transfer and settle: just one, with an id that counts."""
     terms = only(extensions, PaymentTerms, ExtensionKind.PAYMENT_TERMS)
     require(1 <= terms.channel <= MAX_CHANNEL and terms.id > 0, Reason.INVALID_TERMS)
     return terms

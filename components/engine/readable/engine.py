@@ -32,6 +32,7 @@ from components.engine.readable.breakers import (
 )
 from components.engine.readable.checks import (
     Refused,
+    bust_terms,
     check_display_qty,
     check_oco,
     check_party,
@@ -44,7 +45,6 @@ from components.engine.readable.checks import (
     found,
     instrument_terms,
     lowest_price,
-    only,
     order_terms,
     price_bands,
     require,
@@ -63,7 +63,7 @@ from components.engine.readable.model import (
     Account,
     Band,
     Breaker,
-    BustTerms,
+    BustFees,
     Command,
     Index,
     Instrument,
@@ -120,7 +120,6 @@ from wire.dtypes import (
 from wire.enums import (
     CommandKind,
     EventKind,
-    ExtensionKind,
     Liquidity,
     OrderType,
     Phase,
@@ -174,6 +173,7 @@ OF_THE_EXCHANGE = (
     CommandKind.WITHDRAW,
     CommandKind.TRANSFER,
     CommandKind.SET_LIMITS,
+    CommandKind.SETTLE,
 )
 MONEY = ("assets", "clearing", "tiers", "channels", "balances")  # canonical tables
 LIMITS = ("limits", "rates", "positions")
@@ -1043,8 +1043,9 @@ class ReadableEngine(Breakers, Money, Limits):
     def _bust_trade(self, step: Step) -> None:
         """A match counts as never made. Nothing of it is kept here, so the command says all of it again."""
         symbol = step.command.symbol
-        terms = only(step.extensions, BustTerms, ExtensionKind.BUST_TERMS)
+        terms, fees = bust_terms(step.extensions)
         instrument = found(self._instruments.get(symbol), Reason.UNKNOWN_INSTRUMENT)
+        require((fees is not None) == (instrument.clearing is not None), Reason.EXTENSION_MISMATCH)
         require(1 <= terms.match <= self._last_match, Reason.UNKNOWN_MATCH)
         require(terms.match not in self._busted, Reason.ALREADY_BUSTED)
         sides = (
@@ -1058,7 +1059,8 @@ class ReadableEngine(Breakers, Money, Limits):
         require(all(1 <= each < step.seq for _, _, _, each in sides), Reason.UNKNOWN_ORDER)
         require(1 <= terms.price <= instrument.max_price, Reason.PRICE_OUT_OF_RANGE)
         require(1 <= terms.qty <= instrument.max_qty, Reason.QTY_OUT_OF_RANGE)
-        require(instrument.clearing is None, Reason.UNSUPPORTED_INSTRUCTION)
+        fees = fees or BustFees()
+        lacking = self._pay_back(instrument, terms, fees)
         self._busted.add(terms.match)
         for (side, _, account_id, order_id), session in zip(sides, sessions, strict=True):
             self._answer(
@@ -1071,7 +1073,9 @@ class ReadableEngine(Breakers, Money, Limits):
                 price=terms.price,
                 qty=terms.qty,
                 match=terms.match,
+                fee=fees.buy_fee if side == Side.BUY else fees.sell_fee,
             )
+        self._tell_overdrawn(lacking)
 
     def _end_of_day(self, step: Step) -> None:
         symbol = step.command.symbol
@@ -1362,6 +1366,7 @@ class ReadableEngine(Breakers, Money, Limits):
         CommandKind.WITHDRAW: Money._make_payment,
         CommandKind.TRANSFER: Money._make_payment,
         CommandKind.SET_LIMITS: Limits._set_limits,
+        CommandKind.SETTLE: Money._settle,
     }
 
     # -------------------------------------------------------------------------------------- what goes out

@@ -99,13 +99,16 @@ class Limits:
     # -------------------------------------------------------------------------------------- checks
 
     def _check_limits(self, order: Order, price: int, qty: int, more: int, enters: bool) -> list[Use]:
-        """Checks 25a to 25f for an order of `qty` at `price`, `more` than it has in the book; what they use."""
+        """Checks 25a to 25f for an order of `qty` at `price`, `more` than it has in the book; what they use. Whoever
+        replaces an order and asks for no more is not asked how much there is."""
         if order.instrument.clearing is None:
             return []
         symbol = order.instrument.symbol
         last, away = order.instrument.last_price, self._bound(order.account, symbol, "fat_finger_bp")
         if away and last and lowest_price(order.order_type) == 1:
             require(abs(price - last) * 10_000 <= last * away, Reason.FAT_FINGER)  # 25a
+        if not enters and more <= 0:
+            return self._take_from_level(order.account)
         most = self._bound(order.account, symbol, "order_qty")
         require(not most or qty <= most, Reason.ORDER_TOO_LARGE)  # 25b
         uses = []
@@ -183,6 +186,11 @@ class Limits:
         if rate is not None and order.account in self._levels:
             level = self._risen(order.account, rate) + rate.fills_back * A_THOUSANDTH
             self._levels[order.account] = Level(min(level, rate.burst * ONE_ORDER), self._time_ns)
+
+    def _count_bust(self, account: int, instrument: Instrument, side: Side, qty: int, notional: int) -> None:
+        """What an account did on `side` counts as never done: it trades the other way; its day and rate do not care."""
+        position = self._positions.setdefault((account, instrument.symbol), Position())
+        position.trade(-1 if side == Side.BUY else 1, qty, notional)
 
     # -------------------------------------------------------------------------------------- the whole state
 

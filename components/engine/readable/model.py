@@ -19,6 +19,7 @@ from wire.dtypes import (
     ACCOUNT_TERMS,
     ASSET_TERMS,
     BREAKER_TERMS,
+    BUST_FEES,
     BUST_TERMS,
     CLEARING_TERMS,
     COMMAND,
@@ -161,6 +162,21 @@ class BustTerms(NamedTuple):
     qty: int
 
 
+class BustFees(NamedTuple):
+    """The extension of bustTrade behind that, of an instrument that is paid for."""
+
+    kind: int = 0
+    reserved0: int = 0
+    reserved1: int = 0
+    buy_fee: int = 0
+    sell_fee: int = 0
+    reserved2: int = 0
+    reserved3: int = 0
+    reserved4: int = 0
+    reserved5: int = 0
+    reserved6: int = 0
+
+
 class BreakerTerms(NamedTuple):
     """The extension of setBreaker."""
 
@@ -228,16 +244,16 @@ class ClearingTerms(NamedTuple):
     """The last extension of addInstrument, where it is paid for."""
 
     kind: int
-    reserved0: int
+    settle_days: int
     max_fee_ppm: int
     base_asset: int
     quote_asset: int
+    reserved0: int
     reserved1: int
     reserved2: int
     reserved3: int
     reserved4: int
     reserved5: int
-    reserved6: int
 
 
 class AccountTerms(NamedTuple):
@@ -274,7 +290,7 @@ class FeeTerms(NamedTuple):
 
 
 class PaymentTerms(NamedTuple):
-    """The extension of deposit, withdraw and transfer."""
+    """The extension of deposit, withdraw, transfer and settle."""
 
     kind: int
     channel: int
@@ -282,11 +298,11 @@ class PaymentTerms(NamedTuple):
     id: int
     amount: int
     to_account: int
+    settle_date: int
     reserved0: int
     reserved1: int
     reserved2: int
     reserved3: int
-    reserved4: int
 
 
 class LimitTerms(NamedTuple):
@@ -316,6 +332,7 @@ for _row, _dtype in (
     (PartyTerms, PARTY_TERMS),
     (SessionTerms, SESSION_TERMS),
     (BustTerms, BUST_TERMS),
+    (BustFees, BUST_FEES),
     (BreakerTerms, BREAKER_TERMS),
     (IndexTerms, INDEX_TERMS),
     (AssetTerms, ASSET_TERMS),
@@ -373,19 +390,26 @@ class Asset:
     name0: int
     name1: int
     issued: int = 0  # came in, less what went out
+    lent: int = 0  # what accounts lacked when busts took it from them
 
 
 @dataclass(slots=True)
 class Balance:
     """What an account has of an asset."""
 
-    total: int = 0
+    total: int = 0  # below zero only where a bust took what was gone
     held: int = 0  # of it, by orders
+    unsettled: int = 0  # of it, by trades that nobody has settled; below zero: it will go
 
     @property
     def available(self) -> int:
-        """What no order holds."""
+        """What no order holds; below zero: so much is lacking."""
         return self.total - self.held
+
+    @property
+    def settled(self) -> int:
+        """What could be taken out."""
+        return self.total - self.unsettled
 
 
 @dataclass(slots=True)
@@ -469,6 +493,7 @@ class Clearing:
     quote_asset: int
     base_unit: int  # of qty 1, in units of the base asset
     max_fee_ppm: int
+    settle_days: int  # from a trade to its settlement; 0: at once
 
 
 # ------------------------------------------------------------------------------------------ what is traded

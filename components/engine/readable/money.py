@@ -1,4 +1,5 @@
-"""Balances, what orders hold of them, what trades move, payments: README.md, "Money", as a part of the readable engine.
+"""Balances, what orders hold of them, what trades move and busts give back, payments: README.md, "Money", as a part of
+the readable engine.
 
 An order knows what it holds. What it needs is computed anew from its terms behind every event of it, and the difference
 taken or given back. So nothing here asks how an order came to be smaller, dearer, or to end.
@@ -7,6 +8,7 @@ taken or given back. So nothing here asks how an order came to be smaller, deare
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,8 @@ from components.engine.readable.model import (
     Account,
     Asset,
     Balance,
+    BustFees,
+    BustTerms,
     Clearing,
     ClearingTerms,
     Instrument,
@@ -33,7 +37,7 @@ from components.engine.readable.model import (
     PaymentTerms,
     Tier,
 )
-from wire.constants import FUNDS, MAX_ASSET, MAX_FEE_PPM, MAX_UNITS
+from wire.constants import FUNDS, MAX_ASSET, MAX_FEE_PPM, MAX_SETTLE_DAYS, MAX_UNITS
 from wire.enums import AccountStatus, CommandKind, EventKind, Liquidity, OrderType, Reason, Side
 
 if TYPE_CHECKING:
@@ -117,6 +121,7 @@ class Money:
     _emit: Callable[..., None]
     _pull: Callable[[Order, Reason], None]
     _count_trade: Callable[[Order, int, int], None]
+    _count_bust: Callable[[int, Instrument, Side, int, int], None]
 
     def _start_money(self) -> None:
         """Nobody has anything."""
@@ -164,10 +169,54 @@ class Money:
             tier = self._tiers.get(self._accounts[order.account].tier, Tier())
             rate = tier.maker_ppm if liquidity == Liquidity.MAKER else tier.taker_ppm
             order.fee = notional * min(rate, clearing.max_fee_ppm) // MILLION
-            self._balance(order.account, clearing.base_asset).total += sign * qty * clearing.base_unit
-            self._balance(order.account, clearing.quote_asset).total -= sign * notional + order.fee
-            self._balance(VENUE, clearing.quote_asset).total += order.fee
+            self._credit(clearing, order.account, clearing.base_asset, sign * qty * clearing.base_unit)
+            self._credit(clearing, order.account, clearing.quote_asset, -sign * notional - order.fee)
+            self._credit(clearing, VENUE, clearing.quote_asset, order.fee)
             self._count_trade(order, qty, notional)
+
+    def _credit(self, clearing: Clearing, account: int, asset: int, amount: int) -> None:
+        """An account has so much more: settled at once, or still to be."""
+        balance = self._balance(account, asset)
+        balance.total += amount
+        if clearing.settle_days:
+            balance.unsettled += amount
+
+    def _pay_back(self, instrument: Instrument, terms: BustTerms, fees: BustFees) -> list[tuple[int, int]]:
+        """The other way all that a match moved, if it may be; of what account and asset less is there now than should
+        be. Whoever has not got it any more lacks it, and the venue lends it."""
+        clearing = instrument.clearing
+        if clearing is None:
+            return []
+        buyer, seller, base, quote = terms.buy_account, terms.sell_account, clearing.base_asset, clearing.quote_asset
+        notional = instrument.price_times_qty(terms.price, terms.qty) // instrument.amount_divisor
+        most = notional * clearing.max_fee_ppm // MILLION
+        require(0 <= fees.buy_fee <= most and 0 <= fees.sell_fee <= most, Reason.INVALID_TERMS)
+        closed = any(self._status(each) == AccountStatus.CLOSED for each in (buyer, seller))
+        require(not closed, Reason.ACCOUNT_CLOSED)
+        changes = Counter({(buyer, base): -terms.qty * clearing.base_unit})
+        changes[seller, quote] -= notional - fees.sell_fee
+        changes[VENUE, quote] -= fees.buy_fee + fees.sell_fee
+        changes[buyer, quote] += notional + fees.buy_fee
+        changes[seller, base] += terms.qty * clearing.base_unit
+        lent = {asset: self._assets[asset].lent for asset in (base, quote)}
+        for (account, asset), change in changes.items():
+            available = self._balance(account, asset).available
+            lent[asset] += max(0, -available - change) - max(0, -available)
+        fits = all(self._assets[asset].issued + behind <= MAX_UNITS for asset, behind in lent.items())
+        require(fits, Reason.BALANCE_OVERFLOW)
+        for asset, behind in lent.items():
+            self._assets[asset].lent = behind
+        for (account, asset), change in changes.items():
+            self._credit(clearing, account, asset, change)
+        self._count_bust(buyer, instrument, Side.BUY, terms.qty, notional)
+        self._count_bust(seller, instrument, Side.SELL, terms.qty, notional)
+        return [place for place, change in changes.items() if change < 0 and self._balance(*place).available < 0]
+
+    def _tell_overdrawn(self, places: list[tuple[int, int]]) -> None:
+        for account, asset in places:
+            balance = self._balance(account, asset)
+            told = {**events.fields_of(balance), "amount": -balance.available}
+            self._emit(EventKind.OVERDRAWN, events.PAYMENT, account=account, asset=asset, **told)
 
     def _check_status(self, account: int, instrument: Instrument, side: int) -> None:
         """Check 8b."""
@@ -196,6 +245,7 @@ class Money:
         base = found(self._assets.get(terms.base_asset), Reason.UNKNOWN_ASSET)
         quote = found(self._assets.get(terms.quote_asset), Reason.UNKNOWN_ASSET)
         sound = base is not quote and 0 <= terms.max_fee_ppm <= MAX_FEE_PPM
+        sound &= 0 <= terms.settle_days <= MAX_SETTLE_DAYS
         sound &= quote.scale == instrument.quote_scale and base.scale >= instrument.qty_scale
         require(sound, Reason.INVALID_TERMS)
         base_unit = 10 ** (base.scale - instrument.qty_scale)
@@ -203,7 +253,7 @@ class Money:
         sound = instrument.max_qty * base_unit <= MAX_UNITS
         sound &= instrument.price_times_qty(tick, lot) >= instrument.amount_divisor
         require(sound, Reason.INVALID_TERMS)
-        return Clearing(base.asset, quote.asset, base_unit, terms.max_fee_ppm)
+        return Clearing(base.asset, quote.asset, base_unit, terms.max_fee_ppm, terms.settle_days)
 
     def _tell_clearing(self, instrument: Instrument) -> None:
         if instrument.clearing is not None:
@@ -222,7 +272,8 @@ class Money:
         require(account.status != AccountStatus.CLOSED, Reason.ACCOUNT_CLOSED)
         own = [order for order in self._resting.values() if order.account == account.account]
         if terms.status == AccountStatus.CLOSED:
-            has_some = any(each.total for (owner, _), each in self._balances.items() if owner == account.account)
+            own_balances = [each for (owner, _), each in self._balances.items() if owner == account.account]
+            has_some = any(each.total or each.unsettled for each in own_balances)
             require(not own and not has_some, Reason.NOT_EMPTY)
         account.status, account.role = terms.status, terms.role
         account.tier, account.person = terms.tier, terms.person
@@ -240,54 +291,85 @@ class Money:
     def _make_payment(self, step: Step) -> None:
         """deposit, withdraw, transfer."""
         account, kind = step.command.account, step.command.kind
-        require(self._may_own(account), Reason.UNKNOWN_ACCOUNT)
-        terms = payment_terms(step.extensions)
-        require(terms.id > self._channels.get(terms.channel, 0), Reason.REPEATED_PAYMENT)
-        self._channels[terms.channel] = terms.id
-        self._check_payment(account, kind, terms)
+        terms = self._take_payment(step)
+        pays_out = kind != CommandKind.DEPOSIT and self._status(account) == AccountStatus.SUSPENDED
+        require(not pays_out, Reason.ACCOUNT_SUSPENDED)
         balance, other = self._balance(account, terms.asset), Balance()
         if kind == CommandKind.DEPOSIT:
             asset = self._assets[terms.asset]
-            require(asset.issued + terms.amount <= MAX_UNITS, Reason.BALANCE_OVERFLOW)
+            require(asset.issued + asset.lent + terms.amount <= MAX_UNITS, Reason.BALANCE_OVERFLOW)
             asset.issued += terms.amount
             balance.total += terms.amount
         else:
             require(terms.amount <= balance.available, Reason.INSUFFICIENT_BALANCE)
+            require(terms.amount <= balance.settled, Reason.NOT_SETTLED)
             balance.total -= terms.amount
             if kind == CommandKind.WITHDRAW:
                 self._assets[terms.asset].issued -= terms.amount
             else:
                 other = self._balance(terms.to_account, terms.asset)
                 other.total += terms.amount
+        others = {"to_total": other.total, "to_held": other.held}
+        self._tell_payment(TOLD_AS[CommandKind(kind)], account, terms, **others)
+
+    def _settle(self, step: Step) -> None:
+        """Of what an account has unsettled some is settled from here on; the venue is at the other end."""
+        account = step.command.account
+        terms = self._take_payment(step)
+        balance, venue = self._balance(account, terms.asset), self._balance(VENUE, terms.asset)
+        giver = balance if terms.amount < 0 else venue
+        reason = Reason.NONE
+        if self._status(account) == AccountStatus.SUSPENDED:
+            reason = Reason.ACCOUNT_SUSPENDED
+        elif giver.settled < abs(terms.amount):
+            reason = Reason.NOT_SETTLED
+        else:
+            balance.unsettled -= terms.amount
+            venue.unsettled += terms.amount
+        self._tell_payment(EventKind.SETTLE_FAILED if reason else EventKind.SETTLED, account, terms, reason=reason)
+
+    def _tell_payment(self, kind: EventKind, account: int, terms: PaymentTerms, **others: int) -> None:
+        """What was asked for, and how the account stands behind it."""
         self._emit(
-            TOLD_AS[CommandKind(kind)],
+            kind,
             events.PAYMENT,
             account=account,
             id=terms.id,
             amount=terms.amount,
-            total=balance.total,
-            held=balance.held,
-            to_total=other.total,
-            to_held=other.held,
             asset=terms.asset,
             to_account=terms.to_account,
             channel=terms.channel,
+            settle_date=terms.settle_date,
+            **events.fields_of(self._balance(account, terms.asset)),
+            **others,
         )
 
+    def _take_payment(self, step: Step) -> PaymentTerms:
+        """What deposit, withdraw, transfer and settle have in common: the id is used up once it is read."""
+        account = step.command.account
+        require(self._may_own(account), Reason.UNKNOWN_ACCOUNT)
+        terms = payment_terms(step.extensions)
+        require(terms.id > self._channels.get(terms.channel, 0), Reason.REPEATED_PAYMENT)
+        self._channels[terms.channel] = terms.id
+        self._check_payment(account, step.command.kind, terms)
+        return terms
+
     def _check_payment(self, account: int, kind: int, terms: PaymentTerms) -> None:
-        """Whom and what it names, and whether those may."""
+        """Whom and what it names, and that nobody of them is closed."""
         if kind == CommandKind.TRANSFER:
             require(self._may_own(terms.to_account), Reason.UNKNOWN_ACCOUNT)
             require(terms.to_account != account, Reason.INVALID_TERMS)
         else:
             require(terms.to_account == 0, Reason.INVALID_TERMS)
+        settles = kind == CommandKind.SETTLE
+        require(terms.settle_date > 0 if settles else terms.settle_date == 0, Reason.INVALID_TERMS)
+        require(not settles or account != VENUE, Reason.INVALID_TERMS)
         require(terms.asset in self._assets, Reason.UNKNOWN_ASSET)
-        require(1 <= terms.amount <= MAX_UNITS, Reason.AMOUNT_OUT_OF_RANGE)
+        amount = abs(terms.amount) if settles else terms.amount
+        require(1 <= amount <= MAX_UNITS, Reason.AMOUNT_OUT_OF_RANGE)
         parties = [account, terms.to_account]
         closed = any(self._status(each) == AccountStatus.CLOSED for each in parties)
         require(not closed, Reason.ACCOUNT_CLOSED)
-        pays_out = kind != CommandKind.DEPOSIT and self._status(account) == AccountStatus.SUSPENDED
-        require(not pays_out, Reason.ACCOUNT_SUSPENDED)
 
     def _may_own(self, account: int) -> bool:
         """Whether that is an account, or the venue itself."""
@@ -348,16 +430,25 @@ class Money:
         for (account, asset), balance in self._balances.items():
             if balance.held != held.pop((account, asset), 0):
                 return f"account {account} holds another sum of asset {asset} than its orders"
-            if not 0 <= balance.held <= balance.total:
-                return f"account {account} has {balance.total} of asset {asset}, and holds {balance.held}"
-            if balance.total and self._status(account) == AccountStatus.CLOSED:
+            if balance.held < 0:
+                return f"account {account} holds {balance.held} of asset {asset}"
+            if (balance.total or balance.unsettled) and self._status(account) == AccountStatus.CLOSED:
                 return f"account {account} is closed, and has some of asset {asset}"
         if held:
             return f"accounts without a balance hold {held}"
         for number, asset_ in self._assets.items():
-            issued = sum(each.total for (_, of), each in self._balances.items() if of == number)
+            balances = [each for (_, of), each in self._balances.items() if of == number]
+            issued = sum(each.total for each in balances)
             if issued != asset_.issued:
                 return f"the balances of asset {number} are {issued} together, {asset_.issued} came in"
+            unsettled = sum(each.unsettled for each in balances)
+            if unsettled:
+                return f"of asset {number} {unsettled} are unsettled together"
+            lacking = sum(max(0, -each.available) for each in balances)
+            if lacking > asset_.lent:
+                return f"accounts lack {lacking} of asset {number}, {asset_.lent} were lent"
+            if asset_.issued + asset_.lent > MAX_UNITS:
+                return f"of asset {number} there is more than may be"
         return None
 
 
