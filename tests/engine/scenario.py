@@ -126,6 +126,15 @@ class Scenario:
         """Whether its instrument is paid for."""
         return any(block.kind == "paid" for block in self.blocks)
 
+    @property
+    def settle_days(self) -> int:
+        """When what it trades is settled: `paid T+2`; 0: at once."""
+        heads = [block.heads[0] for block in self.blocks if block.kind == "paid"]
+        for number, text in heads:
+            if text != "paid" and not re.fullmatch(r"paid T\+\d+", text):
+                raise Wrong(f"{self.name}:{number}: {text!r}; `paid` or `paid T+2` is meant")
+        return sum(int(text.partition("+")[2] or 0) for _, text in heads)
+
     def text(self) -> str:
         """The file as it should look."""
         parts = ["\n".join(self.heading)]
@@ -298,11 +307,11 @@ def symbol_of(name: str, block: Block) -> int:
 class Stage(Venue):
     """A venue on which sentences are played; keeps what was sent."""
 
-    def __init__(self, engine: Engine, bare: bool = False, paid: bool = False) -> None:
+    def __init__(self, engine: Engine, bare: bool = False, paid: bool = False, settle_days: int = 0) -> None:
         self.groups: list[Group] = []
         self.by_name: dict[str, Broker] = {}
         self.bare = bare
-        super().__init__(engine, bare, paid)
+        super().__init__(engine, bare, paid, settle_days)
 
     def act(self, *drafts: Draft) -> Lines:
         self.groups.append(group_of(list(drafts), self.engine.command_seq + 1))
@@ -552,7 +561,19 @@ PAYMENTS = {
     "deposits": CommandKind.DEPOSIT,
     "withdraws": CommandKind.WITHDRAW,
     "transfers": CommandKind.TRANSFER,
+    "settles": CommandKind.SETTLE,
 }
+
+
+def _bust(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
+    """Of a match that was, as it was told, with both fees where it was paid for; unless words say else."""
+    match = int(words["match"])
+    if match not in stage.matches:
+        raise Wrong(f"nobody was told of a match {match}")
+    symbol = stage.matches[match]["symbol"]
+    paid = symbol in stage.engine.canonical().clearing["symbol"] and "without fees" not in clauses
+    others = [clause for clause in clauses if clause != "without fees"]
+    return [stage.bust_draft(match, paid, **_terms(others, tuple(stage.matches[match])))]
 
 
 def _fees(stage: Stage, words: dict[str, str], clauses: Clauses) -> list[Draft]:
@@ -708,10 +729,16 @@ FORMS: list[tuple[str, str, Meaning]] = [  # how it looks, as people and as the 
         _weigh,
     ),
     (
-        "operator deposits N ASSET to WHO, withdraws ... from WHO, transfers ... from WHO to WHO, NAME NUMBER, ...",
-        rf"operator (?P<verb>deposits|withdraws|transfers) (?P<amount>{_NUMBER}) (?P<asset>\w+)"
-        r" (?:to|from) (?P<whose>\w+)(?: to (?P<other>\w+))?",
+        "operator deposits N ASSET to WHO, withdraws ... from WHO, transfers ... from WHO to WHO, settles ... of WHO, "
+        "NAME NUMBER, ...",
+        rf"operator (?P<verb>deposits|withdraws|transfers|settles) (?P<amount>{_NUMBER}) (?P<asset>\w+)"
+        r" (?:to|from|of) (?P<whose>\w+)(?: to (?P<other>\w+))?",
         _payment,
+    ),
+    (
+        "operator busts match N, or without fees, NAME NUMBER, ...",
+        r"operator busts match (?P<match>\d+)",
+        _bust,
     ),
     ("operator sets fees, tier N, maker_ppm N, taker_ppm N", r"operator sets fees", _fees),
     (
@@ -762,7 +789,7 @@ class Played:
 
 def play(scenario: Scenario, engine: Engine) -> Played:
     """The same scenario with what really came; Wrong where it cannot be played, or where what was given is refused."""
-    stage = Stage(engine, scenario.bare, scenario.paid)
+    stage = Stage(engine, scenario.bare, scenario.paid, scenario.settle_days)
     blocks = []
     for block in scenario.blocks:
         rows: Iterable[str] = [row.text for row in block.rows]

@@ -23,6 +23,8 @@ from wire.dtypes import (
     ACCOUNT_TERMS,
     ASSET_TERMS,
     BREAKER_TERMS,
+    BUST_FEES,
+    BUST_TERMS,
     CLEARING_TERMS,
     FEE_TERMS,
     INDEX_TERMS,
@@ -66,7 +68,14 @@ ABOUT_ORDERS = (
     EventKind.TRIGGERED,
     EventKind.REPEGGED,
 )
-PAYMENTS = (EventKind.DEPOSITED, EventKind.WITHDRAWN, EventKind.TRANSFERRED)
+PAYMENTS = (
+    EventKind.DEPOSITED,
+    EventKind.WITHDRAWN,
+    EventKind.TRANSFERRED,
+    EventKind.SETTLED,
+    EventKind.SETTLE_FAILED,
+    EventKind.OVERDRAWN,
+)
 ABOUT_MONEY = (
     *PAYMENTS,
     EventKind.ASSET_ADDED,
@@ -78,6 +87,13 @@ ABOUT_MONEY = (
 )
 ASSETS = ("shares", "cash")  # of a venue whose first instrument is paid for
 SHARES, CASH = 1, 2
+A_DAY = 20_261_124  # on which something is settled
+
+
+def marks(held: int, unsettled: int) -> str:
+    """What is not zero of these parts of a balance."""
+    parts = [f"{part} {word}" for part, word in ((held, "held"), (unsettled, "unsettled")) if part]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def of_symbol(event: dict[str, int]) -> str:
@@ -88,16 +104,18 @@ def of_symbol(event: dict[str, int]) -> str:
 class Venue:
     """An engine, and the names of those who trade on it. A bare one lists nothing yet."""
 
-    def __init__(self, engine: Engine, bare: bool = False, paid: bool = False) -> None:
+    def __init__(self, engine: Engine, bare: bool = False, paid: bool = False, settle_days: int = 0) -> None:
         self.engine = engine
         self.time_ns = 1000
         self.brokers: dict[int, Broker] = {}
         self.events: list[dict[str, int]] = []  # of the last action
         self.payments = 0
+        self.matches: dict[int, dict[str, int]] = {}  # as the terms of their busts, the symbol too
         if paid:
             for asset, name in enumerate(ASSETS, 1):
                 self.add_asset(asset, name)
-            self.list_instrument(1, base_asset=SHARES, quote_asset=CASH, max_fee_ppm=MAX_FEE_PPM)
+            paid_with = {"base_asset": SHARES, "quote_asset": CASH, "max_fee_ppm": MAX_FEE_PPM}
+            self.list_instrument(1, **paid_with, settle_days=settle_days)
         elif not bare:
             self.list_instrument(1)
 
@@ -106,6 +124,9 @@ class Venue:
         events = apply(self.engine, group_of(list(drafts), self.engine.command_seq + 1))
         self.engine.check()
         self.events = [event_fields(event) for event in events]
+        for event in self.events:
+            if event["kind"] == EventKind.EXECUTED:
+                self.note(event)
         return [self.line(event) for event in self.events]
 
     def drafted(self, extensions: tuple[bytes, ...] = (), **fields: int) -> Draft:
@@ -167,7 +188,27 @@ class Venue:
             line += self.about_money(event)
         elif event.get("qty") and kind != EventKind.REJECTED:
             line += f" {event['qty']}"
+            line += f", fee {event['fee']}" if event.get("fee") else ""
         return line
+
+    def note(self, event: dict[str, int]) -> None:
+        """One side of a match, for its bust."""
+        side = "buy" if event["side"] == Side.BUY else "sell"
+        terms = {name: event[name] for name in ("symbol", "match", "price", "qty")}
+        terms |= {f"{side}_{name}": event[name] for name in ("session", "account", "order_id", "fee")}
+        self.matches.setdefault(event["match"], {}).update(terms)
+
+    def bust(self, match: int, paid: bool = True, **others: int) -> Lines:
+        """bustTrade of a match that was, with the fees that were paid, but for these words."""
+        return self.act(self.bust_draft(match, paid, **others))
+
+    def bust_draft(self, match: int, paid: bool, **others: int) -> Draft:
+        """The same, to be part of a group."""
+        terms = {**self.matches[match], **others}
+        records = [extension(BUST_TERMS, **{name: terms[name] for name in BUST_TERMS.names or () if name in terms})]
+        if paid:
+            records.append(extension(BUST_FEES, buy_fee=terms["buy_fee"], sell_fee=terms["sell_fee"]))
+        return self.drafted(tuple(records), kind=CommandKind.BUST_TRADE, symbol=terms["symbol"])
 
     def list_instrument(
         self,
@@ -210,13 +251,14 @@ class Venue:
         )
 
     def pay(self, kind: CommandKind, amount: int, asset: int, account: int, **terms: int) -> Lines:
-        """deposit, withdraw or transfer, with the next id of channel 1 unless told else."""
+        """deposit, withdraw, transfer or settle, with the next id of channel 1 unless told else."""
         return self.act(self.payment(kind, amount, asset, account, **terms))
 
     def payment(self, kind: CommandKind, amount: int, asset: int, account: int, **terms: int) -> Draft:
         """The same, to be part of a group."""
         self.payments += 1
         usual = {"channel": 1, "id": self.payments, "asset": asset, "amount": amount}
+        usual |= {"settle_date": A_DAY} if kind == CommandKind.SETTLE else {}
         return self.drafted((extension(PAYMENT_TERMS, **{**usual, **terms}),), kind=kind, account=account)
 
     def fees(self, tier: int = 0, **rates: int) -> Lines:
@@ -234,13 +276,13 @@ class Venue:
         return self.operator(CommandKind.SET_ACCOUNT, records, account=account)
 
     def balances(self) -> list[str]:
-        """What everyone has, and orders hold of it: `alice: 5 shares, 100 cash (60 held)`."""
+        """What everyone has, what orders hold of it, and what is unsettled: `alice: 5 shares, 100 cash (60 held)`."""
         state = self.engine.canonical()
         names = {int(row["asset"]): unpack_name(int(row["name0"]), int(row["name1"])) for row in state.assets}
         lines: dict[int, list[str]] = {}
         for row in state.balances:
-            held = f" ({row['held']} held)" if row["held"] else ""
-            lines.setdefault(int(row["account"]), []).append(f"{row['total']} {names[int(row['asset'])]}{held}")
+            has = f"{row['total']} {names[int(row['asset'])]}{marks(row['held'], row['unsettled'])}"
+            lines.setdefault(int(row["account"]), []).append(has)
         return [f"{self.owner(account)}: {', '.join(parts)}" for account, parts in lines.items()] or ["nothing"]
 
     def owner(self, account: int) -> str:
@@ -264,10 +306,10 @@ class Venue:
         if kind not in PAYMENTS:
             return ""
         words = f" {event['amount']} of asset {event['asset']}, {self.owner(account)}: {event['total']}"
-        words += f" ({event['held']} held)" if event["held"] else ""
+        words += marks(event["held"], event["unsettled"])
         if kind == EventKind.TRANSFERRED:
             words += f", {self.owner(event['to_account'])}: {event['to_total']}"
-            words += f" ({event['to_held']} held)" if event["to_held"] else ""
+            words += marks(event["to_held"], 0)
         return words
 
     def phase(self, phase: Phase, symbol: int = 1) -> Lines:

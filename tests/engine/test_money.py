@@ -19,6 +19,7 @@ from wire.constants import (
     MAX_CHANNEL,
     MAX_FEE_PPM,
     MAX_SCALE,
+    MAX_SETTLE_DAYS,
     MAX_TIER,
     MAX_UNITS,
 )
@@ -316,7 +317,7 @@ def test_a_status_is_told_with_how_many_orders_it_took(crowd: Venue, alice: Brok
 # 100 * 100 * 10^2 / 10^(2+4): the lowest tick and the lowest lot are one unit of the quote asset
 TERMS = {"price_scale": 2, "qty_scale": 4, "quote_scale": 2, "max_price": 100_000, "min_qty": 1, "max_qty": 100_000}
 BANDS = {"from_price0": 0, "tick0": 100, "lot0": 100}
-CLEARING = {"base_asset": COINS, "quote_asset": DOLLARS, "max_fee_ppm": 1000}
+CLEARING = {"base_asset": COINS, "quote_asset": DOLLARS, "max_fee_ppm": 1000, "settle_days": 2}
 SOUND = {"protection_points": 10, **GOLD_NAME, **TERMS}
 
 
@@ -340,7 +341,7 @@ LISTING = (
     *faults("ID_OUT_OF_RANGE", {"symbol": 0}),
     *faults("ALREADY_EXISTS", {"symbol": 1}),
     *faults("EXTENSION_MISMATCH", {"clearings": 2}, {"reserved0": 1}, {"band_reserved1": 1}),
-    *faults("EXTENSION_MISMATCH", *({f"clearing_reserved{number}": 1} for number in (0, 1, 6))),
+    *faults("EXTENSION_MISMATCH", *({f"clearing_reserved{number}": 1} for number in (0, 1, 5))),
     *faults("INVALID_TERMS", {"tick0": 0}, {"min_qty": 0}),
     *faults("ALREADY_EXISTS", dict(zip(("name0", "name1"), pack_name("SYMBOL-1"), strict=True))),
     *faults("NOTIONAL_OVERFLOW", {"max_price": MAX_UNITS, "max_notional": 0, "qty_scale": 4, "quote_scale": 2}),
@@ -348,6 +349,7 @@ LISTING = (
     *faults("UNKNOWN_ASSET", {"quote_asset": NOTHING}, {"quote_asset": 0}),
     *faults("INVALID_TERMS", {"base_asset": DOLLARS}, {"quote_asset": COINS}),
     *faults("INVALID_TERMS", {"max_fee_ppm": -1}, {"max_fee_ppm": MAX_FEE_PPM + 1}),
+    *faults("INVALID_TERMS", {"settle_days": -1}, {"settle_days": MAX_SETTLE_DAYS + 1}),
     *faults("INVALID_TERMS", {"quote_scale": 3}, {"quote_scale": 1}, {"qty_scale": 9}),
     *faults("INVALID_TERMS", {"max_qty": MAX_UNITS // 10**4 + 1, "max_notional": MAX_UNITS}),
     *faults("INVALID_TERMS", {"lot0": 99}, {"tick1": 99, "from_price1": 1000, "lot1": 100}),
@@ -361,7 +363,7 @@ def test_what_is_paid_for_is_listed_soundly(venue: Venue) -> None:
     assert list_paid(venue) == ["exchange instrument_added", "exchange band_added", "exchange clearing_added"]
     told = venue.events[-1]
     assert [told[name] for name in ("symbol", "base_asset", "quote_asset")] == [2, COINS, DOLLARS]
-    assert (told["base_unit"], told["max_fee_ppm"]) == (10**4, 1000)
+    assert (told["base_unit"], told["max_fee_ppm"], told["settle_days"]) == (10**4, 1000, 2)
 
 
 def test_of_two_faults_of_an_instrument_the_first_is_the_reason(venue: Venue) -> None:
@@ -381,6 +383,7 @@ def test_of_two_faults_of_an_instrument_the_first_is_the_reason(venue: Venue) ->
     [
         {"max_fee_ppm": 0},
         {"max_fee_ppm": MAX_FEE_PPM},
+        {"settle_days": MAX_SETTLE_DAYS},
         {"qty_scale": 8, "lot0": 10**6, "max_qty": 10**7},
         {"max_qty": MAX_UNITS // 10**4, "max_notional": MAX_UNITS},
         {"lot0": 10**4, "tick0": 1},
