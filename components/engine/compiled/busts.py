@@ -96,7 +96,7 @@ def bust_trade(s: int, command: np.void) -> Word:
     if reason != Reason.NONE:
         rejected_event(s, command, reason, 0, 0)
         return DONE
-    terms, fees = bust_terms_at(s, head["extension"]), bust_fees_at(s, head["extension"] + 1)
+    terms = bust_terms_at(s, head["extension"])
     place = bust_place(s, terms["match"])
     for i in range(head["busts"], place, -1):
         bust_at(s, i)["match"] = bust_at(s, i - 1)["match"]
@@ -106,6 +106,7 @@ def bust_trade(s: int, command: np.void) -> Word:
     paid = book_at(s, symbol)["quote_asset"] != 0
     buy_fee, sell_fee = np.int64(0), np.int64(0)
     if paid:
+        fees = bust_fees_at(s, head["extension"] + 1)
         buy_fee, sell_fee = np.int64(fees["buy_fee"]), np.int64(fees["sell_fee"])
     bust_event(s, symbol, Side.BUY, terms["buy_session"], terms["buy_account"], terms["buy_order_id"], buy_fee)
     bust_event(s, symbol, Side.SELL, terms["sell_session"], terms["sell_account"], terms["sell_order_id"], sell_fee)
