@@ -112,10 +112,11 @@ class Venue:
         self.payments = 0
         self.matches: dict[int, dict[str, int]] = {}  # as the terms of their busts, the symbol too
         if paid:
-            for asset, name in enumerate(ASSETS, 1):
-                self.add_asset(asset, name)
             paid_with = {"base_asset": SHARES, "quote_asset": CASH, "max_fee_ppm": MAX_FEE_PPM}
-            self.list_instrument(1, **paid_with, settle_days=settle_days)
+            self.act(
+                *(self.asset(number, name) for number, name in enumerate(ASSETS, 1)),
+                self.instrument(1, **paid_with, settle_days=settle_days),
+            )
         elif not bare:
             self.list_instrument(1)
 
@@ -136,6 +137,10 @@ class Venue:
     def command(self, *extensions: bytes, **fields: int) -> Lines:
         """Any command, as it is."""
         return self.act(self.drafted(extensions, **fields))
+
+    def drafted_by_operator(self, kind: CommandKind, *extensions: bytes, **fields: int) -> Draft:
+        """A command of the exchange itself, to be part of a group."""
+        return self.drafted(extensions, kind=kind, **fields)
 
     def operator(self, kind: CommandKind, *extensions: bytes, **fields: int) -> Lines:
         """A command of the exchange itself."""
@@ -218,6 +223,10 @@ class Venue:
         **terms: int,
     ) -> Lines:
         """addInstrument: prices 1 to 1,000, quantities 1 to 1,000, whole numbers, protection 10, unless told else."""
+        return self.act(self.instrument(symbol, bands, **terms))
+
+    def instrument(self, symbol: int, bands: list[tuple[int, int, int]] | None = None, /, **terms: int) -> Draft:
+        """The same, to be part of a group."""
         name0, name1 = pack_name(f"SYMBOL-{symbol}")
         min_notional = terms.pop("min_notional", 0)
         paid_with = {name: terms.pop(name) for name in CLEARING_TERMS.names or () if name in terms}
@@ -231,24 +240,30 @@ class Venue:
             records.append(extension(PRICE_BANDS, **words))
         if paid_with:
             records.append(extension(CLEARING_TERMS, **paid_with))
-        return self.operator(CommandKind.ADD_INSTRUMENT, *records, symbol=symbol)
+        return self.drafted_by_operator(CommandKind.ADD_INSTRUMENT, *records, symbol=symbol)
 
     def broker(self, name: str, firm: int = 1, gateway: int = 1) -> Broker:
         """A new session, open at that gateway, with an account of its own; both have the same number."""
         number = len(self.brokers) + 1
         terms = extension(PARTY_TERMS, firm=firm)
         self.brokers[number] = broker = Broker(self, name, number, gateway)
-        assert self.operator(CommandKind.ADD_ACCOUNT, terms, account=number) == ["exchange account_added"]
-        assert self.operator(CommandKind.ADD_SESSION, terms, price=number) == ["exchange session_added"]
-        assert broker.log_on() == [f"{name} session_opened"]
+        told = self.act(
+            self.drafted_by_operator(CommandKind.ADD_ACCOUNT, terms, account=number),
+            self.drafted_by_operator(CommandKind.ADD_SESSION, terms, price=number),
+            broker.log_on_draft(),
+        )
+        assert told == ["exchange account_added", "exchange session_added", f"{name} session_opened"]
         return broker
 
     def add_asset(self, asset: int, name: str, scale: int = 0) -> Lines:
         """addAsset."""
+        return self.act(self.asset(asset, name, scale))
+
+    def asset(self, asset: int, name: str, scale: int = 0) -> Draft:
+        """The same, to be part of a group."""
         name0, name1 = pack_name(name)
-        return self.operator(
-            CommandKind.ADD_ASSET, extension(ASSET_TERMS, scale=scale, name0=name0, name1=name1), price=asset
-        )
+        terms = extension(ASSET_TERMS, scale=scale, name0=name0, name1=name1)
+        return self.drafted_by_operator(CommandKind.ADD_ASSET, terms, price=asset)
 
     def pay(self, kind: CommandKind, amount: int, asset: int, account: int, **terms: int) -> Lines:
         """deposit, withdraw, transfer or settle, with the next id of channel 1 unless told else."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -22,26 +24,36 @@ FOLDER = Path(__file__).parent / "scenarios"
 FILES = sorted(FOLDER.glob("*/*.txt"))
 
 
+class CameOut(NamedTuple):
+    """What became of a scenario, as a difference from what it says, and of the engine that played it."""
+
+    difference: str
+    event_hash: int
+    next_deadline_ns: int
+    state_hash: str
+
+
+@cache  # what it says and what it leaves are two tests, of one play
+def played(path: Path, make_engine: Callable[[], Engine]) -> CameOut:
+    scenario, engine = read(path.read_text(), str(path.relative_to(FOLDER))), make_engine()
+    found = difference(scenario, play(scenario, engine).scenario)
+    return CameOut(found, engine.event_hash, engine.next_deadline_ns, engine.state_hash())
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_scenario_comes_out_as_written(path: Path, make_engine: Callable[[], Engine]) -> None:
     try:
-        scenario = read(path.read_text(), str(path.relative_to(FOLDER)))
-        found = difference(scenario, play(scenario, make_engine()).scenario)
+        found = played(path, make_engine).difference
     except Wrong as wrong:
         pytest.fail(str(wrong), pytrace=False)
     if found:
-        pytest.fail(f"{scenario.name} came out differently (+) from what it says (-):\n{found}", pytrace=False)
+        pytest.fail(f"{path.stem} came out differently (+) from what it says (-):\n{found}", pytrace=False)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_scenario_leaves_both_engines_the_same(path: Path) -> None:
     """What no event tells too: counts, times, what waits."""
-    states = []
-    for make in (CompiledEngine, ReadableEngine):
-        engine = make()
-        play(read(path.read_text(), path.stem), engine)
-        states.append((engine.event_hash, engine.next_deadline_ns, engine.state_hash()))
-    assert states[0] == states[1]
+    assert played(path, CompiledEngine)[1:] == played(path, ReadableEngine)[1:]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
