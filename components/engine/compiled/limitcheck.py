@@ -23,16 +23,19 @@ def check_limits(arrays: Arrays, live: set[int]) -> None:
     demand(arrays["head"][0]["near"] == 0, "a limit is near, and nobody was told")
     ordered: dict[tuple[int, ...], list[int]] = {key: [0, 0] for key in positions}
     of_account: dict[int, int] = {}
-    for slot in live:
-        order = arrays["orders"][slot]
-        account, symbol = int(order["account"]), int(order["symbol"])
+    slots = np.array(sorted(live), np.int64)
+    orders = arrays["orders"][slots]
+    is_paid = arrays["books"]["quote_asset"][orders["symbol"]] != 0
+    own = arrays["positions"][np.where(is_paid, orders["position"], 0)]
+    columns = [slots, *(orders[name] for name in ("account", "symbol", "side", "leaves", "flags"))]
+    columns += [is_paid, own["account"], own["symbol"]]
+    for slot, account, symbol, side, leaves, flags, paid, *of in zip(*(each.tolist() for each in columns), strict=True):
         of_account[account] = of_account.get(account, 0) + 1
-        if arrays["books"][symbol]["quote_asset"]:
+        if paid:
             demand((account, symbol) in positions, f"order slot {slot}: its account has no position")
-            own = arrays["positions"][order["position"]]
-            demand((own["account"], own["symbol"]) == (account, symbol), f"order slot {slot}: another's position")
-            demand(order["flags"] & FUNDS == 0, f"order slot {slot}: an order by funds lives")
-            ordered[account, symbol][0 if order["side"] == Side.BUY else 1] += int(order["leaves"])
+            demand(of == [account, symbol], f"order slot {slot}: another's position")
+            demand(flags & FUNDS == 0, f"order slot {slot}: an order by funds lives")
+            ordered[account, symbol][0 if side == Side.BUY else 1] += leaves
     for (account, symbol), row in positions.items():
         where = f"account {account} in symbol {symbol}"
         demand([int(row["buying"]), int(row["selling"])] == ordered[account, symbol], f"{where}: other orders count")

@@ -84,41 +84,42 @@ def _check_rows(arrays: Arrays) -> dict[tuple[int, int], int]:
 def _check_held(arrays: Arrays, live: set[int], rows: dict[tuple[int, int], int]) -> None:
     """What is held is what the orders need, which know where they hold it."""
     needed = [0] * len(rows)
-    for slot in live:
-        order = arrays["orders"][slot]
-        symbol, account = int(order["symbol"]), int(order["account"])
-        if arrays["books"][symbol]["quote_asset"]:
-            quote, base = int(arrays["books"][symbol]["quote_asset"]), int(arrays["clearings"][symbol]["base_asset"])
-            both = [rows.get((account, asset), NONE) for asset in (quote, base)]
-            demand(NONE not in both, f"order slot {slot}: its account lacks a balance to be paid to")
-            position = arrays["positions"][order["position"]]
-            demand([position["quote"], position["base"]] == both, f"order slot {slot} holds of other balances")
-            row = both[0] if order["side"] == Side.BUY else both[1]
-            needed[row] += _needs(arrays, order)
+    slots = np.array(sorted(live), np.int64)
+    slots = slots[arrays["books"]["quote_asset"][arrays["orders"]["symbol"][slots]] != 0]
+    for symbol in np.unique(arrays["orders"]["symbol"][slots]).tolist():
+        clearing, quote = arrays["clearings"][symbol], int(arrays["books"][symbol]["quote_asset"])
+        of_symbol = slots[arrays["orders"]["symbol"][slots] == symbol]
+        orders = arrays["orders"][of_symbol]
+        positions = arrays["positions"][orders["position"]]
+        columns = (of_symbol, orders["account"], orders["side"], positions["quote"], positions["base"])
+        needs = _needs(arrays, clearing, arrays["books"][symbol], orders)
+        for slot, account, side, *both, need in zip(*(each.tolist() for each in columns), needs, strict=True):
+            there = [rows.get((account, asset), NONE) for asset in (quote, int(clearing["base_asset"]))]
+            demand(NONE not in there, f"order slot {slot}: its account lacks a balance to be paid to")
+            demand(both == there, f"order slot {slot} holds of other balances")
+            needed[both[0] if side == Side.BUY else both[1]] += need
     held = arrays["balances"]["held"][: len(rows)].tolist()
     demand(held == needed, f"orders hold {held}, and need {needed}")
 
 
-def _needs(arrays: Arrays, order: np.void) -> int:
-    """What a live order holds: README.md, "What an order holds"."""
-    if order["flags"] & EXIT:
-        return 0
-    book, clearing = arrays["books"][order["symbol"]], arrays["clearings"][order["symbol"]]
-    leaves = int(order["leaves"])
-    if order["side"] == Side.SELL:
-        return leaves * int(clearing["base_unit"])
-    terms = arrays["special"][order["special"]] if order["special"] != NONE else None
-    worst = int(order["price"])
-    if order["order_type"] == OrderType.MARKET and order["tif"] > TimeInForce.FOK:
-        worst = int(book["max_price"])
-    elif order["order_type"] == OrderType.OCO and terms is not None:
-        worst = int(terms["stop_price"]) + int(terms["beyond"])
-    elif order["order_type"] >= OrderType.PRIMARY_PEG and terms is not None:
-        worst = int(terms["stop_price"])
-    demand(worst > 0, f"order {order['order_id']} may pay any price")
-    scales = int(book["price_scale"]) + int(book["qty_scale"])
-    amount = -(-worst * leaves * 10 ** int(book["quote_scale"]) // 10**scales)
-    return amount + -(-amount * int(clearing["max_fee_ppm"]) // 1_000_000)
+def _needs(arrays: Arrays, clearing: np.void, book: np.void, orders: np.ndarray) -> list[int]:
+    """What live orders of a symbol hold: README.md, "What an order holds"."""
+    special = arrays["special"][np.maximum(orders["special"], 0)]
+    worst = orders["price"].astype(object)
+    for_auction = (orders["order_type"] == OrderType.MARKET) & (orders["tif"] > TimeInForce.FOK)
+    worst[for_auction] = int(book["max_price"])
+    oco, pegged = orders["order_type"] == OrderType.OCO, orders["order_type"] >= OrderType.PRIMARY_PEG
+    worst[oco] = special["stop_price"][oco].astype(object) + special["beyond"][oco].astype(object)
+    worst[pegged] = special["stop_price"][pegged].astype(object)
+    leaves, buys, exits = orders["leaves"].astype(object), orders["side"] == Side.BUY, orders["flags"] & EXIT != 0
+    demand(bool((worst[buys & ~exits] > 0).all()), "an order may pay any price")
+    unit, ppm = int(clearing["base_unit"]), int(clearing["max_fee_ppm"])
+    up, down = 10 ** int(book["quote_scale"]), 10 ** (int(book["price_scale"]) + int(book["qty_scale"]))
+    amounts = -(-worst * leaves * up // down)
+    needs = np.where(buys, amounts + -(-amounts * ppm // 1_000_000), leaves * unit)
+    needs[exits] = 0
+    found: list[int] = needs.tolist()
+    return found
 
 
 def _check_accounts(arrays: Arrays, live: set[int]) -> None:
