@@ -33,6 +33,7 @@ from wire.constants import (
     MAX_PEGS,
     MAX_RATE,
     MAX_SESSION,
+    MAX_SETTLE_DAYS,
     MAX_SYMBOL,
     MAX_TIER,
     MAX_UNITS,
@@ -44,6 +45,7 @@ from wire.dtypes import (
     ACCOUNT_TERMS,
     ASSET_TERMS,
     BREAKER_TERMS,
+    BUST_FEES,
     BUST_TERMS,
     CLEARING_TERMS,
     COMMAND,
@@ -180,6 +182,13 @@ TEMPLATES = (
     ),
 )
 ASSETS = (3, 0, 0, 2, 2, 6, 0, 12, 1)  # the scales of those with ids from 1
+
+
+def largest_qty(symbol: int) -> int:
+    """Of one order of that symbol."""
+    return TEMPLATES[symbol - 1].terms["max_qty"]
+
+
 ASSET_IDS = tuple(range(1, len(ASSETS) + 1))
 PAID = {1: (1, 2), 2: (3, 4), 4: (5, 6), 7: (7, 8), 8: (9, 4)}  # of these symbols: base and quote asset
 
@@ -210,7 +219,7 @@ ENTERING = (
     "sleeper",
     "follower",
 )  # actions that send a newOrder
-SETTLED = 1_000  # commands, after which a crowd looks for what it has not seen
+CROWDED = 1_000  # commands, after which a crowd looks for what it has not seen
 
 
 @dataclass
@@ -271,7 +280,7 @@ class Crowd:
             (0.6, self.set_phase),
             (0.8, self.block_entry),
             (1.8, self.allow_entry),
-            (0.7, self.bust_trade),
+            (1.0, self.bust_trade),
             (1.1, self.set_breaker),
             (0.25, self.set_index),
             (0.45, self.start_crash),
@@ -280,6 +289,7 @@ class Crowd:
             (1.0 if self.is_paid else 0.1, self.deposit),
             (0.5 if self.is_paid else 0.1, self.withdraw),
             (0.5 if self.is_paid else 0.1, self.transfer),
+            (1.2 if self.is_paid else 0.1, self.settle),
             (0.3 if self.is_paid else 0.1, self.set_fees),
             (1.2 if self.is_paid else 0.1, self.set_limits),
             (0.5, self.set_account),
@@ -314,7 +324,7 @@ class Crowd:
             events = apply(self.engine, group)
             self.remember(events)
             self.outcomes.add(group, events)
-            if self.seq > SETTLED:
+            if self.seq > CROWDED:
                 self.sought = sorted({kind for kind, _ in self.outcomes.missing()} & self.by_kind.keys())
             yield group, events
 
@@ -338,7 +348,7 @@ class Crowd:
             bought, sold = (maker, taker) if maker["side"] == Side.BUY else (taker, maker)
             terms = {word: int(maker[word]) for word in ("symbol", "match", "price", "qty")}
             for side, event in (("buy", bought), ("sell", sold)):
-                terms |= {f"{side}_{word}": int(event[word]) for word in ("session", "account", "order_id")}
+                terms |= {f"{side}_{word}": int(event[word]) for word in ("session", "account", "order_id", "fee")}
             self.matches = [*self.matches[-5:], terms]
         resting = self.engine._resting
         for order_id in np.unique(events["order_id"][events["kind"] <= 5]).tolist():
@@ -926,9 +936,24 @@ class Crowd:
             terms["match"] = self.chance.choice(sorted(self.engine._busted))
         elif self.chance.random() < 0.5:
             word = self.chance.choice(list(terms))
-            terms[word] = self.chance.choice((0, -1, 777, 1, INT64_MAX if word in ("match", "price", "qty") else 5))
+            wide = (*("match", "price", "qty"), *("buy_fee", "sell_fee"))
+            terms[word] = self.chance.choice((0, -1, 777, 1, INT64_MAX if word in wide else 5))
+        instrument = self.engine._instruments.get(terms["symbol"])
+        if instrument is not None and self.chance.random() < 0.06:  # more than ever was
+            instrument = self.chance.choice((instrument, self.engine._instruments[max(PAID, key=largest_qty)]))
+            terms |= {"symbol": instrument.symbol, "price": instrument.max_price, "qty": instrument.max_qty}
+        gone = [each for each in self.engine._accounts.values() if each.status == AccountStatus.CLOSED]
+        if gone and self.chance.random() < 0.1:
+            account = self.chance.choice(gone)
+            sessions = [each.session for each in self.engine._sessions.values() if each.firm == account.firm]
+            side = self.chance.choice(("buy", "sell"))
+            terms |= {f"{side}_account": account.account, f"{side}_session": self.chance.choice(sessions or [1])}
         draw = operator(CommandKind.BUST_TRADE, symbol=terms.pop("symbol"))
+        fees = {word: terms.pop(word, 0) for word in ("buy_fee", "sell_fee")}
         draw.extensions.append(extension(BUST_TERMS, **terms))
+        is_paid = instrument is not None and instrument.clearing is not None
+        if is_paid != (self.chance.random() < 0.03):
+            draw.extensions.append(extension(BUST_FEES, **fees))
         if self.chance.random() < 0.05:
             draw.extensions = self.chance.choice(([], draw.extensions * 2, [extension(ORDER_TERMS)]))
         return draw
@@ -1111,11 +1136,15 @@ class Crowd:
             draw.extensions = self.chance.choice(([], draw.extensions * 2, [extension(ORDER_TERMS)]))
 
     def clearing(self, base: int, quote: int) -> bytes:
-        """What an instrument is paid with; sometimes with a fee that no venue takes."""
-        fee = self.chance.choice((0, 1, 2_500, 30_000, MAX_FEE_PPM))
-        if self.seq > SETTLED and self.chance.random() < 0.1:
-            fee = self.chance.choice((-1, MAX_FEE_PPM + 1))
-        return extension(CLEARING_TERMS, base_asset=base, quote_asset=quote, max_fee_ppm=fee)
+        """What an instrument is paid with, and when; sometimes with a fee that no venue takes, or too late."""
+        terms = {"base_asset": base, "quote_asset": quote}
+        terms["max_fee_ppm"] = self.chance.choice((0, 1, 2_500, 30_000, MAX_FEE_PPM))
+        terms["settle_days"] = self.chance.choice((0, 1, 2, MAX_SETTLE_DAYS))
+        if self.seq > CROWDED and self.chance.random() < 0.1:
+            terms["max_fee_ppm"] = self.chance.choice((-1, MAX_FEE_PPM + 1))
+        elif self.seq > CROWDED and self.chance.random() < 0.1:
+            terms["settle_days"] = self.chance.choice((-1, MAX_SETTLE_DAYS + 1))
+        return extension(CLEARING_TERMS, **terms)
 
     def set_fees(self) -> Draw:
         """Of one tier."""
@@ -1149,13 +1178,15 @@ class Crowd:
         self.astray(draw)
         return draw
 
-    def payment(self, kind: CommandKind, account: int, asset: int, amount: int, to_account: int = 0) -> Draw:
+    def payment(self, kind: CommandKind, account: int, asset: int, amount: int, **others: int) -> Draw:
         """A payment with the next id of a channel, mostly."""
         channel = self.chance.randrange(len(self.payments))
         self.payments[channel] += 1
         number = self.payments[channel]
         terms = {"channel": channel + 1, "id": number, "asset": asset, "amount": fitting(amount)}
-        terms["to_account"] = to_account
+        terms |= others
+        if self.seq and self.chance.random() < 0.02:
+            terms[self.chance.choice(("to_account", "settle_date"))] = self.chance.choice((0, 1, -1))
         if self.seq and self.chance.random() < 0.08:
             name = self.chance.choice(("channel", "id", "id", "id"))
             terms[name] = self.chance.choice((0, -1, number - 1, 1, MAX_CHANNEL + 1 if name == "channel" else 1))
@@ -1282,7 +1313,27 @@ class Crowd:
     def transfer(self) -> Draw:
         """From one to another."""
         account, asset, other = self.a_payer(), self.an_asset(), self.a_payer()
-        return self.payment(CommandKind.TRANSFER, account, asset, self.out_of(account, asset), other)
+        return self.payment(CommandKind.TRANSFER, account, asset, self.out_of(account, asset), to_account=other)
+
+    def settle(self) -> Draw:
+        """What somebody has unsettled, mostly; who gives comes first, mostly."""
+        waiting = [
+            (account, asset, each.unsettled)
+            for (account, asset), each in self.engine._balances.items()
+            if account and each.unsettled and self._status_of(account) != AccountStatus.CLOSED
+        ]
+        givers = [each for each in waiting if each[2] < 0]
+        account, asset, amount = self.a_payer(), self.an_asset(), 1
+        if waiting and self.chance.random() < 0.9:
+            account, asset, amount = self.chance.choice(givers if givers and self.chance.random() < 0.6 else waiting)
+            amount = self.chance.choice((amount, amount, amount, -(-amount // 2), amount * 2))
+        if self.chance.random() < 0.05:
+            amount = self.chance.choice((0, 1, -1, MAX_UNITS + 1, -MAX_UNITS, -MAX_UNITS - 1))
+        date = self.chance.choice((20_261_124, 20_261_125)) if self.chance.random() < 0.95 else 0
+        return self.payment(CommandKind.SETTLE, account, asset, amount, settle_date=date)
+
+    def _status_of(self, account: int) -> int:
+        return self.engine._accounts[account].status
 
     def set_phase(self) -> Draw:
         """Into any phase, seldom all symbols; one that does not trade mostly trades again before long."""

@@ -60,7 +60,7 @@ PAYMENT = rejected(
     R.AMOUNT_OUT_OF_RANGE,
     R.ACCOUNT_CLOSED,
 )
-PAYMENT_OUT = PAYMENT | rejected(R.ACCOUNT_SUSPENDED, R.INSUFFICIENT_BALANCE)
+PAYMENT_OUT = PAYMENT | rejected(R.ACCOUNT_SUSPENDED, R.INSUFFICIENT_BALANCE, R.NOT_SETTLED)
 
 POSSIBLE: dict[str, set[str]] = {
     "new_order": FENCE
@@ -137,9 +137,11 @@ POSSIBLE: dict[str, set[str]] = {
         R.UNKNOWN_ORDER,
         R.PRICE_OUT_OF_RANGE,
         R.QTY_OUT_OF_RANGE,
-        R.UNSUPPORTED_INSTRUCTION,
+        R.INVALID_TERMS,
+        R.ACCOUNT_CLOSED,
+        R.BALANCE_OVERFLOW,
     )
-    | {"trade_busted"},
+    | {"trade_busted", "overdrawn"},
     "set_breaker": rejected(R.NOT_PERMITTED, R.UNKNOWN_INSTRUMENT, R.EXTENSION_MISMATCH, R.INVALID_TERMS)
     | {"breaker_set"},
     "tick": rejected(R.NOT_PERMITTED) | {"nothing"},
@@ -194,6 +196,7 @@ POSSIBLE: dict[str, set[str]] = {
     "deposit": PAYMENT | rejected(R.BALANCE_OVERFLOW) | {"deposited"},
     "withdraw": PAYMENT_OUT | {"withdrawn"},
     "transfer": PAYMENT_OUT | {"transferred"},
+    "settle": PAYMENT | {"settled", "settle_failed ACCOUNT_SUSPENDED", "settle_failed NOT_SETTLED"},
     "auction": {"indicative"},  # whatever changed its book
     "breaker": {
         "breaker_set",
@@ -219,7 +222,7 @@ POSSIBLE: dict[str, set[str]] = {
 PAIRS: set[Pair] = {(kind, outcome) for kind, outcomes in POSSIBLE.items() for outcome in outcomes}
 ACTORS: dict[int, str] = {EventKind.TRIGGERED: "woken", EventKind.REPEGGED: "pegged"}  # what follows is theirs
 _LABELS = {**ACTORS, EventKind.BREAKER_SET: "breaker"}
-_KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.SET_LIMITS + 1)} - {CommandKind.ORDER_STATUS}
+_KNOWN = {*range(CommandKind.NEW_ORDER, CommandKind.SETTLE + 1)} - {CommandKind.ORDER_STATUS}
 
 
 ASKED_FOR = (

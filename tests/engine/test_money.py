@@ -12,7 +12,7 @@ import pytest
 
 from components.engine.contract import MIN_EVENT_CAPACITY, Engine
 from tests.engine.groups import EXTENSION_KINDS, apply, extension, group_of
-from tests.engine.story import CASH, SHARES, Broker, Lines, Venue
+from tests.engine.story import A_DAY, CASH, SHARES, Broker, Lines, Venue
 from wire.constants import (
     EXIT,
     MAX_ASSET,
@@ -26,6 +26,8 @@ from wire.constants import (
 from wire.dtypes import (
     ACCOUNT_TERMS,
     ASSET_TERMS,
+    BUST_FEES,
+    BUST_TERMS,
     CLEARING_TERMS,
     FEE_TERMS,
     INSTRUMENT_TERMS,
@@ -34,11 +36,22 @@ from wire.dtypes import (
     PAYMENT_TERMS,
     PRICE_BANDS,
 )
-from wire.enums import AccountRole, AccountStatus, CommandKind, OrderType, Phase, Side, TimeInForce
+from wire.enums import (
+    AccountRole,
+    AccountStatus,
+    CommandKind,
+    EventKind,
+    OrderType,
+    Phase,
+    Reason,
+    Side,
+    TimeInForce,
+)
 from wire.state import state_hash
 from wire.units import pack_name
 
 DEPOSIT, WITHDRAW, TRANSFER = CommandKind.DEPOSIT, CommandKind.WITHDRAW, CommandKind.TRANSFER
+SETTLE, BUST = CommandKind.SETTLE, CommandKind.BUST_TRADE
 SUSPENDED, CLOSED, NOBODY = 3, 4, 9  # accounts
 COINS, DOLLARS, NOTHING = 3, 4, 9  # assets
 MONEY = ("assets", "clearing", "tiers", "channels", "balances")  # tables of the state
@@ -156,12 +169,13 @@ SET_ACCOUNT = Request(
 
 
 def payment(kind: CommandKind, *faults_of_its_own: Fault) -> Request:
-    """What the three commands have in common. The id of a sound one is above all that were tried."""
-    to_account = 2 if kind == TRANSFER else 0
+    """What the four commands have in common. The id of a sound one is above all that were tried."""
+    words = {"account": 1, "channel": 7, "id": 11, "asset": CASH, "amount": 5, "to_account": 2 * (kind == TRANSFER)}
+    words |= {"amount": -5, "settle_date": A_DAY} if kind == SETTLE else {"settle_date": 0}
     return Request(
         kind,
         PAYMENT_TERMS,
-        {"account": 1, "channel": 7, "id": 11, "asset": CASH, "amount": 5, "to_account": to_account},
+        words,
         (
             *faults("UNKNOWN_ACCOUNT", {"account": NOBODY}, {"account": -1}),
             *none_or_two_or_strange(PAYMENT_TERMS),
@@ -173,11 +187,13 @@ def payment(kind: CommandKind, *faults_of_its_own: Fault) -> Request:
     )
 
 
+DATES = faults("INVALID_TERMS", {"settle_date": A_DAY}, {"settle_date": -1})
 UNKNOWN_ASSETS = faults("UNKNOWN_ASSET", {"asset": 0}, {"asset": NOTHING}, {"asset": -1})
 AMOUNTS = faults("AMOUNT_OUT_OF_RANGE", {"amount": 0}, {"amount": -1}, {"amount": MAX_UNITS + 1})
 DEPOSITED = payment(
     DEPOSIT,
     *faults("INVALID_TERMS", {"to_account": 2}, {"to_account": NOBODY}, {"to_account": -1}),
+    *DATES,
     *UNKNOWN_ASSETS,
     *AMOUNTS,
     *faults("ACCOUNT_CLOSED", {"account": CLOSED}),
@@ -186,6 +202,7 @@ DEPOSITED = payment(
 WITHDRAWN = payment(
     WITHDRAW,
     *faults("INVALID_TERMS", {"to_account": 2}, {"to_account": NOBODY}, {"to_account": -1}),
+    *DATES,
     *UNKNOWN_ASSETS,
     *AMOUNTS,
     *faults("ACCOUNT_CLOSED", {"account": CLOSED}),
@@ -196,13 +213,23 @@ TRANSFERRED = payment(
     TRANSFER,
     *faults("UNKNOWN_ACCOUNT", {"to_account": NOBODY}, {"to_account": -1}),
     *faults("INVALID_TERMS", {"account": 1, "to_account": 1}),
+    *DATES,
     *UNKNOWN_ASSETS,
     *AMOUNTS,
     *faults("ACCOUNT_CLOSED", {"account": CLOSED}, {"to_account": CLOSED}),
     *faults("ACCOUNT_SUSPENDED", {"account": SUSPENDED}),
     *faults("INSUFFICIENT_BALANCE", {"amount": 101}, {"asset": SHARES}),
 )
-REQUESTS = (ADD_ASSET, SET_FEES, SET_ACCOUNT, DEPOSITED, WITHDRAWN, TRANSFERRED)
+SETTLED = payment(
+    SETTLE,
+    *faults("INVALID_TERMS", {"to_account": 2}, {"to_account": NOBODY}, {"to_account": -1}),
+    *faults("INVALID_TERMS", {"settle_date": 0}, {"settle_date": -A_DAY}, {"account": 0}),
+    *UNKNOWN_ASSETS,
+    *faults("AMOUNT_OUT_OF_RANGE", {"amount": 0}, {"amount": MAX_UNITS + 1}, {"amount": -MAX_UNITS - 1}),
+    *faults("AMOUNT_OUT_OF_RANGE", {"amount": -(1 << 63)}),
+    *faults("ACCOUNT_CLOSED", {"account": CLOSED}),
+)
+REQUESTS = (ADD_ASSET, SET_FEES, SET_ACCOUNT, DEPOSITED, WITHDRAWN, TRANSFERRED, SETTLED)
 EACH = [pytest.param(request, id=request.kind.name.lower()) for request in REQUESTS]
 
 
@@ -409,6 +436,205 @@ def test_clearing_terms_stand_last(venue: Venue) -> None:
         assert told == ["exchange rejected EXTENSION_MISMATCH"]
     told = venue.operator(CommandKind.ADD_INSTRUMENT, terms, bands, clearing, signed, symbol=2)
     assert told[-1] == "exchange clearing_added"
+
+
+# ------------------------------------------------------------------------------------------ settlement
+
+
+@pytest.fixture
+def later(make_engine: Callable[[], Engine]) -> Venue:
+    """alice bought 10 at 100 of bob, each for a fee of 3 %, to be settled in two days; carol's account is closed."""
+    venue = Venue(make_engine(), paid=True, settle_days=2)
+    alice, bob, _ = venue.broker("alice"), venue.broker("bob", firm=2), venue.broker("carol", firm=2)
+    venue.set_account(3, AccountStatus.CLOSED)
+    venue.fees(maker_ppm=30_000, taker_ppm=30_000)
+    venue.pay(DEPOSIT, 1100, CASH, 1)
+    venue.pay(DEPOSIT, 10, SHARES, 2)
+    bob.sell(10, at=100)
+    alice.buy(10, at=100)
+    assert venue.balances() == [
+        "venue: 60 cash (60 unsettled)",
+        "alice: 10 shares (10 unsettled), 70 cash (-1030 unsettled)",
+        "bob: 0 shares (-10 unsettled), 970 cash (970 unsettled)",
+    ]
+    return venue
+
+
+def figures(event: dict[str, int]) -> dict[str, int]:
+    """What a payment's event says, but for its number, its time and zeros."""
+    return {name: value for name, value in event.items() if value and name not in ("seq", "command_seq", "time_ns")}
+
+
+def test_a_settlement_tells_all_of_itself(later: Venue) -> None:
+    later.pay(SETTLE, -1000, CASH, 1, channel=5, id=7, settle_date=20_261_126)
+    expected = {"kind": EventKind.SETTLED, "account": 1, "id": 7, "amount": -1000, "total": 70, "unsettled": -30}
+    expected |= {"asset": CASH, "channel": 5, "settle_date": 20_261_126}
+    assert figures(later.events[-1]) == expected
+    later.pay(SETTLE, 971, CASH, 2, channel=5, id=8)
+    expected |= {"account": 2, "id": 8, "amount": 971, "total": 970, "unsettled": -1, "settle_date": A_DAY}
+    assert figures(later.events[-1]) == expected, "how much is right is the clerk's business"
+    later.pay(SETTLE, 30, CASH, 2, channel=5, id=9)
+    expected |= {"kind": EventKind.SETTLE_FAILED, "reason": Reason.NOT_SETTLED, "id": 9, "amount": 30}
+    assert figures(later.events[-1]) == expected
+
+
+def test_what_is_unsettled_is_told_with_every_payment(later: Venue, make_engine: Callable[[], Engine]) -> None:
+    later.pay(DEPOSIT, 5, CASH, 1)
+    assert (later.events[-1]["total"], later.events[-1]["unsettled"]) == (75, -1030)
+    later.pay(TRANSFER, 5, CASH, 1, to_account=2)
+    assert (later.events[-1]["total"], later.events[-1]["unsettled"], later.events[-1]["to_total"]) == (70, -1030, 975)
+    later.pay(WITHDRAW, 5, CASH, 2)
+    assert (later.events[-1]["total"], later.events[-1]["unsettled"]) == (970, 970)
+
+
+def test_settlement_goes_to_the_last_unit(later: Venue) -> None:
+    """Who gives needs it settled, and no more: deposits count, what was earned and is not settled does not."""
+    assert later.pay(SETTLE, -1101, CASH, 1)[0].startswith("exchange settle_failed NOT_SETTLED -1101")
+    assert later.pay(SETTLE, -1100, CASH, 1) == ["exchange settled -1100 of asset 2, alice: 70 (70 unsettled)"]
+    assert later.pay(SETTLE, -1, CASH, 1)[0].startswith("exchange settle_failed NOT_SETTLED -1 ")
+    assert later.pay(SETTLE, -1, CASH, 2)[0].startswith("exchange settle_failed NOT_SETTLED -1 ")
+    assert later.pay(SETTLE, 1101, CASH, 2)[0].startswith("exchange settle_failed NOT_SETTLED 1101 ")
+    assert later.pay(SETTLE, 1100, CASH, 2) == ["exchange settled 1100 of asset 2, bob: 970 (-130 unsettled)"]
+    assert later.pay(SETTLE, 1, CASH, 1)[0].startswith("exchange settle_failed NOT_SETTLED 1 ")
+
+
+def test_a_suspended_account_fails_first(later: Venue) -> None:
+    later.set_account(2, AccountStatus.SUSPENDED)
+    assert later.pay(SETTLE, 5000, CASH, 2)[0].startswith("exchange settle_failed ACCOUNT_SUSPENDED 5000 ")
+    assert later.pay(SETTLE, MAX_UNITS, CASH, 1)[0].startswith("exchange settle_failed NOT_SETTLED ")
+
+
+@pytest.mark.parametrize("fee", [0, 30, 70])
+def test_a_bust_tells_each_side_its_fee(later: Venue, fee: int) -> None:
+    assert later.bust(1, buy_fee=fee, sell_fee=100 - fee)[:2] == [
+        "alice trade_busted 10" + (f", fee {fee}" if fee else ""),
+        f"bob trade_busted 10, fee {100 - fee}",
+    ]
+    assert later.events[2]["kind"] == EventKind.OVERDRAWN
+    expected = {"account": 0, "asset": CASH, "total": -40, "unsettled": -40, "amount": 40, "kind": EventKind.OVERDRAWN}
+    assert figures(later.events[2]) == {name: value for name, value in expected.items() if value}
+
+
+BUST_FAULTS = (
+    *faults("EXTENSION_MISMATCH", {"terms": 0}, {"terms": 2}, {"fees": 2}, {"turned": 1}, {"fees_kind": 1}),
+    *faults("EXTENSION_MISMATCH", {"reserved0": 1}, {"reserved1": 1}),
+    *faults("EXTENSION_MISMATCH", *({f"fees_reserved{number}": 1} for number in range(7))),
+    *faults("UNKNOWN_INSTRUMENT", {"symbol": 3}, {"symbol": 0}),
+    *faults("EXTENSION_MISMATCH", {"fees": 0}, {"symbol": 2}),
+    *faults("UNKNOWN_MATCH", {"match": 0}, {"match": 4}),
+    *faults("ALREADY_BUSTED", {"match": 2}),
+    *faults("UNKNOWN_SESSION", {"buy_session": 0}, {"sell_session": 9}),
+    *faults("UNKNOWN_ACCOUNT", {"buy_account": 0}, {"sell_account": 9}, {"sell_account": 0}),
+    *faults("ACCOUNT_NOT_OF_FIRM", {"buy_account": 2}, {"sell_account": 1}),
+    *faults("UNKNOWN_ORDER", {"buy_order_id": 0}, {"sell_order_id": 10**6}),
+    *faults("PRICE_OUT_OF_RANGE", {"price": 0}, {"price": 1001}),
+    *faults("QTY_OUT_OF_RANGE", {"qty": 0}, {"qty": 1001}),
+    *faults("INVALID_TERMS", {"buy_fee": -1}, {"buy_fee": 101}, {"sell_fee": -1}, {"sell_fee": 101}),
+    *faults("ACCOUNT_CLOSED", {"sell_account": 3}),
+)
+
+
+def send_bust(venue: Venue, *others: dict[str, int]) -> Lines:
+    """The bust of match 1, but for these words; `terms`, `fees`: how many of them, `turned`: fees first."""
+    words = {**venue.matches[1], "terms": 1, "fees": 1, "turned": 0}
+    for each in others:
+        words |= each
+    said = {name: value for name, value in words.items() if name in (BUST_TERMS.names or ())}
+    paid = {name.removeprefix("fees_"): words[name] for name in words if name.startswith("fees_")}
+    paid |= {name: words[name] for name in ("buy_fee", "sell_fee")}
+    records = [extension(BUST_TERMS, **said)] * words["terms"] + [extension(BUST_FEES, **paid)] * words["fees"]
+    return venue.operator(BUST, *(records[::-1] if words["turned"] else records), symbol=words["symbol"])
+
+
+@pytest.fixture
+def busting(later: Venue) -> Venue:
+    """Match 1 stands, match 2 is busted, match 3 was in symbol 2, which is not paid for."""
+    alice, bob = later.brokers[1], later.brokers[2]
+    later.pay(DEPOSIT, 1, SHARES, 2)
+    for symbol in (1, 2):
+        later.list_instrument(2)
+        bob.sell(1, at=50, symbol=symbol)
+        alice.buy(1, at=50, symbol=symbol)
+    assert not any("rejected" in line for line in later.bust(2))
+    assert sorted(later.matches) == [1, 2, 3]
+    return later
+
+
+def test_each_fault_of_a_bust_is_refused_for_what_it_is(busting: Venue) -> None:
+    before = busting.engine.canonical()
+    for fault in BUST_FAULTS:
+        assert send_bust(busting, fault.words) == [f"exchange rejected {fault.reason}"], str(fault)
+    after = busting.engine.canonical()
+    for table in (*MONEY, "positions", "busts"):
+        assert getattr(after, table).tobytes() == getattr(before, table).tobytes()
+    assert send_bust(busting) == ["alice trade_busted 10, fee 30", "bob trade_busted 10, fee 30"]
+
+
+def test_of_two_faults_of_a_bust_the_first_is_the_reason(busting: Venue) -> None:
+    count = 0
+    for first, second in itertools.combinations(BUST_FAULTS, 2):
+        if first.words.keys() & second.words.keys() or first.reason == second.reason:
+            continue
+        if {"terms", "turned"} & (first.words.keys() | second.words.keys()):
+            continue  # there is no saying what such records say
+        count += 1
+        assert send_bust(busting, first.words, second.words) == [f"exchange rejected {first.reason}"], (
+            f"{first}, and {second}"
+        )
+    assert count > 200
+
+
+def test_what_a_bust_lends_stays_within_what_there_may_be(later: Venue) -> None:
+    """The last of all checks: bob's money is gone, and so is all room for more."""
+    later.pay(SETTLE, -1030, CASH, 1)
+    later.pay(SETTLE, 970, CASH, 2)
+    later.pay(WITHDRAW, 970, CASH, 2)
+    later.pay(DEPOSIT, MAX_UNITS - 130 - 969, CASH, 1)
+    assert later.bust(1) == ["exchange rejected BALANCE_OVERFLOW"]
+    assert later.bust(1, sell_account=3) == ["exchange rejected ACCOUNT_CLOSED"]
+    later.pay(WITHDRAW, 1, CASH, 1)
+    assert later.bust(1)[2:] == ["exchange overdrawn 970 of asset 2, bob: -970 (-970 unsettled)"]
+    assert later.engine.canonical().assets["lent"].tolist() == [0, 970]
+    later.pay(WITHDRAW, 5000, CASH, 1)
+    later.pay(DEPOSIT, 970, CASH, 2)
+    assert later.engine.canonical().assets["lent"].tolist() == [0, 970], "paid back, and counted all the same"
+    assert later.pay(DEPOSIT, 4031, CASH, 2) == ["exchange rejected BALANCE_OVERFLOW"]
+    assert later.pay(DEPOSIT, 4030, CASH, 2)[0].startswith("exchange deposited")
+
+
+def test_a_bust_of_more_than_ever_was(later: Venue) -> None:
+    """The engine keeps no trades: it lends whatever it is told was moved, and tells who lacks it, in this order."""
+    told = later.bust(1, price=1000, qty=1000, buy_fee=100_000, sell_fee=0)
+    assert told == [
+        "alice trade_busted 1000, fee 100000",
+        "bob trade_busted 1000",
+        "exchange overdrawn 990 of asset 1, alice: -990 (-990 unsettled)",
+        "exchange overdrawn 999030 of asset 2, bob: -999030 (-999030 unsettled)",
+        "exchange overdrawn 99940 of asset 2, venue: -99940 (-99940 unsettled)",
+    ]
+    assert later.engine.canonical().assets["lent"].tolist() == [990, 999_030 + 99_940]
+
+
+def test_what_is_lacking_outlives_a_snapshot(later: Venue, make_engine: Callable[[], Engine]) -> None:
+    later.pay(SETTLE, -10, SHARES, 2)
+    later.pay(SETTLE, 10, SHARES, 1)
+    later.pay(WITHDRAW, 4, SHARES, 1)
+    later.brokers[1].sell(5, at=200)
+    told = later.bust(1)
+    # 6 were there and 10 go: 5 are held all the same.
+    assert told[2:] == ["exchange overdrawn 9 of asset 1, alice: -4 (5 held, -10 unsettled)"]
+    before, lines = later.engine.state_hash(), later.balances()
+    arrays = {name: array.copy() for name, array in later.engine.snapshot().items()}
+    later.engine = make_engine()
+    later.engine.restore(arrays)
+    later.engine.check()
+    assert (later.engine.state_hash(), later.balances()) == (before, lines)
+    assert later.pay(DEPOSIT, 9, SHARES, 1) == ["exchange deposited 9 of asset 1, alice: 5 (5 held, -10 unsettled)"]
+    assert later.brokers[1].sell(1, at=200) == ["alice rejected INSUFFICIENT_BALANCE"]
+    assert later.bust(1) == ["exchange rejected ALREADY_BUSTED"]
+    later.brokers[2].sell(1, at=200)
+    state = later.engine.canonical()
+    assert (state.clearing["settle_days"].tolist(), state.assets["lent"].tolist()) == ([2], [9, 0])
 
 
 # ------------------------------------------------------------------------------------------ the state

@@ -1,7 +1,8 @@
 """What must hold of money, seen from outside: from commands and events alone, whatever the engine is.
 
 A bookkeeper enters every payment, every trade and its fees, and reckons what each order that lives may still cost. At
-every event nobody may have less than nothing, hold more than they have, or be refused what they could have had.
+every event nobody may hold more than they have but for what busts took from them, or be refused what they could have
+had; and what is unsettled, here and there, is nothing in the sum.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Event = dict[str, int]
 CALLS = (TimeInForce.AT_OPEN, TimeInForce.AT_CLOSE)
 AT_ONCE = (TimeInForce.IOC, TimeInForce.FOK)
 ENDS = {AccountStatus.SUSPENDED: (Side.BUY, Side.SELL), AccountStatus.CLOSING_ONLY: (Side.BUY,)}
-PAYMENTS = (CommandKind.DEPOSIT, CommandKind.WITHDRAW, CommandKind.TRANSFER)
+PAYMENTS = (CommandKind.DEPOSIT, CommandKind.WITHDRAW, CommandKind.TRANSFER, CommandKind.SETTLE)
 FOLLOWED = (EventKind.EXECUTED, EventKind.CANCELLED, EventKind.REPLACED, EventKind.TRIGGERED, EventKind.REPEGGED)
 STATUS_REASONS = {
     Reason.ACCOUNT_RESTRICTED: AccountStatus.RESTRICTED,
@@ -51,6 +52,7 @@ class Terms:
     ceiling: Fraction  # the highest fee of a notional
     of_one: Fraction  # price 1, quantity 1, in units of the quote asset
     max_price: int
+    settles_later: bool
 
     def most(self, price: int, qty: int) -> int:
         """What it may cost to buy so much, all fees included."""
@@ -113,11 +115,18 @@ class Bookkeeper:
         self.fees: dict[tuple[int, int], int] = defaultdict(int)  # by tier and liquidity
         self.total: dict[tuple[int, int], int] = defaultdict(int)
         self.held: dict[tuple[int, int], int] = defaultdict(int)
+        self.unsettled: dict[tuple[int, int], int] = defaultdict(int)
         self.issued: dict[int, int] = defaultdict(int)
+        self.lent: dict[int, int] = defaultdict(int)  # by busts
+        self.buyer = 0  # of the bust that is being told, and how everything stood before it
+        self.before: dict[tuple[int, int], int] = {}
+        self.lacking_before: dict[tuple[int, int], int] = {}
+        self.to_be_told: list[tuple[int, int]] = []  # places that it overdrew
         self.highest_id: dict[int, int] = defaultdict(int)  # by channel, whatever became of it
         self.last_id: dict[int, int] = defaultdict(int)  # ... of a payment that was made
         self.orders: dict[int, Owed] = {}
         self.refused = self.trades = 0  # for want of a balance; sides of matches
+        self.settled = self.failed = self.busted = self.overdrawn = 0
 
     def read(self, group: Group, events: np.ndarray) -> None:
         """One group and its events."""
@@ -125,18 +134,31 @@ class Bookkeeper:
         for row in events:
             event = event_fields(row)
             draft = drafts[event["command_seq"]]
+            if self.to_be_told:
+                assert event["kind"] == EventKind.OVERDRAWN, "who lacks what a bust took is told directly behind it"
             self.event(event, draft, dict(zip(COMMAND_FIELDS, draft.fields, strict=True)))
-        for account, asset in self.total:
-            self.sound(account, asset)
-        for asset, issued in self.issued.items():
+        assert not self.to_be_told, "all of them are told"
+        assert all(held >= 0 for held in self.held.values()), "no orders hold less than nothing"
+        for asset in {asset for _, asset in self.total}:
             whole = sum(total for (_, of), total in self.total.items() if of == asset)
-            assert whole == issued, "what is there came in, and has not gone out"
+            assert whole == self.issued[asset], "what is there came in, and has not gone out"
+            between = sum(unsettled for (_, of), unsettled in self.unsettled.items() if of == asset)
+            assert between == 0, "what is to come for one is to go from another"
+            lacking = sum(self.lacking((account, of)) for account, of in list(self.total) if of == asset)
+            assert lacking <= self.lent[asset], "what is lacking was taken by busts"
 
-    def sound(self, account: int, asset: int) -> None:
-        """Nobody has less than nothing, or holds more than that."""
-        place = account, asset
-        assert self.total[place] >= 0, "nothing is below zero"
-        assert 0 <= self.held[place] <= self.total[place], "orders hold what is there"
+    def lacking(self, place: tuple[int, int]) -> int:
+        """How much less is there than orders hold, or than nothing."""
+        return max(0, self.held[place] - self.total[place])
+
+    def sound(self, place: tuple[int, int], before: int) -> None:
+        """What was lacking is no more than it was: only busts take what is not there."""
+        assert self.lacking(place) <= before, "orders hold what is there, and nothing is below zero but by busts"
+
+    def credit(self, terms: Terms, account: int, asset: int, amount: int) -> None:
+        """What a trade or its bust moved."""
+        self.total[account, asset] += amount
+        self.unsettled[account, asset] += amount * terms.settles_later
 
     def event(self, event: Event, draft: Draft, fields: Event) -> None:
         """One event, by its kind."""
@@ -150,7 +172,12 @@ class Bookkeeper:
                 highest = Fraction(event["max_fee_ppm"], 10**6)
                 assets = event["base_asset"], event["quote_asset"]
                 self.paid[symbol] = Terms(
-                    *assets, event["base_unit"], highest, self.quote_scales[symbol], self.prices[symbol]
+                    *assets,
+                    event["base_unit"],
+                    highest,
+                    self.quote_scales[symbol],
+                    self.prices[symbol],
+                    event["settle_days"] > 0,
                 )
             case EventKind.ACCOUNT_ADDED:
                 self.accounts[event["id"]] = AccountStatus.OPEN, 0
@@ -161,6 +188,12 @@ class Bookkeeper:
                 self.fees[event["tier"], Liquidity.TAKER] = event["taker_ppm"]
             case EventKind.DEPOSITED | EventKind.WITHDRAWN | EventKind.TRANSFERRED:
                 self.payment(event)
+            case EventKind.SETTLED | EventKind.SETTLE_FAILED:
+                self.settlement(event)
+            case EventKind.TRADE_BUSTED if event["symbol"] in self.paid:
+                self.bust(event)
+            case EventKind.OVERDRAWN:
+                self.told_overdrawn(event)
             case EventKind.REJECTED:
                 self.rejected(event, draft, fields)
             case EventKind.ACCEPTED if event["symbol"] in self.paid:
@@ -218,16 +251,77 @@ class Bookkeeper:
         rate = min(Fraction(self.fees[tier, liquidity], 10**6), terms.ceiling)
         assert event["fee"] == math.floor(notional * rate), "the fee is what the tier says, rounded down"
         sign = 1 if event["side"] == Side.BUY else -1
-        self.total[event["account"], terms.base] += sign * event["qty"] * terms.unit
-        self.total[event["account"], terms.quote] -= sign * notional + event["fee"]
-        self.total[0, terms.quote] += event["fee"]
+        self.credit(terms, event["account"], terms.base, sign * event["qty"] * terms.unit)
+        self.credit(terms, event["account"], terms.quote, -sign * notional - event["fee"])
+        self.credit(terms, 0, terms.quote, event["fee"])
         self.trades += 1
+
+    def bust(self, event: Event) -> None:
+        """One side of a match that counts as never made; behind the second all that it moved is where it was."""
+        terms = self.paid[event["symbol"]]
+        notional = math.floor(event["price"] * event["qty"] * terms.of_one)
+        assert 0 <= event["fee"] <= math.floor(notional * terms.ceiling), "a fee that may have been"
+        assert self.accounts[event["account"]][0] != AccountStatus.CLOSED, "nothing is taken from who is gone"
+        sign = 1 if event["side"] == Side.BUY else -1
+        changes = {
+            (event["account"], terms.base): -sign * event["qty"] * terms.unit,
+            (event["account"], terms.quote): sign * notional + event["fee"],
+            (0, terms.quote): -event["fee"],
+        }
+        if event["side"] == Side.BUY:
+            self.before = dict(self.total)
+            self.lacking_before = {place: self.lacking(place) for place in list(self.total)}
+        for (account, asset), amount in changes.items():
+            self.credit(terms, account, asset, amount)
+        if event["side"] == Side.BUY:
+            self.buyer = event["account"]
+            return
+        for asset in (terms.base, terms.quote):
+            places = [place for place in list(self.total) if place[1] == asset]
+            self.lent[asset] += sum(self.lacking(each) - self.lacking_before.get(each, 0) for each in places)
+        takes = [(self.buyer, terms.base), (event["account"], terms.quote), (0, terms.quote)]
+        self.to_be_told = [each for each in takes if self.total[each] < self.before.get(each, 0) and self.lacking(each)]
+        self.busted += 1
+
+    def told_overdrawn(self, event: Event) -> None:
+        """Who lacks what, in this order."""
+        assert self.to_be_told, "nobody is told who lacks nothing"
+        place = self.to_be_told.pop(0)
+        assert (event["account"], event["asset"]) == place, "the buyer's goods, the seller's money, the venue's"
+        assert event["amount"] == self.lacking(place) > 0, "so much is lacking"
+        self.stands(event, place)
+        self.overdrawn += 1
+
+    def settlement(self, event: Event) -> None:
+        """What is unsettled changes hands with the venue, if who gives has it settled."""
+        place, venue, amount = (event["account"], event["asset"]), (0, event["asset"]), event["amount"]
+        self.use_up(event)
+        giver = place if amount < 0 else venue
+        settled = self.total[giver] - self.unsettled[giver]
+        suspended = self.accounts[event["account"]][0] == AccountStatus.SUSPENDED
+        if event["kind"] == EventKind.SETTLED:
+            assert not suspended, "who is suspended settles nothing"
+            assert settled >= abs(amount) > 0, "who gives has it"
+            self.unsettled[place] -= amount
+            self.unsettled[venue] += amount
+            self.settled += 1
+        else:
+            assert suspended == (event["reason"] == Reason.ACCOUNT_SUSPENDED), "that comes first"
+            assert suspended or settled < abs(amount), "who has it gives it"
+            self.failed += 1
+        self.stands(event, place)
+
+    def stands(self, event: Event, place: tuple[int, int]) -> None:
+        """An event tells the balance as it is."""
+        told = event["total"], event["held"], event["unsettled"]
+        assert told == (self.total[place], self.held[place], self.unsettled[place]), "the balance is what was told"
 
     def follow(self, event: Event) -> None:
         """Behind an event of an order it holds what it may still cost."""
         order = self.orders[event["order_id"]]
         place = order.account, order.asset
         before = order.held
+        lacked = self.lacking(place)
         if event["kind"] == EventKind.CANCELLED and event["reason"] == Reason.INSUFFICIENT_BALANCE:
             assert order.waits_for_entry, "only an exit finds later that it cannot pay"
             assert order.needs(order.price, event["qty"]) > self.available(order), "who can pay is not turned away"
@@ -243,6 +337,8 @@ class Bookkeeper:
             available = self.total[place] - self.held[place]
             assert after - before <= available, "who replaces can pay"
         self.held[place] += after - before
+        if event["kind"] != EventKind.EXECUTED:  # its other half was in that
+            self.sound(place, lacked)
         if not event["leaves_qty"]:
             del self.orders[event["order_id"]]
 
@@ -263,6 +359,11 @@ class Bookkeeper:
             self.refused += 1
             needed, available = self.wanted(event, draft, fields)
             assert needed > available, "who has it is not refused"
+        if reason == Reason.NOT_SETTLED:
+            terms = payment_terms(draft)
+            place = fields["account"], terms["asset"]
+            assert terms["amount"] <= self.total[place] - self.held[place], "it is there"
+            assert terms["amount"] > self.total[place] - self.unsettled[place], "and not settled"
 
     def wanted(self, event: Event, draft: Draft, fields: Event) -> tuple[int, int]:
         """What was refused, and what there was; (1, 0) where that cannot be known outside."""
@@ -286,15 +387,17 @@ class Bookkeeper:
             alive = order.account == account and order.side in ENDS.get(AccountStatus(status), ())
             assert not alive, "what may not be has been cancelled"
         if status == AccountStatus.CLOSED:
-            has_some = any(total for (owner, _), total in self.total.items() if owner == account)
+            figures = [*self.total.items(), *self.unsettled.items()]
+            has_some = any(figure for (owner, _), figure in figures if owner == account)
             assert not has_some, "a closed account is empty"
 
     def payment(self, event: Event) -> None:
         """Something comes in, goes out, or changes hands, once; and everybody is told what they have then."""
         place, other = (event["account"], event["asset"]), (event["to_account"], event["asset"])
-        assert event["id"] > self.last_id[event["channel"]], "a payment is made once"
-        self.last_id[event["channel"]] = event["id"]
-        self.highest_id[event["channel"]] = max(self.highest_id[event["channel"]], event["id"])
+        self.use_up(event)
+        lacked = self.lacking(place)
+        if event["kind"] != EventKind.DEPOSITED:
+            assert event["amount"] <= self.total[place] - self.unsettled[place], "what goes out is settled"
         amount = event["amount"] if event["kind"] == EventKind.DEPOSITED else -event["amount"]
         assert amount != 0, "of something"
         self.total[place] += amount
@@ -303,17 +406,26 @@ class Bookkeeper:
             assert (event["to_total"], event["to_held"]) == (self.total[other], self.held[other])
         else:
             self.issued[event["asset"]] += amount
-        assert (event["total"], event["held"]) == (self.total[place], self.held[place]), "the balance is what was told"
-        self.sound(*place)
+        self.stands(event, place)
+        self.sound(place, lacked)
+
+    def use_up(self, event: Event) -> None:
+        """A payment's id, for good."""
+        assert event["id"] > self.last_id[event["channel"]], "a payment is made once"
+        self.last_id[event["channel"]] = event["id"]
+        self.highest_id[event["channel"]] = max(self.highest_id[event["channel"]], event["id"])
 
     # ---------------------------------------------------------------------------------- the state
 
     def compare(self, engine: Engine) -> None:
         """The engine's own books are these."""
-        rows = engine.canonical().balances
-        given = {(int(row["account"]), int(row["asset"])): (int(row["total"]), int(row["held"])) for row in rows}
-        own = {place: (total, self.held[place]) for place, total in self.total.items() if total or self.held[place]}
-        assert given == own, "the engine has the same books"
+        state = engine.canonical()
+        given = {(account, asset): tuple(figures) for account, asset, *figures in state.balances.tolist()}
+        places = {*self.total, *self.unsettled}
+        own = {place: (self.total[place], self.held[place], self.unsettled[place]) for place in places}
+        assert given == {place: figures for place, figures in own.items() if any(figures)}, "and the same books"
+        lent = dict(zip(state.assets["asset"].tolist(), state.assets["lent"].tolist(), strict=True))
+        assert {asset: self.lent[asset] for asset in lent} == lent, "and has lent the same"
 
 
 def payment_terms(draft: Draft) -> Event:
@@ -348,6 +460,7 @@ def test_nobody_has_what_they_have_not(lives: list[list[Group]], make_engine: Ca
             books.compare(engine)
     books.compare(engine)
     assert min(books.trades, books.refused) > TRADED
+    assert min(books.settled, books.failed, books.busted) > 0, "there was something to judge"
 
 
 def test_after_everything_is_cancelled_nothing_is_held(
@@ -376,17 +489,22 @@ FORGERIES: dict[str, tuple[EventKind, str, int]] = {  # (of the last event of th
     "what is held": (EventKind.TRANSFERRED, "held", 1),
     "an amount": (EventKind.DEPOSITED, "amount", 1),
     "an id": (EventKind.DEPOSITED, "id", -1_000_000),
+    "what is unsettled": (EventKind.SETTLED, "unsettled", 1),
+    "how much was settled": (EventKind.SETTLED, "amount", 1),
+    "why it failed": (EventKind.SETTLE_FAILED, "reason", Reason.ACCOUNT_SUSPENDED - Reason.NOT_SETTLED),
+    "who gets a fee back": (EventKind.TRADE_BUSTED, "account", 1),
+    "how much is lacking": (EventKind.OVERDRAWN, "amount", 1),
 }
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_the_bookkeeper_notices_a_forged_event(lives: list[list[Group]], forgery: str) -> None:
     with pytest.raises((AssertionError, KeyError)):
-        read_forged(lives[0], *FORGERIES[forgery])
+        any(read_forged(groups, *FORGERIES[forgery]) for groups in lives)
 
 
-def read_forged(groups: list[Group], kind: EventKind, name: str, more: int) -> None:
-    """A life whose books are kept, with one event that tells something else, once there was some trading."""
+def read_forged(groups: list[Group], kind: EventKind, name: str, more: int) -> bool:
+    """A life whose books are kept, with one event that tells something else, once there was some trading; if any is."""
     engine, books, forged = ReadableEngine(), Bookkeeper(), False
     for group in groups:
         events = apply(engine, group).copy()
@@ -396,3 +514,4 @@ def read_forged(groups: list[Group], kind: EventKind, name: str, more: int) -> N
             forged = True
         books.read(group, events)
     books.compare(engine)
+    return forged
