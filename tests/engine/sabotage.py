@@ -555,6 +555,58 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "pass",
     ),
     "an account is closed with its orders": ("money", "require(not own and not has_some,", "require(not has_some,"),
+    "what is unsettled is paid out": ("money", "require(terms.amount <= balance.settled,", "require(True,"),
+    "what was not given is handed on": (
+        "money",
+        "elif giver.settled < abs(terms.amount):",
+        "elif terms.amount < 0 and giver.settled < -terms.amount:",
+    ),
+    "who is suspended settles": (
+        "money",
+        "        if self._status(account) == AccountStatus.SUSPENDED:\n",
+        "        if False:\n",
+    ),
+    "a settlement has no other side": ("money", "venue.unsettled += terms.amount", "pass"),
+    "trades settle at once": ("money", "        if clearing.settle_days:\n", "        if False:\n"),
+    "a bust is settled at once": (
+        "money",
+        "self._credit(clearing, account, asset, change)",
+        "self._balance(account, asset).total += change",
+    ),
+    "the seller's fee is not given back": (
+        "money",
+        "changes[seller, quote] -= notional - fees.sell_fee\n"
+        "        changes[VENUE, quote] -= fees.buy_fee + fees.sell_fee\n",
+        "changes[seller, quote] -= notional\n        changes[VENUE, quote] -= fees.buy_fee\n",
+    ),
+    "a bust leaves the buyer's position": (
+        "money",
+        "self._count_bust(buyer, instrument, Side.BUY, terms.qty, notional)",
+        "pass",
+    ),
+    "who lacks what orders hold is not told": (
+        "money",
+        "change < 0 and self._balance(*place).available < 0",
+        "change < 0 and self._balance(*place).total < 0",
+    ),
+    "what was lent is not counted": ("money", "self._assets[asset].lent = behind", "pass"),
+    "busts lend without end": ("money", "require(fits, Reason.BALANCE_OVERFLOW)", "pass"),
+    "a bust gives back more than there was": (
+        "money",
+        "require(0 <= fees.buy_fee <= most and 0 <= fees.sell_fee <= most,",
+        "require(True,",
+    ),
+    "an account is closed before all is settled": (
+        "money",
+        "any(each.total or each.unsettled for",
+        "any(each.total for",
+    ),
+    "who asks for less is asked for the limit": ("limits", "if not enters and more <= 0:", "if False:"),
+    "who asks for as much is asked for the limit": (
+        "limits",
+        "if not enters and more <= 0:",
+        "if not enters and more < 0:",
+    ),
 }
 
 

@@ -219,6 +219,20 @@ RED = {
     "who may only close sells what is not paid for": "money/closing_only_where_nothing_is_paid_for",
     "who is restricted replaces": "money/restricted",
     "an account is closed with its orders": "money/an_account_with_an_order_alone_is_not_closed",
+    "what is unsettled is paid out": "settlement/only_what_is_settled_is_taken_out",
+    "what was not given is handed on": "settlement/who_gives_comes_first",
+    "who is suspended settles": "settlement/suspended",
+    "a settlement has no other side": "settlement/what_the_venue_holds_between_two",
+    "trades settle at once": "settlement/what_is_bought_is_sold_before_it_is_settled",
+    "a bust is settled at once": "settlement/a_bust_before_settlement",
+    "the seller's fee is not given back": "settlement/a_bust_before_settlement",
+    "who lacks what orders hold is not told": "settlement/what_rests_goes_on_being_held",
+    "what was lent is not counted": "settlement/a_bust_where_the_goods_are_gone",
+    "busts lend without end": "settlement/as_much_as_there_may_be",
+    "a bust gives back more than there was": "settlement/a_bust_says_what_was_paid",
+    "an account is closed before all is settled": "settlement/an_account_with_something_unsettled_is_not_closed",
+    "who asks for less is asked for the limit": "limits/who_asks_for_less_is_let",
+    "who asks for as much is asked for the limit": "limits/who_asks_for_less_is_let",
 }
 
 
