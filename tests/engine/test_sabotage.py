@@ -21,7 +21,7 @@ from tests.engine.scenario import Wrong, read, verdict
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 
-SEEDS = (116, 177, 171, 125, 111, 147, 140, 127)
+SEEDS = (116, 118, 108, 109, 177, 171, 125, 111, 147, 140, 127)
 
 
 class Played(NamedTuple):
@@ -75,12 +75,14 @@ RARE = (
     "a market order for an auction holds nothing",
     "a pause of its own outlasts the market's",
     "a pegged order that is replaced holds for its new worst price alone",
+    "an account is closed before all is settled",
     "an account is closed with its orders",
     "an exit acts without what it needs",
     "an oco elected in a pause waits for any price",
     "funds are held without a fee",
     "more of a pegged order keeps its place",
     "what orders hold is paid out",
+    "who lacks what orders hold is not told",
     "who was woken waits until all have followed",
 )
 
