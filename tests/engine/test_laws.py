@@ -36,7 +36,7 @@ from wire.dtypes import EVENT, ORDER_TERMS, SESSION_TERMS
 from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Phase, Reason, Scope, Side, TimeInForce
 
 Event = dict[str, int]
-SEEDS = (201, 203, 204, 205)
+SEEDS = (202, 204, 205, 212)
 COMMANDS = 2_500
 
 REPORTS = {
