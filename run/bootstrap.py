@@ -92,7 +92,7 @@ def _clearing(instrument: Instrument, assets: Mapping[str, Asset]) -> np.ndarray
     terms = np.zeros(1, CLEARING_TERMS)
     terms["kind"] = ExtensionKind.CLEARING_TERMS
     terms["base_asset"], terms["quote_asset"] = assets[instrument.base].id, assets[instrument.quote].id
-    terms["max_fee_ppm"] = to_units(instrument.max_fee, FEE_SCALE)
+    terms["max_fee_ppm"], terms["settle_days"] = to_units(instrument.max_fee, FEE_SCALE), instrument.settle
     return terms.view(EXTENSION)
 
 

@@ -19,10 +19,11 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from components.calendar import Calendar, Weekly
+from components.calendar import BusinessDays, Calendar, Weekly
 from wire.enums import Phase
 
 if TYPE_CHECKING:
+    from components.clerk.dates import Days
     from run.market import Calendar as Settings
     from run.market import Market
 
@@ -34,6 +35,14 @@ def calendars_of(market: Market) -> dict[int, Calendar]:
     """The calendar of each symbol that has one. Raises ValueError, naming what cannot be used."""
     made = {each.name: calendar(each) for each in market.calendar}
     return {each.symbol: made[each.calendar] for each in market.instrument if each.calendar}
+
+
+def days_of(market: Market) -> Days:
+    """The business days of every symbol's calendar; without one: every day, by UTC. 1 us."""
+    made = {each.name: BusinessDays(calendar(each)) for each in market.calendar}
+    of = {each.symbol: made[each.calendar] for each in market.instrument if each.calendar}
+    every_day = BusinessDays()
+    return lambda symbol, days, time_ns: of.get(symbol, every_day).number(days, time_ns)
 
 
 def calendar(settings: Settings) -> Calendar:

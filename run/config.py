@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from run.market import TABLES, Market, nearest, paid_market, ready_market
 from run.market import check as check_market
-from wire.constants import MAX_BATCH, MAX_GATEWAY, MAX_UNITS
+from wire.constants import MAX_BATCH, MAX_CHANNEL, MAX_GATEWAY, MAX_UNITS
 
 
 class ConfigError(ValueError):
@@ -169,6 +169,12 @@ class Clerk:
     commit_ms: int = setting(200, "ms", "between transactions while it keeps up: their syncs share the journal's disk")
     retry_ms: int = setting(1_000, "ms", "before a database that does not answer is asked again")
     far_behind: int = setting(1_000_000, "events", "that are not in the books yet before it says so")
+    settle_channel: int = setting(
+        254, "channel", "of payments, on which `zmx settle` counts its ids; nobody else uses it", most=MAX_CHANNEL
+    )
+    order_to_trade: int = setting(
+        0, "orders a trade", "of an account in an instrument and day before `zmx activity` marks it; 0: never", least=0
+    )
 
 
 @dataclass(frozen=True, slots=True)

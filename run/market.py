@@ -18,6 +18,7 @@ from wire.constants import (
     MAX_FEE_PPM,
     MAX_SCALE,
     MAX_SESSION,
+    MAX_SETTLE_DAYS,
     MAX_SYMBOL,
     MAX_TIER,
     MAX_UNITS,
@@ -47,6 +48,7 @@ class Instrument:
     base: str = ""  # the [[asset]] that is traded, and ...
     quote: str = ""  # ... the one that it is paid with; none: it is not paid for, and anybody may trade any quantity
     max_fee: str = "0"  # per cent of a notional: no [[fee]] takes more, and an order holds so much
+    settle: int = 0  # business days (its calendar's) from a trade to its settlement; 0: at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ def paid_market() -> Market:
     # Amounts are int64: with dollars to eight digits, as a lot of the coin needs, an order is worth 46 billion at most.
     terms = {"quote_scale": 8, "max_price": "10000", "max_qty": "1000000", "quote": "USD", "max_fee": "0.1"}
     stocks = [
-        dataclasses.replace(each, base=each.name, **terms)  # type: ignore[arg-type]
+        dataclasses.replace(each, base=each.name, settle=2, **terms)  # type: ignore[arg-type]
         for each in ready.instrument[:2]
     ]
     bitcoin = dataclasses.replace(
@@ -238,14 +240,21 @@ def _check_calendars(market: Market) -> None:
     from run.calendars import calendar  # NumPy comes with it: 0.3 s for whoever needs no check
 
     names = [each.name for each in market.calendar]
+    idle = set[str]()  # those without a day of trading
     for each in market.calendar:
         if names.count(each.name) > 1:
             raise ValueError(f"[[calendar]] {each.name}: two calendars have this name")
         try:
-            calendar(each)
+            if not calendar(each).has_sessions:
+                idle.add(each.name)
         except ValueError as error:
             raise ValueError(f"[[calendar]] {each.name}: {error}") from None
     for instrument in market.instrument:
+        if instrument.settle and instrument.calendar in idle:
+            raise ValueError(
+                f"[[instrument]] {instrument.name}: settle counts days of trading, and [[calendar]]"
+                f" {instrument.calendar} has none"
+            )
         if instrument.calendar and instrument.calendar not in names:
             raise ValueError(
                 f"[[instrument]] {instrument.name}: there is no [[calendar]] {instrument.calendar!r}"
@@ -315,7 +324,11 @@ def _check_clearing(each: Instrument, market: Market) -> None:
     """What an instrument is paid with."""
     if bool(each.base) != bool(each.quote):
         raise ValueError("base and quote go together: name both assets, or neither")
+    if not 0 <= each.settle <= MAX_SETTLE_DAYS:
+        raise ValueError(f"settle is from 0 to {MAX_SETTLE_DAYS} business days, not {each.settle}")
     if not each.base:
+        if each.settle:
+            raise ValueError("settle: there is nothing to settle of what is not paid for; name base and quote")
         return
     assets = {asset.name: asset for asset in market.asset}
     for role, name in (("base", each.base), ("quote", each.quote)):

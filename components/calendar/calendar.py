@@ -21,6 +21,7 @@ from wire.enums import Phase
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY: Final = timedelta(days=1)
 _SECOND_NS: Final = 1_000_000_000
+_SESSIONS: Final = frozenset(phase for phase in Phase if phase not in (Phase.NONE, Phase.CLOSED, Phase.HALT))
 _FAR: Final = 400  # days that are looked through for a change: a week's table has one in eight, but for holidays
 
 
@@ -69,7 +70,7 @@ class Calendar:
 
     def phase_at(self, time_ns: int) -> int:
         """The phase at a moment; CLOSED where no change came before it for more than a year."""
-        today = self._day_of(time_ns)
+        today = self.day_of(time_ns)
         for back in range(-1, _FAR):
             for change in reversed(self.changes_on(today - back * _DAY)):
                 if change.when_ns <= time_ns:
@@ -78,15 +79,31 @@ class Calendar:
 
     def next_change(self, time_ns: int) -> Change | None:
         """The first moment after this one at which the phase is another; None where there is none for a year."""
-        phase, today = self.phase_at(time_ns), self._day_of(time_ns)
+        phase, today = self.phase_at(time_ns), self.day_of(time_ns)
         for ahead in range(-1, _FAR):
             for change in self.changes_on(today + ahead * _DAY):
                 if change.when_ns > time_ns and change.phase != phase:
                     return change
         return None
 
-    def _day_of(self, time_ns: int) -> date:
+    @property
+    def has_sessions(self) -> bool:
+        """Whether in any ordinary week there is one."""
+        return any(each.days and each.phase in _SESSIONS for each in self._week)
+
+    def has_session(self, day: date) -> bool:
+        """Whether on a local day anybody may trade, or enter for an auction: a business day."""
+        if self.phase_at(self.start_of(day)) in _SESSIONS:
+            return True
+        return any(change.phase in _SESSIONS for change in self.changes_on(day))
+
+    def day_of(self, time_ns: int) -> date:
+        """The local day of a moment."""
         return (_EPOCH + timedelta(seconds=time_ns // _SECOND_NS)).astimezone(self._zone).date()
+
+    def start_of(self, day: date) -> int:
+        """The first moment of a local day."""
+        return _moment_ns(day, 0, self._zone)
 
 
 class Timetable:

@@ -27,7 +27,7 @@ _ENDED[EventKind.EXECUTED] = OrderState.FILLED
 _ENDED[EventKind.CANCELLED] = OrderState.CANCELLED
 _ENDED[EventKind.REJECTED] = OrderState.REJECTED
 # Refused before anybody looked whose the account is: the sender may have named any.
-_NOBODYS: Final = [
+NOBODYS: Final = [
     Reason.NOT_PERMITTED, Reason.UNKNOWN_SESSION, Reason.SESSION_CLOSED, Reason.SESSION_MOVED, Reason.INVALID_REF,
     Reason.UNKNOWN_INSTRUMENT, Reason.UNKNOWN_ACCOUNT, Reason.ACCOUNT_NOT_OF_FIRM,
 ]  # fmt: skip
@@ -89,5 +89,5 @@ def _new(first: np.ndarray, changes: np.ndarray) -> np.ndarray:
     for name in ("state", "reason", "price", "qty", "leaves_qty", "cum_qty", "changed_ns", "event_seq"):
         rows[name] = changes[name]
     rows["entered_ns"] = first["time_ns"]
-    rows["account"][(first["kind"] == EventKind.REJECTED) & np.isin(first["reason"], _NOBODYS)] = 0
+    rows["account"][(first["kind"] == EventKind.REJECTED) & np.isin(first["reason"], NOBODYS)] = 0
     return rows

@@ -31,10 +31,11 @@ class EntryKind(IntEnum):
     WITHDRAWAL = 2
     TRANSFER = 3
     TRADE = 4
+    BUST = 5
 
 
 class Part(IntEnum):
-    """Whose line of an entry it is. An entry has at most one line of each."""
+    """Whose line of an entry it is. An entry has at most one line of each; a bust has its trade's, the other way."""
 
     FROM = 1  # of a payment: who gives, ...
     TO = 2  # ... and who gets
@@ -92,6 +93,7 @@ TRADE: Final = np.dtype(
         ("sell_order_id", "i8"),
         ("buy_fee", "i8"),
         ("sell_fee", "i8"),
+        ("settle_date", "i4"),  # YYYYMMDD; 0: at once
     ]
 )
 
@@ -100,7 +102,7 @@ ENTRY: Final = np.dtype(
         ("entry", "i8"),  # the number of the event that completed it
         ("time_ns", "i8"),
         ("kind", "i2"),  # EntryKind
-        ("symbol", "i4"),  # of a trade
+        ("symbol", "i4"),  # of a trade, a bust
         ("channel", "i2"),  # of a payment
         ("reference", "i8"),  # the match, or the payment's id
     ]
@@ -114,10 +116,53 @@ LINE: Final = np.dtype(
         ("part", "i2"),  # Part
         ("amount", "i8"),
         ("balance", "i8"),  # of the account from this line on
+        ("settle_date", "i4"),  # when it is due, YYYYMMDD; 0: at once
     ]
 )
 
-BALANCE: Final = np.dtype([("account", "i4"), ("asset", "i4"), ("balance", "i8"), ("event_seq", "i8")])
+BALANCE: Final = np.dtype(
+    [
+        ("account", "i4"),
+        ("asset", "i4"),
+        ("balance", "i8"),
+        ("unsettled", "i8"),  # of it: what trades have moved and nobody has settled
+        ("lent", "i8"),  # so far it may be below 0: what busts took that was gone, less what came in since
+        ("event_seq", "i8"),
+    ]
+)
+
+# What an account gets on a day (below 0: gives), and what of it was settled: a row of changes, which are added.
+OBLIGATION: Final = np.dtype(
+    [("settle_date", "i4"), ("account", "i4"), ("asset", "i4"), ("amount", "i8"), ("settled", "i8")]
+)
+
+SETTLEMENT: Final = np.dtype(
+    [
+        ("event_seq", "i8"),
+        ("time_ns", "i8"),
+        ("settle_date", "i4"),
+        ("account", "i4"),
+        ("asset", "i4"),
+        ("amount", "i8"),
+        ("reason", "i2"),  # why it failed; 0: it is settled
+        ("channel", "i2"),
+        ("id", "i8"),
+    ]
+)
+
+# What an account has sent in a day, and what came of it: a row of changes, which are added.
+ACTIVITY: Final = np.dtype(
+    [
+        ("day", "i4"),  # YYYYMMDD, of the instrument's market
+        ("account", "i4"),
+        ("symbol", "i4"),
+        ("orders", "i8"),  # that were accepted
+        ("replaces", "i8"),
+        ("cancels", "i8"),  # that it asked for
+        ("refused", "i8"),  # new orders
+        ("executions", "i8"),
+    ]
+)
 
 POSITION: Final = np.dtype(
     [

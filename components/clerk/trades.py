@@ -1,4 +1,4 @@
-"""Executions to trades: two events of one match are one row."""
+"""Executions to trades: two events of one match are one row. Busts come in twos as well."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from components.clerk.invariant import BrokenInvariant
 from components.clerk.rows import TRADE
 from wire.enums import EventKind, Liquidity, Side
 
-_NEAR = 32  # events: the second execution of a match stands no further behind its first
+_NEAR = 32  # events: the second event of a match stands no further behind its first
 
 
 def whole_matches(events: np.ndarray) -> np.ndarray:
-    """EVENT[n] without a match at its end of which only the first execution is there; what is cut off comes again."""
-    executed = np.flatnonzero(events["kind"] == EventKind.EXECUTED)
-    if executed.size % 2 == 0:
-        return events
-    cut = int(executed[-1])
-    if events.size - cut > _NEAR:
-        raise BrokenInvariant(f"match {events['match'][cut]}: event {events['seq'][cut]} has no other side")
+    """EVENT[n] without a match, or a bust, at its end of which only the first side is there; that comes again."""
+    cut = events.size
+    for kind in (EventKind.EXECUTED, EventKind.TRADE_BUSTED):
+        sides = np.flatnonzero(events["kind"] == kind)
+        if sides.size % 2:
+            last = int(sides[-1])
+            if events.size - last > _NEAR:
+                raise BrokenInvariant(f"match {events['match'][last]}: event {events['seq'][last]} has no other side")
+            cut = min(cut, last)
     return events[:cut]
 
 
-def executions_of(events: np.ndarray) -> np.ndarray:
-    """EVENT[2m]: both executions of each match next to one another. Raises BrokenInvariant where they do not fit."""
-    executed: np.ndarray = events[events["kind"] == EventKind.EXECUTED]
-    one, other = executed[::2], executed[1::2]
+def sides_of(events: np.ndarray, kind: EventKind) -> np.ndarray:
+    """EVENT[2m]: both executions, or busts, of each match in twos. Raises BrokenInvariant where two do not fit."""
+    sides: np.ndarray = events[events["kind"] == kind]
+    one, other = sides[::2], sides[1::2]
     same = one["match"] == other["match"]
     for name in ("symbol", "price", "qty"):
         same &= one[name] == other[name]
@@ -33,12 +35,12 @@ def executions_of(events: np.ndarray) -> np.ndarray:
     if not same.all():
         at = int(np.argmin(same))
         raise BrokenInvariant(f"events {one['seq'][at]} and {other['seq'][at]} are not two sides of one match")
-    return executed
+    return sides
 
 
-def trades_of(executions: np.ndarray) -> np.ndarray:
-    """TRADE[m] of EVENT[2m]."""
-    first, second = executions[::2], executions[1::2]
+def trades_of(sides: np.ndarray) -> np.ndarray:
+    """TRADE[m] of EVENT[2m], without the day that they settle on."""
+    first, second = sides[::2], sides[1::2]
     buyer_first = first["side"] == Side.BUY
     rows = np.zeros(first.size, TRADE)
     for name in ("match", "symbol", "price", "qty"):

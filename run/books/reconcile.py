@@ -66,10 +66,20 @@ def reconcile(
                 del leaves[int(row["order_id"])]
     state = engine.canonical()
     theirs = {f"account {row['account']}, asset {row['asset']}": int(row["total"]) for row in state.balances}
+    theirs |= {
+        f"account {row['account']}, asset {row['asset']}, unsettled": int(row["unsettled"])
+        for row in state.balances
+        if row["unsettled"]
+    }
     ours = {
         f"account {account}, asset {asset}": balance
         for (account, asset), balance in clerk.balances.items()
         if account != OUTSIDE and balance
+    }
+    ours |= {
+        f"account {account}, asset {asset}, unsettled": units
+        for (account, asset), units in clerk.unsettled.items()
+        if units
     }
     standing_orders = [*state.orders, *state.dormant]
     their_leaves = {f"order {row['order_id']}, leaves": int(row["leaves_qty"]) for row in standing_orders}

@@ -18,18 +18,24 @@ from sqlalchemy.pool import NullPool
 
 from components.clerk import Booked, Clerk
 from components.clerk.clerk import Instrument
+from components.clerk.dates import Days, SettleDate, every_day
+from components.clerk.ledger import Ledger
 from components.clerk.positions import Position
 from run.books.errors import BooksError, BooksLost
 from run.books.tables import (
     ACCOUNTS,
+    ACTIVITY,
     ASSETS,
     BALANCES,
     ENTRIES,
     INSTRUMENTS,
     LINES,
     METADATA,
+    OBLIGATIONS,
     ORDERS,
     POSITIONS,
+    SETTLE_DATES,
+    SETTLEMENTS,
     STANDING,
     TRADES,
     VERSION,
@@ -59,8 +65,9 @@ class Books:
     >>> books.write(clerk.take(events), epoch)
     """
 
-    def __init__(self, url: URL) -> None:
-        """Raises BooksError where the driver is not there."""
+    def __init__(self, url: URL, days: Days = every_day) -> None:
+        """`days` is for clerks. Raises BooksError where the driver is not there."""
+        self._days = days
         self.name = url.render_as_string()
         self._sqlite = url.get_backend_name() == "sqlite"
         self._file = Path(url.database or "") if self._sqlite else None
@@ -105,12 +112,21 @@ class Books:
         standing = read_standing(connection)
         terms = select(*(INSTRUMENTS.c[name] for name in Instrument._fields))
         instruments = [Instrument(*row) for row in connection.execute(terms)]
-        held = select(BALANCES.c.account, BALANCES.c.asset, BALANCES.c.balance)
-        balances = {(account, asset): balance for account, asset, balance in connection.execute(held)}
+        ledger = Ledger()
+        had = BALANCES.c
+        held = select(had.account, had.asset, had.balance, had.unsettled, had.lent)
+        for account, asset, balance, unsettled, lent in connection.execute(held):
+            ledger.balances[account, asset] = balance
+            if unsettled:
+                ledger.unsettled[account, asset] = unsettled
+            if lent:
+                ledger.lent[account, asset] = lent
+        dates = select(SETTLE_DATES).order_by(SETTLE_DATES.c.symbol, SETTLE_DATES.c.match)
+        settle_dates = [SettleDate(*row) for row in connection.execute(dates)]
         of = POSITIONS.c
         kept = select(of.account, of.symbol, of.qty, of.cost, of.realised, of.fees)
         positions = {(account, symbol): Position(*values) for account, symbol, *values in connection.execute(kept)}
-        return Clerk(standing.event_seq, instruments, balances, positions), standing
+        return Clerk(standing.event_seq, instruments, ledger, positions, settle_dates, self._days), standing
 
     def write(self, booked: Booked, epoch: int) -> None:
         """One transaction. Raises BooksLost where it is not known to be written; then only a new clerk may go on."""
@@ -140,6 +156,10 @@ class Books:
         way.put(BALANCES, booked.balances)
         way.put(POSITIONS, booked.positions)
         way.change(INSTRUMENTS, booked.last_prices)
+        way.insert(SETTLE_DATES, booked.settle_dates)
+        way.add(OBLIGATIONS, booked.obligations)
+        way.insert(SETTLEMENTS, booked.settlements)
+        way.add(ACTIVITY, booked.activity)
 
     def _begin(self) -> Way:
         if self._writer is None:

@@ -24,7 +24,7 @@ from sqlalchemy.types import TypeEngine
 
 from components.clerk import rows
 
-VERSION: Final = 1  # of these tables; books of another version are made anew from the event log
+VERSION: Final = 2  # of these tables; books of another version are made anew from the event log
 
 _WIDTHS: Final[dict[str, type[TypeEngine[Any]]]] = {"i2": SmallInteger, "i4": Integer, "i8": BigInteger}
 _NUMBER: Final = BigInteger().with_variant(Integer, "sqlite")  # INTEGER PRIMARY KEY is SQLite's own key of a row
@@ -72,6 +72,7 @@ INSTRUMENTS: Final = Table(
     *(_whole(name, SmallInteger) for name in ("price_scale", "qty_scale", "quote_scale")),
     *(_whole(name, Integer) for name in ("base_asset", "quote_asset")),  # 0: not paid for
     _whole("base_unit"),
+    _whole("settle_days", SmallInteger),
     Column("last_price", BigInteger, nullable=False, server_default="0"),  # 0: never traded
     Column("last_ns", BigInteger, nullable=False, server_default="0"),
 )
@@ -90,7 +91,19 @@ ENTRIES: Final = _table("entries", rows.ENTRY, ("entry",))
 LINES: Final = _table("lines", rows.LINE, ("account", "asset", "entry", "part"))
 BALANCES: Final = _table("balances", rows.BALANCE, ("account", "asset"))
 POSITIONS: Final = _table("positions", rows.POSITION, ("account", "symbol"))
+SETTLE_DATES: Final = Table(
+    "settle_dates",
+    METADATA,
+    _whole("symbol", Integer, key=True),
+    _whole("match", key=True),  # from which on ...
+    _whole("settle_date", Integer),  # ... what is traded is due on this day
+    sqlite_with_rowid=False,
+)
+OBLIGATIONS: Final = _table("obligations", rows.OBLIGATION, ("settle_date", "account", "asset"))
+SETTLEMENTS: Final = _table("settlements", rows.SETTLEMENT, ("event_seq",))
+ACTIVITY: Final = _table("activity", rows.ACTIVITY, ("day", "account", "symbol"))
 
 Index("trades_of_buyers", TRADES.c.buy_account, TRADES.c.match)
 Index("trades_of_sellers", TRADES.c.sell_account, TRADES.c.match)
 Index("entries_by_time", ENTRIES.c.time_ns)
+Index("settlements_of", SETTLEMENTS.c.settle_date, SETTLEMENTS.c.account, SETTLEMENTS.c.asset)

@@ -27,6 +27,9 @@ class Way(Protocol):
     def put(self, table: Table, rows: Rows) -> None:
         """New rows, or in the place of those with the same key."""
 
+    def add(self, table: Table, rows: Rows) -> None:
+        """New rows, or added to those with the same key, column by column."""
+
     def change(self, table: Table, rows: Rows, kept: Sequence[str] = ()) -> None:
         """Other values in rows that are there; columns in `kept` stay as they were where the value is below 0."""
 
@@ -59,6 +62,13 @@ def put_statement(table: Table, columns: Sequence[str], values: str) -> str:
     return f"{insert_statement(table, columns, values)} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {taken}"
 
 
+def add_statement(table: Table, columns: Sequence[str], values: str) -> str:
+    """An upsert by the table's key that adds to what is there."""
+    keys = [column.name for column in table.primary_key]
+    sums = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in columns if name not in keys)
+    return f"{insert_statement(table, columns, values)} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {sums}"
+
+
 class SqliteWay:
     """Prepared statements: 1 to 2 us a row."""
 
@@ -77,6 +87,10 @@ class SqliteWay:
     def put(self, table: Table, rows: Rows) -> None:
         """See Way."""
         self._many(table, rows, put_statement)
+
+    def add(self, table: Table, rows: Rows) -> None:
+        """See Way."""
+        self._many(table, rows, add_statement)
 
     def change(self, table: Table, rows: Rows, kept: Sequence[str] = ()) -> None:
         """See Way."""
@@ -123,13 +137,20 @@ class PostgresWay:
 
     def put(self, table: Table, rows: Rows) -> None:
         """See Way."""
+        self._upsert(table, rows, put_statement)
+
+    def add(self, table: Table, rows: Rows) -> None:
+        """See Way."""
+        self._upsert(table, rows, add_statement)
+
+    def _upsert(self, table: Table, rows: Rows, statement: Any) -> None:
         if isinstance(rows, np.ndarray):
             if len(rows):
                 columns = columns_of(table, rows)
                 select = f"SELECT {', '.join(columns)} FROM {self._lay_out(table, columns, rows)}"
-                self._cursor.execute(put_statement(table, columns, select))
+                self._cursor.execute(statement(table, columns, select))
         else:
-            self._few(table, rows, put_statement)
+            self._few(table, rows, statement)
 
     def change(self, table: Table, rows: Rows, kept: Sequence[str] = ()) -> None:
         """See Way."""

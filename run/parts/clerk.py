@@ -20,6 +20,7 @@ import zmq
 
 from components.clerk import Clerk
 from run.books import Books, BooksElsewhere, BooksError, BooksLost, Standing, url_of
+from run.calendars import days_of
 from run.config import Config, ConfigError
 from run.eventlog import EventLogHole, EventLogReader
 from run.host import Host, Lock
@@ -39,7 +40,7 @@ def make(config: Config, host: Host, anew: bool = False) -> ClerkAgent:
         raise ConfigError('[clerk] database: there is none. "sqlite" is a file in the data directory')
     with suppress(OSError):
         os.nice(_NICE)
-    return ClerkAgent(config, host, Books(url_of(config.clerk.database, config.data_dir)), anew)
+    return ClerkAgent(config, host, Books(url_of(config.clerk.database, config.data_dir), days_of(config)), anew)
 
 
 class ClerkAgent:

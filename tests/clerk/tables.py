@@ -33,6 +33,10 @@ class Tables:
     lines: dict[tuple[int, int, int, int], Row] = field(default_factory=dict)
     balances: dict[tuple[int, int], Row] = field(default_factory=dict)
     positions: dict[tuple[int, int], Row] = field(default_factory=dict)
+    settle_dates: dict[tuple[int, int], Row] = field(default_factory=dict)
+    obligations: dict[tuple[int, int, int], Row] = field(default_factory=dict)
+    settlements: dict[int, Row] = field(default_factory=dict)
+    activity: dict[tuple[int, int, int], Row] = field(default_factory=dict)
 
     def write(self, booked: Booked) -> None:
         assert booked.first_seq == self.event_seq + 1
@@ -65,11 +69,24 @@ class Tables:
             self.positions[row["account"], row["symbol"]] = row
         for last in booked.last_prices:
             self.instruments[last.symbol] |= last._asdict()
+        for date in booked.settle_dates:
+            new(self.settle_dates, (date.symbol, date.match), date._asdict())
+        for row in plain(booked.obligations):
+            add(self.obligations, ("settle_date", "account", "asset"), row)
+        for row in plain(booked.settlements):
+            new(self.settlements, row["event_seq"], row)
+        for row in plain(booked.activity):
+            add(self.activity, ("day", "account", "symbol"), row)
 
 
 def new(table: dict[Any, Row], key: Any, row: Row) -> None:
     assert key not in table, f"{key} is there twice"
     table[key] = row
+
+
+def add(table: dict[Any, Row], keys: tuple[str, ...], row: Row) -> None:
+    there = table.setdefault(tuple(row[name] for name in keys), dict.fromkeys(row, 0))
+    there |= {name: value if name in keys else there[name] + value for name, value in row.items()}
 
 
 def plain(rows: np.ndarray) -> Iterator[Row]:
