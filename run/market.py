@@ -168,7 +168,7 @@ def ready_market() -> Market:
 
 
 def paid_market() -> Market:
-    """The same paid for in dollars, with fees, and with enough of everything for all."""
+    """The same paid for in dollars, with fees, and with enough of everything for all. Stocks settle on T+2."""
     ready = ready_market()
     # Amounts are int64: with dollars to eight digits, as a lot of the coin needs, an order is worth 46 billion at most.
     terms = {"quote_scale": 8, "max_price": "10000", "max_qty": "1000000", "quote": "USD", "max_fee": "0.1"}

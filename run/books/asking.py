@@ -7,13 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, func, or_, select
 
 from components.clerk.positions import average_price, value_of
-from components.clerk.rows import OUTSIDE, EntryKind, OrderState, Part
-from run.books.tables import ACCOUNTS, ASSETS, BALANCES, ENTRIES, INSTRUMENTS, LINES, ORDERS, POSITIONS, TRADES
+from components.clerk.rows import OUTSIDE, VENUE, EntryKind, OrderState, Part
+from run.books.tables import (
+    ACCOUNTS,
+    ACTIVITY,
+    ASSETS,
+    BALANCES,
+    ENTRIES,
+    INSTRUMENTS,
+    LINES,
+    OBLIGATIONS,
+    ORDERS,
+    POSITIONS,
+    SETTLEMENTS,
+    TRADES,
+)
 from wire.enums import OrderType, Reason, Side, TimeInForce
 from wire.units import from_units
 
@@ -32,6 +46,28 @@ class Balance(NamedTuple):
 
     asset: str
     balance: str
+    unsettled: str  # of it: what was traded and is not settled; below 0: it will go
+
+
+class Settled(NamedTuple):
+    """The same of one who has nothing unsettled."""
+
+    asset: str
+    balance: str
+
+
+class Activity(NamedTuple):
+    """What an account has sent in an instrument on a day, for what it has traded."""
+
+    account: int
+    instrument: str
+    orders: int
+    replaces: int
+    cancels: int
+    refused: int
+    executions: int
+    ratio: str  # orders, replaces and cancels for each execution; without any as if there were one
+    marked: bool
 
 
 class Holding(NamedTuple):
@@ -134,11 +170,33 @@ def check_account(connection: Connection, account: int) -> None:
 def balances(connection: Connection, account: int) -> list[Balance]:
     """What it has, by asset; what is nothing is left out."""
     names = Names.of(connection)
-    asked = select(BALANCES.c.asset, BALANCES.c.balance).where(BALANCES.c.account == account, BALANCES.c.balance != 0)
+    of = BALANCES.c
+    asked = select(of.asset, of.balance, of.unsettled)
+    asked = asked.where(of.account == account, or_(of.balance != 0, of.unsettled != 0)).order_by(of.asset)
     return [
-        Balance(names.assets[asset].name, names.amount(asset, units))
-        for asset, units in connection.execute(asked.order_by(BALANCES.c.asset))
+        Balance(names.assets[asset].name, names.amount(asset, units), names.amount(asset, unsettled))
+        for asset, units, unsettled in connection.execute(asked)
     ]
+
+
+def activity(connection: Connection, day: int, limit: int, above: int | None = None) -> list[Activity]:
+    """What was sent on a day (YYYYMMDD), the highest ratio first; marked is what has more than `limit`; 0: nothing.
+
+    Only what has a ratio above `above`, if that is given.
+    """
+    names = Names.of(connection)
+    found = list[tuple[int, int, Activity]]()
+    for row in connection.execute(select(ACTIVITY).where(ACTIVITY.c.day == day)):
+        sent, traded = row.orders + row.replaces + row.cancels, max(1, row.executions)
+        if above is not None and sent <= above * traded:
+            continue
+        marked = bool(limit) and sent > limit * traded
+        of = names.instruments[row.symbol]
+        counts = row.orders, row.replaces, row.cancels, row.refused, row.executions
+        ratio = from_units(sent * 100 // traded, 2)
+        found.append((sent, traded, Activity(row.account, of.name, *counts, ratio, marked)))
+    found.sort(key=lambda each: (-Fraction(each[0], each[1]), -each[0], each[2]))
+    return [each for *_, each in found]
 
 
 def holdings(connection: Connection, account: int) -> list[Holding]:
@@ -254,6 +312,7 @@ def _statement(connection: Connection, names: Names, account: int, asset: int, f
     )  # fmt: skip
 
 
+_MATCHES: Final = (EntryKind.TRADE, EntryKind.BUST)
 _PARTS: Final = {
     Part.BUYER_PAYS: "bought",
     Part.BUYER_GETS: "bought",
@@ -264,13 +323,14 @@ _PARTS: Final = {
 
 
 def _what(names: Names, row: Row[Any]) -> str:
-    if row.kind == EntryKind.TRADE:
-        return f"{_PARTS[row.part]} {names.instruments[row.symbol].name}"
+    if row.kind in _MATCHES:
+        taken_back = "bust: " if row.kind == EntryKind.BUST else ""
+        return f"{taken_back}{_PARTS[row.part]} {names.instruments[row.symbol].name}"
     return EntryKind(row.kind).name.lower()
 
 
 def _reference(row: Row[Any]) -> str:
-    return f"match {row.reference}" if row.kind == EntryKind.TRADE else f"payment {row.channel}/{row.reference}"
+    return f"match {row.reference}" if row.kind in _MATCHES else f"payment {row.channel}/{row.reference}"
 
 
 def _word(kind: Any, code: int) -> str:
@@ -308,6 +368,40 @@ def broken_laws(connection: Connection) -> Iterator[str]:
         ours, theirs = told.get((account, asset), 0), summed.get((account, asset), 0)
         if ours != theirs:
             yield f"account {account} has {ours} of asset {asset}, and its lines sum to {theirs}"
+    yield from _broken_settlement(connection)
     loose = select(of.entry).outerjoin(ENTRIES, ENTRIES.c.entry == of.entry).where(ENTRIES.c.entry.is_(None))
     for entry in connection.execute(loose.distinct()).scalars():
         yield f"there are lines of entry {entry}, and no such entry"
+
+
+def _broken_settlement(connection: Connection) -> Iterator[str]:
+    """Obligations are what lines and settlements say, and what is open of them is what is unsettled."""
+    of, line, tried = OBLIGATIONS.c, LINES.c, SETTLEMENTS.c
+    keys = (of.settle_date, of.account, of.asset)
+    kept = {tuple(key): (amount, settled) for *key, amount, settled in connection.execute(
+        select(*keys, of.amount, of.settled))}  # fmt: skip
+    moved = select(line.settle_date, line.account, line.asset, func.sum(line.amount))
+    moved = moved.where(line.settle_date != 0, line.account != VENUE).group_by(
+        line.settle_date, line.account, line.asset
+    )
+    due = {tuple(key): int(amount) for *key, amount in connection.execute(moved)}
+    done = select(tried.settle_date, tried.account, tried.asset, func.sum(tried.amount)).where(tried.reason == 0)
+    done = done.group_by(tried.settle_date, tried.account, tried.asset)
+    settled = {tuple(key): int(amount) for *key, amount in connection.execute(done)}
+    for key in sorted(kept.keys() | due.keys() | settled.keys()):
+        ours, theirs = kept.get(key, (0, 0)), (due.get(key, 0), settled.get(key, 0))
+        if ours != theirs:
+            yield (
+                f"on {key[0]} account {key[1]} is to get {ours[0]} of asset {key[2]}, of which {ours[1]} are settled;"
+                f" its lines say {theirs[0]}, its settlements {theirs[1]}"
+            )
+    left = dict[tuple[int, int], int]()
+    for (_, account, asset), (amount, met) in kept.items():
+        for whose, units in ((account, amount - met), (VENUE, met - amount)):
+            left[whose, asset] = left.get((whose, asset), 0) + units
+    had = select(BALANCES.c.account, BALANCES.c.asset, BALANCES.c.unsettled)
+    told = {(account, asset): units for account, asset, units in connection.execute(had)}
+    for account, asset in sorted(left.keys() | told.keys()):
+        units, by_day = told.get((account, asset), 0), left.get((account, asset), 0)
+        if units != by_day:
+            yield f"account {account} has {units} of asset {asset} unsettled, and {by_day} are open day by day"

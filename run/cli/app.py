@@ -760,6 +760,61 @@ def reconcile(
     books.check(load(config), engine, as_json)
 
 
+@app.command(rich_help_panel=OPERATE, epilog="Example: zmx settle --date 2027-01-31 --why 'end of day'")
+def settle(
+    date: Annotated[str, typer.Option(help="What is due by this day.", metavar="2027-01-31")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what is due.")] = False,
+    who: Who = "",
+    why: Why = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Settle what is due, as the books have netted it.
+
+    Stopped at any moment it may be run again: nothing settles twice. Exits with 1 where something failed.
+    """
+    from run.cli import settling
+    from run.config import load
+
+    settling.settle(load(config), date, dry_run, who, why, as_json)
+
+
+@app.command(rich_help_panel=BOOKS, epilog="Example: zmx breaks --date 2027-02-01")
+def breaks(
+    date: Annotated[
+        str, typer.Option(help="Due before this day; or on it, and failed.", metavar="2027-02-01", show_default="today")
+    ] = "",
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """List what should have been settled and is not."""
+    from run.cli import settling
+    from run.config import load
+
+    settling.breaks(load(config), date, as_json, as_csv)
+
+
+@app.command(rich_help_panel=BOOKS, epilog="Example: zmx activity --date 2027-01-31 --above 50")
+def activity(
+    date: Annotated[
+        str, typer.Option(help="Of which day, in the market's time.", metavar="2027-01-31", show_default="today")
+    ] = "",
+    above: Annotated[int | None, typer.Option(help="Only those with more.", metavar="RATIO", min=0)] = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """How much accounts send for what they trade, the highest ratio first.
+
+    Orders, replaces and cancels for each execution. More than [clerk] order_to_trade is marked.
+    """
+    from run.cli import settling
+    from run.config import load
+
+    settling.activity(load(config), date, above, as_json, as_csv)
+
+
 @app.command("calendar", rich_help_panel=OPERATE, epilog="Example: zmx calendar AAPL --days 14")
 def calendar(
     symbol: Annotated[str, typer.Argument(help="Name of the instrument.", metavar="SYMBOL")],

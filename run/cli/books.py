@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from run.books import Books, BooksLost, asking, url_of
 from run.books.reconcile import Reconciled, reconcile
 from run.books.store import read_standing
+from run.calendars import days_of
 from run.cli import choices
 from run.cli.depth import neat
 from run.cli.failure import FAILED, Failure
@@ -24,9 +25,23 @@ from run.config import Config
 from run.storage import FileStorage
 
 _END_NS: Final = (1 << 63) - 1
-_TIMES: Final = {"time_ns": "time", "entered_ns": "entered", "changed_ns": "changed"}
+_TIMES: Final = {"time_ns": "time", "entered_ns": "entered", "changed_ns": "changed", "failed_ns": "last failed"}
 _PLAIN: Final = frozenset(
-    {"asset", "instrument", "side", "type", "tif", "state", "reason", "role", "what", "reference", "kind", "name"}
+    {
+        "settle_date",
+        "asset",
+        "instrument",
+        "side",
+        "type",
+        "tif",
+        "state",
+        "reason",
+        "role",
+        "what",
+        "reference",
+        "kind",
+        "name",
+    }
 )
 _FOR_PROGRAMS: Final = frozenset({"session", "client_ref", "tif", "changed_ns"})  # columns that people are spared
 _WIDEST: Final = 1_000
@@ -40,11 +55,13 @@ def portfolio(config: Config, account: int, as_json: bool, as_csv: bool) -> None
     if as_json:
         print_json({**standing, "account": account, "balances": _plain(balances), "holdings": _plain(holdings)})
     elif as_csv:
-        _print_csv(holdings, asking.Holding._fields, [["balance of", "balance"], *balances])
+        print_csv(holdings, asking.Holding._fields, [["balance of", "balance", "unsettled"], *balances])
     else:
-        _say(standing, f"account {account}")
-        _print_table(balances, "nothing", title="Balances")
-        _print_table(holdings, "none", title="Holdings")
+        say(standing, f"account {account}")
+        unsettled = any(balance.unsettled.strip("-0.") for balance in balances)
+        shown = balances if unsettled else [asking.Settled(*balance[:2]) for balance in balances]
+        print_table(shown, "nothing", title="Balances")
+        print_table(holdings, "none", title="Holdings")
 
 
 def orders(config: Config, account: int, only_open: bool, limit: int, as_json: bool, as_csv: bool) -> None:
@@ -71,12 +88,12 @@ def statement(config: Config, account: int, begin: str, end: str, as_json: bool,
         print_json({**standing, "account": account, "from_ns": from_ns, "to_ns": to_ns, "statements": each})
     elif as_csv:
         rows = [(one.asset, *line) for one in found for line in one.lines]
-        _print_csv(rows, ("asset", *asking.StatementLine._fields))
+        print_csv(rows, ("asset", *asking.StatementLine._fields))
     else:
-        _say(standing, f"account {account}{f' from {begin}' if begin else ''}{f' to {end}' if end else ''}")
+        say(standing, f"account {account}{f' from {begin}' if begin else ''}{f' to {end}' if end else ''}")
         for one in found:
             closing = f"  closing balance {neat(one.closing)}"
-            _print_table(one.lines, "no lines", title=f"{one.asset}: opening balance {neat(one.opening)}")
+            print_table(one.lines, "no lines", title=f"{one.asset}: opening balance {neat(one.opening)}")
             out().print(f"[bold]{closing}[/bold]\n")
 
 
@@ -84,7 +101,7 @@ def check(config: Config, which: choices.Engine, as_json: bool) -> None:
     """The engine's balances and open orders against the books'; exits with 1 where a figure differs."""
     name = which.value
     journal, newest = FileStorage(config.journal_dir), FileStorage(config.snapshots_dir)
-    books = _books(config)
+    books = books_of(config)
     try:
         with progress("bringing the engine to where the books are", "events") as told:
             found = reconcile(books, engine(name), journal, newest if name == "compiled" else None, told)
@@ -116,22 +133,23 @@ def _tell(found: Reconciled) -> None:
     for broken in found.broken:
         console.print(f"[red]✗[/red] the books alone: {broken}", soft_wrap=True)
     if found.differences:
-        _print_table(found.differences, "", title=f"Differences, of {compared}")
+        print_table(found.differences, "", title=f"Differences, of {compared}")
 
 
 # ------------------------------------------------------------------------------------------------ what they share
 
 
-def _books(config: Config) -> Books:
+def books_of(config: Config) -> Books:
+    """The books of this configuration. Raises Failure where it keeps none."""
     if not config.clerk.database:
         raise Failure('the configuration keeps no books: [clerk] database = "sqlite" would')
-    return Books(url_of(config.clerk.database, config.data_dir))
+    return Books(url_of(config.clerk.database, config.data_dir), days_of(config))
 
 
 @contextmanager
 def _asked(config: Config, account: int) -> Iterator[tuple[Connection, dict[str, Any]]]:
     """The books at one moment, and how far they are."""
-    books = _books(config)
+    books = books_of(config)
     try:
         with books.reading() as connection:
             standing = read_standing(connection)
@@ -163,13 +181,13 @@ def _show(
     if as_json:
         print_json({**standing, "account": account, what: _plain(rows)})
     elif as_csv:
-        _print_csv(rows, kind._fields)
+        print_csv(rows, kind._fields)
     else:
-        _say(standing, f"account {account}")
-        _print_table(rows, f"no {what}")
+        say(standing, f"account {account}")
+        print_table(rows, f"no {what}")
 
 
-def _print_csv(rows: Sequence[Any], columns: Sequence[str], more: Sequence[Sequence[Any]] = ()) -> None:
+def print_csv(rows: Sequence[Any], columns: Sequence[str], more: Sequence[Sequence[Any]] = ()) -> None:
     """For spreadsheets; `more` is a second table, behind an empty line."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
@@ -179,12 +197,14 @@ def _print_csv(rows: Sequence[Any], columns: Sequence[str], more: Sequence[Seque
         writer.writerows(more)
 
 
-def _say(standing: dict[str, Any], what: str) -> None:
+def say(standing: dict[str, Any], what: str) -> None:
+    """What is shown, and how old it is."""
     when = f", {_local(standing['time_ns'])}" if standing["event_seq"] else ""
     out().print(f"[bold]{what}[/bold] [dim]as of event {standing['event_seq']:,}{when}[/dim]\n")
 
 
-def _print_table(rows: Sequence[Any], nothing: str, title: str = "") -> None:
+def print_table(rows: Sequence[Any], nothing: str, title: str = "") -> None:
+    """For people: named tuples, columns by their names."""
     console = out()
     if not rows:
         console.print(f"{title}: {nothing}\n" if title else nothing)
@@ -206,7 +226,7 @@ def _print_table(rows: Sequence[Any], nothing: str, title: str = "") -> None:
 
 def _cell(name: str, value: Any) -> str | Text:
     if name in _TIMES:
-        return _local(value)
+        return _local(value) if value else ""
     if isinstance(value, bool):
         return "yes" if value else ""
     if isinstance(value, int):

@@ -18,7 +18,7 @@ from run.config import Config
 from run.eventlog import EventLogReader
 from run.storage import FileStorage
 from run.topology import EVENTS, OPERATOR, REPLAY
-from wire.dtypes import BREAKER_EVENT, BREAKER_TERMS, BUST_TERMS, EXTENSION, INDEX_EVENT, INDEX_TERMS
+from wire.dtypes import BREAKER_EVENT, BREAKER_TERMS, BUST_FEES, BUST_TERMS, EXTENSION, INDEX_EVENT, INDEX_TERMS
 from wire.enums import CommandKind, EventKind, ExtensionKind, Phase, Reason, Scope, Side
 from wire.reasons import explain
 from wire.units import to_units
@@ -128,7 +128,14 @@ def bust(config: Config, match: int, who: str, why: str, as_json: bool) -> None:
         for word in ("session", "account", "order_id"):
             terms[f"{side}_{word}"] = event[word]
     symbol = int(sides["symbol"][0])
-    outcome = send(config, CommandKind.BUST_TRADE, who, why, terms.view(EXTENSION), symbol=symbol)
+    extensions = [terms.view(EXTENSION)]
+    if sides["fee"].any() or any(each.symbol == symbol and each.base for each in config.instrument):  # it is paid for
+        fees = np.zeros(1, BUST_FEES)
+        fees["kind"] = ExtensionKind.BUST_FEES
+        for event in sides:
+            fees[f"{Side(int(event['side'])).name.lower()}_fee"] = event["fee"]
+        extensions.append(fees.view(EXTENSION))
+    outcome = send(config, CommandKind.BUST_TRADE, who, why, *extensions, symbol=symbol)
     buyer, seller = int(terms["buy_session"][0]), int(terms["sell_session"][0])
     tell(outcome, as_json, f"match {match} is busted; sessions {buyer} and {seller} are told")
 
