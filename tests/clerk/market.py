@@ -19,8 +19,8 @@ from run.calendars import days_of
 from run.config import Config, paid
 from run.market import Calendar
 from tests.engine.groups import draft, extension, group_of
-from wire.dtypes import BUST_FEES, BUST_TERMS, EVENT, PAYMENT_EVENT, PAYMENT_TERMS
-from wire.enums import CommandKind, EventKind, OrderType, Side, TimeInForce
+from wire.dtypes import ACCOUNT_TERMS, BUST_FEES, BUST_TERMS, EVENT, PAYMENT_EVENT, PAYMENT_TERMS
+from wire.enums import AccountStatus, CommandKind, EventKind, OrderType, Side, TimeInForce
 
 USD, AAPL, AMZN, BTC = 1, 2, 3, 4  # assets
 STOCK, OTHER, COIN = 1, 2, 3  # symbols
@@ -103,6 +103,10 @@ class Market:
         given = extension(PAYMENT_TERMS, channel=7, id=self._id, asset=asset, amount=amount, **terms)
         return self.operator(kind, given, account=account)
 
+    def set_status(self, account: int, status: AccountStatus) -> None:
+        """Suspend an account, or let it again."""
+        self.operator(CommandKind.SET_ACCOUNT, extension(ACCOUNT_TERMS, status=status), account=account)
+
     def bust(self, match: int) -> np.ndarray:
         """As the event log has it."""
         events = self.events
@@ -124,7 +128,7 @@ def lived(seed: int, steps: int = 300) -> Market:
     chance = random.Random(seed)
     market = Market()
     for account in (1, 2, 3, 4):
-        for asset, some in ((USD, 20_000), (AAPL, 30), (AMZN, 30)):
+        for asset, some in ((USD, 6_000), (AAPL, 30), (AMZN, 30)):
             has = next(
                 int(row["total"])
                 for row in market.engine.canonical().balances
@@ -166,4 +170,3 @@ def _settle_something(market: Market, chance: random.Random) -> None:
 def told(events: np.ndarray, kind: EventKind) -> np.ndarray:
     """PAYMENT_EVENT rows of a kind."""
     return events[events["kind"] == kind].view(PAYMENT_EVENT)
-
