@@ -169,4 +169,5 @@ def _settle_something(market: Market, chance: random.Random) -> None:
 
 def told(events: np.ndarray, kind: EventKind) -> np.ndarray:
     """PAYMENT_EVENT rows of a kind."""
-    return events[events["kind"] == kind].view(PAYMENT_EVENT)
+    found: np.ndarray = events[events["kind"] == kind].view(PAYMENT_EVENT)
+    return found

@@ -38,7 +38,7 @@ class Mortal:
                 self._life.step()
             return done
 
-        return step if name in ("execute", "insert", "put", "change", "commit") else called
+        return step if name in ("execute", "insert", "put", "add", "change", "commit") else called
 
 
 class Life:

@@ -18,11 +18,13 @@ from perf.postgres import NoPostgres, private_postgres
 from run.books import Books, BooksError, BooksLost, asking, url_of
 from run.books.tables import METADATA, VERSION
 from run.books.ways import copy_form
+from tests.clerk.market import lived
 from tests.clerk.tables import Tables, played, take_all
 from tests.run.books import dump
 from wire.dtypes import EVENT
 
 Make = Callable[[], URL]
+_DATABASES = count()  # of one server
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +44,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     if request.param == "sqlite":
         return lambda: url_of(f"sqlite:///{tmp_path}/books-{next(numbers)}.sqlite", tmp_path)
     server = request.getfixturevalue("server")
-    names = (f"books_{request.node.name.encode().hex()[:40]}_{number}" for number in numbers)
-    return lambda: _new_database(server, next(names))
+    return lambda: _new_database(server, f"books_{next(_DATABASES)}")
 
 
 def _new_database(server: str, name: str) -> URL:
@@ -71,8 +72,9 @@ def write_all(books: Books, events: np.ndarray, sizes: list[int]) -> list[Booked
     return given
 
 
-def test_what_is_in_the_database_is_what_was_booked(books: Books) -> None:
-    events = played(1).events
+@pytest.mark.parametrize("settles", [False, True])
+def test_what_is_in_the_database_is_what_was_booked(books: Books, settles: bool) -> None:
+    events = lived(1).events if settles else played(1).events
     tables = Tables()
     for booked in write_all(books, events, [200, 1, 1, 300]):
         tables.write(booked)
@@ -87,8 +89,9 @@ def test_what_is_in_the_database_is_what_was_booked(books: Books) -> None:
         assert not list(asking.broken_laws(connection))
 
 
-def test_a_clerk_made_of_the_database_goes_on_as_the_one_before(books: Books, empty: Make) -> None:
-    events = played(2).events
+@pytest.mark.parametrize("settles", [False, True])
+def test_a_clerk_made_of_the_database_goes_on_as_the_one_before(books: Books, empty: Make, settles: bool) -> None:
+    events = lived(2).events if settles else played(2).events
     for end in (100, 101, 400, events.size):
         clerk, standing = books.clerk()
         assert clerk.event_seq == standing.event_seq
@@ -99,11 +102,17 @@ def test_a_clerk_made_of_the_database_goes_on_as_the_one_before(books: Books, em
     write_all(at_once, events, [])
     assert dump(books) == dump(at_once)
     assert books.clerk()[0].balances == at_once.clerk()[0].balances
+    assert books.clerk()[0].unsettled == at_once.clerk()[0].unsettled
+    with books.reading() as connection:
+        assert not list(asking.broken_laws(connection))
     at_once.close()
 
 
-def test_killed_at_every_step_nothing_is_missing_or_double(empty: Make, checkout: Path, tmp_path: Path) -> None:
-    events = played(3, commands=200).events
+@pytest.mark.parametrize("settles", [False, True])
+def test_killed_at_every_step_nothing_is_missing_or_double(
+    empty: Make, checkout: Path, tmp_path: Path, settles: bool
+) -> None:
+    events = lived(4, steps=120).events if settles else played(3, commands=200).events
     never = Books(empty())
     never.make()
     for booked in take_all(events, [], never.clerk()[0]):

@@ -19,12 +19,13 @@ from components.engine.readable import ReadableEngine
 from run.books import Books, BooksElsewhere, BooksError, asking, url_of
 from run.books.reconcile import Reconciled, reconcile
 from run.cli import books as verbs
-from run.cli import choices
+from run.cli import choices, settling
 from run.cli.failure import Failure
 from run.config import Clerk, Config, ConfigError, paid, parse, to_toml
 from run.loop import Agent
 from run.parts.clerk import ClerkAgent, make
 from run.parts.matcher import MatcherAgent
+from run.sockets import RuntimeLock
 from run.storage import FileStorage
 from run.supervisor import parts_of
 from run.topology import EVENTS, PULSE_TOPIC
@@ -364,6 +365,42 @@ def test_who_is_not_there_and_what_is_not_kept(open_desk: Desk) -> None:
         verbs.portfolio(none, 1, True, False)
     with pytest.raises(ConfigError, match="there is none"):
         make(none, open_desk.host)
+
+
+def test_what_is_due_and_what_was_sent(open_desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    config = open_desk.config
+    settling.settle(config, "2100-01-01", True, "", "", True)
+    due = json.loads(capsys.readouterr().out)["due"]
+    assert due
+    assert all(each["open"].startswith("-") for each in due), "one account was all sides: what is open are its fees"
+    settling.breaks(config, "2100-01-01", True, False)
+    broken = json.loads(capsys.readouterr().out)["breaks"]
+    assert [each["amount"] for each in broken] == [each["amount"] for each in due]
+    assert {(each["attempts"], each["reason"]) for each in broken} == {(0, "")}
+    settling.breaks(config, "1999-01-01", False, False)
+    assert "none" in capsys.readouterr().out
+    with sqlite3.connect(config.data_dir / "books.sqlite") as connection:
+        (day,) = connection.execute("SELECT max(day) FROM activity").fetchone()
+    connection.close()
+    limited = dataclasses.replace(config, clerk=dataclasses.replace(config.clerk, order_to_trade=1))
+    settling.activity(limited, settling.day_text(day), None, True, False)
+    sent = json.loads(capsys.readouterr().out)["activity"]
+    ratios = [float(each["ratio"]) for each in sent]
+    assert ratios == sorted(ratios, reverse=True)
+    assert [each["marked"] for each in sent] == [ratio > 1 for ratio in ratios]
+    settling.activity(config, settling.day_text(day), 1_000, True, False)
+    assert json.loads(capsys.readouterr().out)["activity"] == []
+    settling.activity(config, settling.day_text(day), None, False, True)
+    assert capsys.readouterr().out.startswith("account,instrument,orders,")
+    with pytest.raises(Failure, match="'monday' is no date"):
+        settling.breaks(config, "monday", False, False)
+
+
+def test_one_settlement_at_a_time(open_desk: Desk) -> None:
+    lock = RuntimeLock(open_desk.config.data_dir, "settlement")
+    with pytest.raises(Failure, match="a settlement is running already"):
+        settling.settle(open_desk.config, "2100-01-01", False, "", "", True)
+    lock.release()
 
 
 def test_the_venues_fees_have_a_statement(open_desk: Desk) -> None:
