@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from datetime import date, timedelta
+from typing import Final, NamedTuple
 
 import numpy as np
+
+_EPOCH: Final = date(1970, 1, 1)
+_DAY_NS: Final = 86_400_000_000_000
 
 Days = Callable[[int, int, int], int]
 """(symbol, n, time_ns) to the nth business day behind that moment's day in the instrument's market; n = 0: to that."""
@@ -23,11 +26,7 @@ def every_day(symbol: int, days: int, time_ns: int) -> int:
     >>> every_day(1, 2, 0)
     19700103
     """
-    return day_number(datetime.fromtimestamp(time_ns // 1_000_000_000, UTC) + timedelta(days=days))
-
-
-def day_number(day: datetime) -> int:
-    """A day as it is written in the books."""
+    day = _EPOCH + timedelta(days=time_ns // _DAY_NS + days)
     return day.year * 10_000 + day.month * 100 + day.day
 
 

@@ -26,7 +26,7 @@ from wire.enums import EventKind, Reason
 from wire.units import from_units
 
 SESSION, SYMBOL = 13, 2  # of its own in this file
-UNPAID = 3  # a match of what is paid for cannot be busted yet
+UNPAID = 3  # its trades are not paid for, and nobody runs out of it
 
 
 @pytest.fixture
