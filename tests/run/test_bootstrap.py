@@ -80,6 +80,6 @@ def test_assets_fees_and_deposits_are_taken() -> None:
     engine, kinds = started(config)
     assert EventKind.REJECTED not in kinds
     state = engine.canonical()
-    assert state.clearing.tolist() == [(1, 1, 2, 1_000)]
+    assert state.clearing.tolist() == [(1, 1, 2, 1_000, 2, 0)]
     assert state.tiers[["maker_ppm", "taker_ppm"]].tolist() == [(200, 500)]
     assert state.balances[["account", "asset", "total"]].tolist() == [(1, 2, 100_050), (2, 1, 725)]
