@@ -168,7 +168,8 @@ def ready_market() -> Market:
 
 
 def paid_market() -> Market:
-    """The same paid for in dollars, with fees, and with enough of everything for all. Stocks settle on T+2."""
+    """The same paid for in dollars, with fees, and with enough of everything for all. Stocks settle on T+2, the coin at
+    once, for which its dollars are an asset of their own."""
     ready = ready_market()
     # Amounts are int64: with dollars to eight digits, as a lot of the coin needs, an order is worth 46 billion at most.
     terms = {"quote_scale": 8, "max_price": "10000", "max_qty": "1000000", "quote": "USD", "max_fee": "0.1"}
@@ -178,15 +179,15 @@ def paid_market() -> Market:
     ]
     bitcoin = dataclasses.replace(
         ready.instrument[2],
-        **{**terms, "max_price": "10000000", "max_qty": "1000"},  # type: ignore[arg-type]
+        **{**terms, "max_price": "10000000", "max_qty": "1000", "quote": "USDC"},  # type: ignore[arg-type]
         min_qty="0.00001",
         bands=[{"from": "0", "tick": "0.01", "lot": "0.00001"}],
         base="BTC",
     )
-    plenty = {"USD": "1000000000", "AAPL": "100000000", "AMZN": "100000000", "BTC": "100000"}
+    plenty = {"USD": "1000000000", "AAPL": "100000000", "AMZN": "100000000", "BTC": "100000", "USDC": "1000000000"}
     return dataclasses.replace(
         ready,
-        asset=(Asset(1, "USD", 8), Asset(2, "AAPL", 0), Asset(3, "AMZN", 0), Asset(4, "BTC", 8)),
+        asset=(Asset(1, "USD", 8), Asset(2, "AAPL", 0), Asset(3, "AMZN", 0), Asset(4, "BTC", 8), Asset(5, "USDC", 8)),
         instrument=(*stocks, bitcoin),
         fee=(Fee(0, "0.02", "0.05"),),
         deposit=tuple(Deposit(asset, amount) for asset, amount in plenty.items()),
@@ -226,7 +227,21 @@ def check(market: Market) -> None:
             _check_clearing(instrument, market)
         except ValueError as error:
             raise ValueError(f"[[instrument]] {instrument.name}: {error}") from None
+    _check_settlement(market)
     _check_money(market)
+
+
+def _check_settlement(market: Market) -> None:
+    first: dict[str, Instrument] = {}  # that an asset is traded with
+    for each in market.instrument:
+        for asset in filter(None, (each.base, each.quote)):
+            other = first.setdefault(asset, each)
+            if bool(other.settle) != bool(each.settle):
+                at_once, later = sorted((other, each), key=lambda one: one.settle)
+                raise ValueError(
+                    f"[[asset]] {asset}: {at_once.name} settles it at once, {later.name} after {later.settle} days."
+                    " It can be only one of both: name another asset for one of them"
+                )
 
 
 def nearest(name: str, known: Collection[str]) -> str:

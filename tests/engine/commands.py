@@ -249,6 +249,8 @@ class Crowd:
         self.exits: list[dict[str, int]] = []  # that were sent, and whose entry is not: fields and terms
         self.coming: list[Callable[[], Draw]] = []  # what happens next, mostly
         self.is_paid = self.chance.random() < 0.8
+        later = {quote: self.chance.random() < 0.6 for _, quote in PAID.values()}  # else at once: with all that it buys
+        self.settles_later = {asset: later[quote] for base, quote in PAID.values() for asset in (base, quote)}
         self.payments = [0] * 3  # the last id of some channels
         # A venue of one mood per seed: how deep the books get, how often everything is swept away.
         self.patience = self.chance.choice((0.5, 2.0, 6.0))
@@ -1139,11 +1141,13 @@ class Crowd:
         """What an instrument is paid with, and when; sometimes with a fee that no venue takes, or too late."""
         terms = {"base_asset": base, "quote_asset": quote}
         terms["max_fee_ppm"] = self.chance.choice((0, 1, 2_500, 30_000, MAX_FEE_PPM))
-        terms["settle_days"] = self.chance.choice((0, 1, 2, MAX_SETTLE_DAYS))
+        terms["settle_days"] = self.chance.choice((1, 2, MAX_SETTLE_DAYS)) if self.settles_later.get(quote) else 0
         if self.seq > CROWDED and self.chance.random() < 0.1:
             terms["max_fee_ppm"] = self.chance.choice((-1, MAX_FEE_PPM + 1))
         elif self.seq > CROWDED and self.chance.random() < 0.1:
-            terms["settle_days"] = self.chance.choice((-1, MAX_SETTLE_DAYS + 1))
+            terms["settle_days"] = self.chance.choice(
+                (-1, MAX_SETTLE_DAYS + 1, 0 if self.settles_later.get(quote) else 2)
+            )
         return extension(CLEARING_TERMS, **terms)
 
     def set_fees(self) -> Draw:

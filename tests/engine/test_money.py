@@ -171,7 +171,7 @@ SET_ACCOUNT = Request(
 def payment(kind: CommandKind, *faults_of_its_own: Fault) -> Request:
     """What the four commands have in common. The id of a sound one is above all that were tried."""
     words = {"account": 1, "channel": 7, "id": 11, "asset": CASH, "amount": 5, "to_account": 2 * (kind == TRANSFER)}
-    words |= {"amount": -5, "settle_date": A_DAY} if kind == SETTLE else {"settle_date": 0}
+    words |= {"asset": DOLLARS, "amount": -5, "settle_date": A_DAY} if kind == SETTLE else {"settle_date": 0}
     return Request(
         kind,
         PAYMENT_TERMS,
@@ -225,6 +225,7 @@ SETTLED = payment(
     *faults("INVALID_TERMS", {"to_account": 2}, {"to_account": NOBODY}, {"to_account": -1}),
     *faults("INVALID_TERMS", {"settle_date": 0}, {"settle_date": -A_DAY}, {"account": 0}),
     *UNKNOWN_ASSETS,
+    *faults("INVALID_TERMS", {"asset": CASH}),  # settled at once
     *faults("AMOUNT_OUT_OF_RANGE", {"amount": 0}, {"amount": MAX_UNITS + 1}, {"amount": -MAX_UNITS - 1}),
     *faults("AMOUNT_OUT_OF_RANGE", {"amount": -(1 << 63)}),
     *faults("ACCOUNT_CLOSED", {"account": CLOSED}),
@@ -234,7 +235,8 @@ EACH = [pytest.param(request, id=request.kind.name.lower()) for request in REQUE
 
 
 def used_up(venue: Venue) -> None:
-    """Channel 7 stands at 10."""
+    """Channel 7 stands at 10, and dollars are settled later."""
+    assert list_paid(venue)[0] == "exchange instrument_added"
     assert venue.pay(DEPOSIT, 1, DOLLARS, 1, channel=7, id=10)[0].startswith("exchange deposited")
 
 
@@ -273,6 +275,7 @@ def test_money_is_the_exchanges_business(alice: Broker, kind: CommandKind) -> No
 
 def test_who_sent_it_may_stand_behind_the_terms(crowd: Venue) -> None:
     signed = extension(OPERATOR_TERMS, who0=1)
+    used_up(crowd)
     for number, request in enumerate(REQUESTS):
         terms = {name: value for name, value in request.words.items() if name in (request.dtype.names or ())}
         fields = {name: value for name, value in request.words.items() if name not in terms}
@@ -420,6 +423,17 @@ def test_of_two_faults_of_an_instrument_the_first_is_the_reason(venue: Venue) ->
 )
 def test_what_may_just_be_listed(venue: Venue, words: dict[str, int]) -> None:
     assert list_paid(venue, words)[0] == "exchange instrument_added"
+
+
+@pytest.mark.parametrize("shared", [{"base_asset": SHARES, "quote_asset": COINS}, {"base_asset": COINS}])
+def test_an_asset_is_settled_at_once_or_later(make_engine: Callable[[], Engine], shared: dict[str, int]) -> None:
+    for settle_days, other in ((0, 1), (2, 0)):
+        venue = Venue(make_engine(), paid=True, settle_days=settle_days)
+        venue.add_asset(COINS, "coins")
+        terms = {"quote_asset": CASH, **shared}
+        assert venue.list_instrument(2, **terms, settle_days=other) == ["exchange rejected INVALID_TERMS"]
+        assert venue.list_instrument(2, **terms, settle_days=30 * settle_days // 2)[0] == "exchange instrument_added"
+        assert venue.list_instrument(3, **terms, settle_days=other) == ["exchange rejected INVALID_TERMS"]
 
 
 def test_clearing_terms_stand_last(venue: Venue) -> None:

@@ -257,3 +257,11 @@ def test_a_mistake_about_money_is_named(right: str, wrong: str, told: str) -> No
 def test_a_lot_for_a_tick_is_worth_something() -> None:
     with pytest.raises(ConfigError, match="less than the smallest amount of USD"):
         parse(PAID.replace("price_scale = 2", "price_scale = 3").replace("tick = 0.01", "tick = 0.001"))
+
+
+def test_an_asset_is_settled_at_once_or_later() -> None:
+    second = INSTRUMENT.replace("symbol = 1", "symbol = 2").replace('name = "X"', 'name = "Y"')
+    words = 'base = "X"\nquote = "USD"\n'
+    assert len(parse(PAID + second + words).instrument) == 2
+    with pytest.raises(ConfigError, match="USD: X settles it at once, Y after 2 days|X: X settles it at once, Y after"):
+        parse(PAID + second + words + "settle = 2\n")

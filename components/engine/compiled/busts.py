@@ -168,6 +168,8 @@ def check_return(s: int, symbol: Word) -> Word:
     at = np.int64(head_of(s)["extension"])
     terms, fees, clearing = bust_terms_at(s, at), bust_fees_at(s, at + 1), clearing_at(s, symbol)
     amount = np.int64(exact_down(clearing, terms["price"], terms["qty"]))
+    if amount > MAX_UNITS:
+        return Reason.NOTIONAL_OUT_OF_RANGE
     most = np.int64(fee_down(amount, np.int64(clearing["max_fee_ppm"])))
     if not 0 <= fees["buy_fee"] <= most or not 0 <= fees["sell_fee"] <= most:
         return Reason.INVALID_TERMS

@@ -8,6 +8,8 @@ from components.engine.compiled.events import new_event
 from components.engine.compiled.holdings import balance_for
 from components.engine.compiled.payments import asset_exists
 from components.engine.compiled.state import (
+    AT_ONCE,
+    LATER,
     asset_at,
     book_at,
     clearing_at,
@@ -48,8 +50,11 @@ def check_clearing(s: int, first: Word, records: Word) -> Word:
     if not asset_exists(s, base) or not asset_exists(s, quote):
         return Reason.UNKNOWN_ASSET
     scale = np.int64(asset_at(s, base)["scale"]) - np.int64(terms["qty_scale"])
+    settles = np.int64(settling(clearing))
     sound = (
         base != quote
+        and asset_at(s, base)["settles"] in (0, settles)
+        and asset_at(s, quote)["settles"] in (0, settles)
         and 0 <= clearing["max_fee_ppm"] <= MAX_FEE_PPM
         and 0 <= clearing["settle_days"] <= MAX_SETTLE_DAYS
         and asset_at(s, quote)["scale"] == terms["quote_scale"]
@@ -58,6 +63,12 @@ def check_clearing(s: int, first: Word, records: Word) -> Word:
         and least_counts(s, first, records)
     )
     return Reason.NONE if sound else Reason.INVALID_TERMS
+
+
+@cold_kernel
+def settling(clearing: np.void) -> Word:
+    """When an instrument of those clearingTerms settles both its assets."""
+    return AT_ONCE if clearing["settle_days"] == 0 else LATER
 
 
 @cold_kernel
@@ -91,6 +102,8 @@ def add_clearing(s: int, symbol: Word, first: Word, records: Word) -> None:
     clearing["scale_down"] = power_of_ten(min(max(digits, np.int64(0)), np.int64(_MOST_DIGITS)))
     clearing["easy_qty"] = 0 if digits > _MOST_DIGITS else MAX_UNITS // terms["max_price"] // clearing["scale_up"]
     clearing["fees"] = balance_for(s, np.int64(0), quote)
+    asset_at(s, base)["settles"] = settling(given)
+    asset_at(s, quote)["settles"] = settling(given)
     book_at(s, symbol)["quote_asset"] = quote
     head_of(s)["paid"] += 1
     event = clearing_event_at(s, new_event(s, EventKind.CLEARING_ADDED, 0, 0, False))

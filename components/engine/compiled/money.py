@@ -71,7 +71,7 @@ def wide_exact(clearing: Any, price: Word, qty: Word, round_up: bool) -> Word:
         high, low, rest = wide_over_power_of_ten(high, low, np.int64(clearing["digits"]))
     else:
         high, low = wide_times_power_of_ten(high, low, -np.int64(clearing["digits"]))
-    if high > 0:
+    if high > 0 or low < 0 or low > MAX_UNITS:  # the lower word has no sign
         return TOO_MUCH
     return low + 1 if round_up and rest else low
 
@@ -170,7 +170,7 @@ def hold_new(s: int, row: Word, command: np.void, bound: Word) -> Word:
     elif command["flags"] & EXIT == 0:
         need = needs(s, symbol, side, worst, qty)
     balance = held_balance(s, position, side)
-    if need > available(balance):
+    if need > 0 and need > available(balance):
         return Reason.INSUFFICIENT_BALANCE
     balance["held"] += need
     if not by_funds:
@@ -202,7 +202,7 @@ def hold_another(s: int, slot: Word, price: Word, leaves: Word) -> Word:
     if order["flags"] & EXIT == 0:
         balance = held_balance(s, position, side)
         more = needs(s, symbol, side, worst, leaves) - needs_of(s, slot, np.int64(order["leaves"]))
-        if more > available(balance):
+        if more > 0 and more > available(balance):
             return Reason.INSUFFICIENT_BALANCE
         balance["held"] += more
     count_leaves(position, side, leaves - order["leaves"])

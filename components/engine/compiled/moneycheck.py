@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.engine.compiled.limitcheck import check_limits
-from components.engine.compiled.state import NONE
+from components.engine.compiled.state import AT_ONCE, LATER, NONE
 from components.engine.compiled.triggercheck import demand
 from wire.constants import EXIT, MAX_UNITS
 from wire.enums import AccountStatus, OrderType, Side, TimeInForce
@@ -31,17 +31,21 @@ def _check_sums(arrays: Arrays, used: int) -> None:
     sums = {int(asset): [0, 0, 0] for asset in np.flatnonzero(assets["name0"])}
     for balance in arrays["balances"][:used]:
         total, held, unsettled = (int(balance[name]) for name in ("total", "held", "unsettled"))
-        of_asset = sums[int(balance["asset"])]
+        of_asset, settles = sums[int(balance["asset"])], assets["settles"][balance["asset"]]
+        sound = total >= unsettled if settles == LATER else unsettled == 0
+        demand(sound, f"account {balance['account']}: of {total} {unsettled} are unsettled")
         for place, figure in enumerate((total, unsettled, max(0, held - total))):
             of_asset[place] += figure
     for asset, (total, unsettled, lacking) in sums.items():
         issued, lent = int(assets[asset]["issued"]), int(assets[asset]["lent"])
-        demand(issued >= 0 and lent >= 0 and issued + lent <= MAX_UNITS, f"asset {asset}: {issued} issued, {lent} lent")
+        fits = lent >= 0 and 0 <= issued + lent <= MAX_UNITS
+        demand(fits, f"asset {asset}: {issued} are issued, {lent} were lent")
         demand(total == issued, f"asset {asset}: {issued} are issued, accounts have {total}")
         demand(unsettled == 0, f"asset {asset}: {unsettled} are unsettled, between nobody and nobody")
         demand(lacking <= lent, f"asset {asset}: accounts lack {lacking}, and {lent} were lent")
     there = assets["name0"] != 0
-    demand(not (assets["issued"][~there].any() or assets["lent"][~there].any()), "what does not exist is issued")
+    nothing = not any(assets[name][~there].any() for name in ("issued", "lent", "settles"))
+    demand(nothing, "there is some of what does not exist")
 
 
 def _check_clearings(arrays: Arrays) -> None:
@@ -54,6 +58,8 @@ def _check_clearings(arrays: Arrays) -> None:
         book, clearing = books[symbol], arrays["clearings"][symbol]
         base, quote = assets[clearing["base_asset"]], assets[book["quote_asset"]]
         demand(bool(base["name0"] and quote["name0"]), f"symbol {symbol}: it is paid with an asset that does not exist")
+        settles = LATER if clearing["settle_days"] else AT_ONCE
+        demand(base["settles"] == quote["settles"] == settles, f"symbol {symbol}: its assets are settled otherwise")
         unit = 10 ** int(base["scale"] - book["qty_scale"])
         demand(int(clearing["base_unit"]) == unit, f"symbol {symbol}: its base unit is another")
         digits = int(book["price_scale"]) + int(book["qty_scale"]) - int(book["quote_scale"])

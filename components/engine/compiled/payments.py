@@ -15,6 +15,7 @@ from components.engine.compiled.holdings import balance_for, find_balance
 from components.engine.compiled.money import available
 from components.engine.compiled.state import (
     DONE,
+    LATER,
     NONE,
     account_at,
     asset_at,
@@ -158,6 +159,8 @@ def check_payment(s: int, command: np.void) -> Word:
     asset, amount = np.int64(terms["asset"]), np.int64(terms["amount"])
     if not asset_exists(s, asset):
         return Reason.UNKNOWN_ASSET
+    if kind == CommandKind.SETTLE and asset_at(s, asset)["settles"] != LATER:
+        return Reason.INVALID_TERMS
     least = -MAX_UNITS if kind == CommandKind.SETTLE else 1
     if amount == 0 or not least <= amount <= MAX_UNITS:
         return Reason.AMOUNT_OUT_OF_RANGE

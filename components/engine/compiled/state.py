@@ -442,7 +442,7 @@ ASSET = np.dtype(
         ("issued", "<i8"),  # the sum of all balances
         ("lent", "<i8"),  # what busts took that was not there, paid back since or not
         ("scale", "<i4"),
-        ("reserved", "<i4"),
+        ("settles", "<i4"),  # AT_ONCE or LATER, as its instruments say; 0: it has none
     ]
 )
 BALANCE = np.dtype(
@@ -664,6 +664,9 @@ BROKEN = 3  # the group's extensions do not add up
 UNREAD = 4  # there is one before it that is not done
 OUT_OF_TURN = 5  # it is not the next
 SCATTERED = 6  # its commands do not lie side by side
+
+AT_ONCE = 1  # how trades settle an asset
+LATER = 2
 
 NEED_ORDERS = 0  # slots, levels, map entries, timers, special terms or ladder
 NEED_BOOKS = 1

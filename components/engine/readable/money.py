@@ -148,7 +148,8 @@ class Money:
         if order.instrument.clearing is None:
             return True
         balance = self._balance(order.account, held_asset(order))
-        return needed - order.held <= balance.available
+        more = needed - order.held
+        return more <= 0 or more <= balance.available
 
     def _hold(self, order: Order) -> None:
         """Behind an event of the order: it holds what it needs from here on."""
@@ -189,6 +190,7 @@ class Money:
             return []
         buyer, seller, base, quote = terms.buy_account, terms.sell_account, clearing.base_asset, clearing.quote_asset
         notional = instrument.price_times_qty(terms.price, terms.qty) // instrument.amount_divisor
+        require(notional <= MAX_UNITS, Reason.NOTIONAL_OUT_OF_RANGE)
         most = notional * clearing.max_fee_ppm // MILLION
         require(0 <= fees.buy_fee <= most and 0 <= fees.sell_fee <= most, Reason.INVALID_TERMS)
         closed = any(self._status(each) == AccountStatus.CLOSED for each in (buyer, seller))
@@ -246,6 +248,8 @@ class Money:
         quote = found(self._assets.get(terms.quote_asset), Reason.UNKNOWN_ASSET)
         sound = base is not quote and 0 <= terms.max_fee_ppm <= MAX_FEE_PPM
         sound &= 0 <= terms.settle_days <= MAX_SETTLE_DAYS
+        others = (each for asset in (base, quote) for each in self._settled_by(asset.asset))
+        sound &= all((each.settle_days > 0) == (terms.settle_days > 0) for each in others)
         sound &= quote.scale == instrument.quote_scale and base.scale >= instrument.qty_scale
         require(sound, Reason.INVALID_TERMS)
         base_unit = 10 ** (base.scale - instrument.qty_scale)
@@ -254,6 +258,11 @@ class Money:
         sound &= instrument.price_times_qty(tick, lot) >= instrument.amount_divisor
         require(sound, Reason.INVALID_TERMS)
         return Clearing(base.asset, quote.asset, base_unit, terms.max_fee_ppm, terms.settle_days)
+
+    def _settled_by(self, asset: int) -> list[Clearing]:
+        """How the instruments are paid for whose trades move an asset."""
+        paid = [each.clearing for each in self._instruments.values() if each.clearing is not None]
+        return [each for each in paid if asset in (each.base_asset, each.quote_asset)]
 
     def _tell_clearing(self, instrument: Instrument) -> None:
         if instrument.clearing is not None:
@@ -365,6 +374,8 @@ class Money:
         require(terms.settle_date > 0 if settles else terms.settle_date == 0, Reason.INVALID_TERMS)
         require(not settles or account != VENUE, Reason.INVALID_TERMS)
         require(terms.asset in self._assets, Reason.UNKNOWN_ASSET)
+        settled_later = any(each.settle_days for each in self._settled_by(terms.asset))
+        require(not settles or settled_later, Reason.INVALID_TERMS)
         amount = abs(terms.amount) if settles else terms.amount
         require(1 <= amount <= MAX_UNITS, Reason.AMOUNT_OUT_OF_RANGE)
         parties = [account, terms.to_account]
@@ -438,6 +449,11 @@ class Money:
             return f"accounts without a balance hold {held}"
         for number, asset_ in self._assets.items():
             balances = [each for (_, of), each in self._balances.items() if of == number]
+            if any(each.settle_days for each in self._settled_by(number)):
+                if min((each.settled for each in balances), default=0) < 0:
+                    return f"of asset {number} somebody has less than nothing settled"
+            elif any(each.unsettled for each in balances):
+                return f"asset {number} is settled at once, and some of it is not"
             issued = sum(each.total for each in balances)
             if issued != asset_.issued:
                 return f"the balances of asset {number} are {issued} together, {asset_.issued} came in"
