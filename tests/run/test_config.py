@@ -263,5 +263,5 @@ def test_an_asset_is_settled_at_once_or_later() -> None:
     second = INSTRUMENT.replace("symbol = 1", "symbol = 2").replace('name = "X"', 'name = "Y"')
     words = 'base = "X"\nquote = "USD"\n'
     assert len(parse(PAID + second + words).instrument) == 2
-    with pytest.raises(ConfigError, match="USD: X settles it at once, Y after 2 days|X: X settles it at once, Y after"):
+    with pytest.raises(ConfigError, match="X settles it at once, Y after 2 days"):
         parse(PAID + second + words + "settle = 2\n")
