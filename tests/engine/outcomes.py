@@ -131,6 +131,7 @@ POSSIBLE: dict[str, set[str]] = {
         R.UNKNOWN_INSTRUMENT,
         R.UNKNOWN_MATCH,
         R.ALREADY_BUSTED,
+        R.NOTIONAL_OUT_OF_RANGE,
         R.UNKNOWN_SESSION,
         R.UNKNOWN_ACCOUNT,
         R.ACCOUNT_NOT_OF_FIRM,
