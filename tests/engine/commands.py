@@ -932,7 +932,13 @@ class Crowd:
     def bust_trade(self) -> Draw:
         """Of a match that was, mostly; once, mostly."""
         terms = dict(self.chance.choice(self.matches)) if self.matches else {"symbol": 1, "match": 1}
-        if self.chance.random() < 0.1:
+        fresh = [each for each in self.matches if each["match"] not in self.engine._busted]
+        widest = self.engine._instruments.get(max(PAID, key=largest_qty))
+        if fresh and widest is not None and self.chance.random() < 0.06:  # more than ever was
+            most = MAX_UNITS * widest.amount_divisor // widest.price_times_qty(1, 1)  # at which qty 1 comes to all
+            price, qty = self.chance.choice(((min(most, widest.max_price), 1), (widest.max_price, widest.max_qty)))
+            terms = {**self.chance.choice(fresh), "symbol": widest.symbol, "price": price, "qty": qty}
+        elif self.chance.random() < 0.1:
             terms["match"] = self.engine._last_match + 1
         elif self.engine._busted and self.chance.random() < 0.15:
             terms["match"] = self.chance.choice(sorted(self.engine._busted))
@@ -941,9 +947,6 @@ class Crowd:
             wide = (*("match", "price", "qty"), *("buy_fee", "sell_fee"))
             terms[word] = self.chance.choice((0, -1, 777, 1, INT64_MAX if word in wide else 5))
         instrument = self.engine._instruments.get(terms["symbol"])
-        if instrument is not None and self.chance.random() < 0.06:  # more than ever was
-            instrument = self.chance.choice((instrument, self.engine._instruments[max(PAID, key=largest_qty)]))
-            terms |= {"symbol": instrument.symbol, "price": instrument.max_price, "qty": instrument.max_qty}
         gone = [each for each in self.engine._accounts.values() if each.status == AccountStatus.CLOSED]
         if gone and self.chance.random() < 0.1:
             account = self.chance.choice(gone)
@@ -1331,6 +1334,9 @@ class Crowd:
         if waiting and self.chance.random() < 0.9:
             account, asset, amount = self.chance.choice(givers if givers and self.chance.random() < 0.6 else waiting)
             amount = self.chance.choice((amount, amount, amount, -(-amount // 2), amount * 2))
+            gone = [each.account for each in self.engine._accounts.values() if each.status == AccountStatus.CLOSED]
+            if gone and self.chance.random() < 0.1:
+                account = self.chance.choice(gone)
         if self.chance.random() < 0.05:
             amount = self.chance.choice((0, 1, -1, MAX_UNITS + 1, -MAX_UNITS, -MAX_UNITS - 1))
         date = self.chance.choice((20_261_124, 20_261_125)) if self.chance.random() < 0.95 else 0

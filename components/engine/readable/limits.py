@@ -100,32 +100,31 @@ class Limits:
 
     def _check_limits(self, order: Order, price: int, qty: int, more: int, enters: bool) -> list[Use]:
         """Checks 25a to 25f for an order of `qty` at `price`, `more` than it has in the book; what they use. Whoever
-        replaces an order and asks for no more is not asked how much there is."""
+        asks for no more is not asked how much there is."""
         if order.instrument.clearing is None:
             return []
         symbol = order.instrument.symbol
         last, away = order.instrument.last_price, self._bound(order.account, symbol, "fat_finger_bp")
         if away and last and lowest_price(order.order_type) == 1:
             require(abs(price - last) * 10_000 <= last * away, Reason.FAT_FINGER)  # 25a
-        if not enters and more <= 0:
-            return self._take_from_level(order.account)
         most = self._bound(order.account, symbol, "order_qty")
-        require(not most or qty <= most, Reason.ORDER_TOO_LARGE)  # 25b
+        require(more <= 0 or not most or qty <= most, Reason.ORDER_TOO_LARGE)  # 25b
         uses = []
         if enters and order.tif not in AT_ONCE:
             live = sum(each.account == order.account for each in self._resting.values())
             limit = self._bound(order.account, 0, "open_orders")
             uses.append(use(Reason.TOO_MANY_ORDERS, 0, limit, live, 1))
             require(not limit or live < limit, Reason.TOO_MANY_ORDERS)  # 25c
-        if order.side == Side.BUY:
+        if more > 0 and order.side == Side.BUY:
             has = self._has_or_buys(order.account, order.instrument)
             limit = self._bound(order.account, symbol, "position")
             uses.append(use(Reason.POSITION_LIMIT, symbol, limit, has, more))
             require(has + more <= (limit or MAX_UNITS), Reason.POSITION_LIMIT)  # 25d
-        traded = self._trades_today(order.account, order.instrument)
-        limit = self._bound(order.account, symbol, "day_qty")
-        uses.append(use(Reason.DAILY_LIMIT, symbol, limit, traded, more))
-        require(traded + more <= (limit or MAX_UNITS), Reason.DAILY_LIMIT)  # 25e
+        if more > 0:
+            traded = self._trades_today(order.account, order.instrument)
+            limit = self._bound(order.account, symbol, "day_qty")
+            uses.append(use(Reason.DAILY_LIMIT, symbol, limit, traded, more))
+            require(traded + more <= (limit or MAX_UNITS), Reason.DAILY_LIMIT)  # 25e
         return uses + self._take_from_level(order.account)
 
     def _take_from_level(self, account: int) -> list[Use]:
