@@ -25,7 +25,7 @@ try:
 except ImportError as missing:
     pytest.skip(f"the compiled engine is not built yet: {missing}", allow_module_level=True)
 
-SEEDS = (117, 108, 144, 109, 107)  # of such lives these reach every outcome
+SEEDS = (135, 108, 118, 130, 136)  # of such lives these reach every outcome
 COMMANDS = 4_000
 MakeEngine = Callable[[], Engine]
 Whole = Callable[[int], tuple[np.ndarray, Engine]]  # by seed: all events, and the engine after them
