@@ -481,8 +481,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "what an order holds is not counted when it is replaced": (
         "money",
-        "return needed - order.held <= balance.available",
-        "return needed <= balance.available",
+        "more = needed - order.held",
+        "more = needed",
     ),
     "a fee is rounded up": (
         "money",
@@ -601,11 +601,15 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         "any(each.total or each.unsettled for",
         "any(each.total for",
     ),
-    "who asks for less is asked for the limit": ("limits", "if not enters and more <= 0:", "if False:"),
+    "who asks for less is asked for the limit": (
+        "limits",
+        "more <= 0 or not most or qty <= most",
+        "not most or qty <= most",
+    ),
     "who asks for as much is asked for the limit": (
         "limits",
-        "if not enters and more <= 0:",
-        "if not enters and more < 0:",
+        "more <= 0 or not most or qty <= most",
+        "more < 0 or not most or qty <= most",
     ),
 }
 
