@@ -36,7 +36,7 @@ from wire.dtypes import EVENT, ORDER_TERMS, SESSION_TERMS
 from wire.enums import CommandKind, EventKind, Liquidity, OrderType, Phase, Reason, Scope, Side, TimeInForce
 
 Event = dict[str, int]
-SEEDS = (202, 204, 205, 212)
+SEEDS = (202, 204, 206, 212)
 COMMANDS = 2_500
 
 REPORTS = {
@@ -1006,15 +1006,15 @@ def test_the_auditor_notices_a_forged_event(lives: dict[int, list[Group]], forge
 @pytest.mark.parametrize(
     ("mistake", "law", "first"),
     [
-        ("a session that stays away keeps its orders", "past its session's grace", 216),
-        ("a log-on without a grace does not end the grace", "only who is away", 216),
-        ("half a grace is enough", "before the grace is over", 216),
-        ("a disconnected session's orders go by price", "order of order_id", 216),
-        ("a refusal by the fence is a report", "no report", 216),
+        ("a session that stays away keeps its orders", "past its session's grace", 205),
+        ("a log-on without a grace does not end the grace", "only who is away", 219),
+        ("half a grace is enough", "before the grace is over", 209),
+        ("a disconnected session's orders go by price", "order of order_id", 205),
+        ("a refusal by the fence is a report", "no report", 205),
         ("a block leaves the orders", "nothing rests that is blocked", 205),
         ("a block of a firm is not looked at", "enters nothing", 205),
         ("a match is busted as often as one likes", "each side is told once", 205),
-        ("the last match cannot be busted, the next one can", "was a match", 216),
+        ("the last match cannot be busted, the next one can", "was a match", 205),
     ],
 )
 def test_the_auditor_notices_a_broken_promise(mistake: str, law: str, first: int) -> None:

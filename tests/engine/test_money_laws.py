@@ -37,7 +37,7 @@ STATUS_REASONS = {
     Reason.CLOSING_ONLY: AccountStatus.CLOSING_ONLY,
     Reason.ACCOUNT_CLOSED: AccountStatus.CLOSED,
 }
-SEEDS = 4  # lives of venues whose instruments are paid for
+SEEDS = (301, 309, 312, 317)
 COMMANDS = 2_500
 TRADED = 10  # times at least: in some lives there is nearly nothing but refusals
 
@@ -436,22 +436,11 @@ def payment_terms(draft: Draft) -> Event:
 
 @pytest.fixture(scope="module")
 def lives() -> list[list[Group]]:
-    """Of the first crowds whose instruments are paid for, and who trade."""
-    found: list[list[Group]] = []
-    for seed in range(301, 400):
-        crowd = Crowd(seed)
-        if not crowd.is_paid:
-            continue
-        groups = [group for group, _ in crowd.play(COMMANDS)]
-        counts = crowd.outcomes.counts
-        if min(counts["new_order", "executed maker"], counts["new_order", "rejected INSUFFICIENT_BALANCE"]) > TRADED:
-            found.append(groups)
-        if len(found) == SEEDS:
-            break
-    return found
+    """Crowds whose instruments are paid for, who trade, and of whose trades some are busted and settled."""
+    return [[group for group, _ in Crowd(seed).play(COMMANDS)] for seed in SEEDS]
 
 
-@pytest.mark.parametrize("life", range(SEEDS))
+@pytest.mark.parametrize("life", range(len(SEEDS)))
 def test_nobody_has_what_they_have_not(lives: list[list[Group]], make_engine: Callable[[], Engine], life: int) -> None:
     engine, books = make_engine(), Bookkeeper()
     for place, group in enumerate(lives[life]):
