@@ -23,7 +23,7 @@ import numpy as np
 from components.engine.compiled import CompiledEngine
 from components.engine.contract import Engine
 from perf import alone, survey
-from perf.workload import ACCOUNT, FIRM, SESSION, open_venue, play, settle, venue
+from perf.workload import ACCOUNT, FIRM, SESSION, Takes, open_venue, play, settle, venue
 from wire.constants import MAX_UNITS
 from wire.dtypes import (
     ASSET_TERMS,
@@ -45,13 +45,13 @@ BASE, QUOTE = 1, 2
 MAKER_PPM, TAKER_PPM, MAX_FEE_PPM = 200, 500, 1_000
 
 
-def open_paid_venue(engine: Engine, accounts: int = 1) -> None:
+def open_paid_venue(engine: Takes, accounts: int = 1, settle_days: int = 0) -> None:
     """As `perf.workload.open_venue` with one instrument, which is paid for, and more accounts, with as much each."""
     (commands, extensions), log_on = venue(1)
     rules, instrument, account, session = (commands[place : place + 1] for place in range(4))
     clearing = np.zeros(1, CLEARING_TERMS)
     clearing["kind"], clearing["max_fee_ppm"] = ExtensionKind.CLEARING_TERMS, MAX_FEE_PPM
-    clearing["base_asset"], clearing["quote_asset"] = BASE, QUOTE
+    clearing["base_asset"], clearing["quote_asset"], clearing["settle_days"] = BASE, QUOTE, settle_days
     instrument["extensions"] = 3
     settle(engine, rules, extensions[:0])
     settle(engine, *_assets())

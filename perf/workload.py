@@ -10,7 +10,8 @@ order on the same side; takers are larger by as much as then stays in the book.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 import numpy as np
 
@@ -27,6 +28,17 @@ TIME_NS = 1_700_000_000_000_000_000
 _NEW, _CANCELS = 0.60, 0.35  # shares of the flow; the rest takes
 NO_EXTENSIONS = np.zeros(0, EXTENSION)
 CHUNK = 256  # a cancel's order rested when its chunk of the flow began
+
+
+class Takes(Protocol):
+    """An engine, or what stands before one."""
+
+    @property
+    def command_seq(self) -> int:
+        """The last command's number."""
+
+    def apply(self, first_seq: int, time_ns: int, commands: np.ndarray, extensions: np.ndarray) -> Iterable[np.ndarray]:
+        """As `Engine.apply`."""
 
 
 def venue(symbols: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -127,7 +139,7 @@ def open_venue(engine: Engine, symbols: int = 1) -> int:
     return engine.command_seq + 1
 
 
-def settle(engine: Engine, commands: np.ndarray, extensions: np.ndarray) -> None:
+def settle(engine: Takes, commands: np.ndarray, extensions: np.ndarray) -> None:
     """Apply them as one group. Raises AssertionError where one is refused."""
     for events in engine.apply(engine.command_seq + 1, TIME_NS, commands, extensions):
         assert not (events["kind"] == EventKind.REJECTED).any(), "what everything begins with was refused"

@@ -33,6 +33,7 @@ BENCHES = {
     "resume": "Resume a session at a gateway over an event log of any length, with its indexes on disk.",
     "recover": "kill -9 of each part under load: until orders are accepted again, and that nothing is lost or doubled.",
     "clerk": "Events a second into the books, in SQLite and in a PostgreSQL of its own.",
+    "settle": "Settle what many trades have left, from the books and into the books.",
     "floor": "The same processes as bare ZeroMQ relays: what every figure is compared with.",
     "brokers": "The same orders with a broker in the middle: Redis streams, NATS JetStream.",
     "plot": "Draw the pictures of published runs again.",
