@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from run.config import Config, ConfigError
-from run.market import FEE_SCALE, Asset, Deposit, Fee, Instrument, Party
+from run.market import FEE_SCALE, PER_CENT_SCALE, Asset, Deposit, Fee, Instrument, Limit, Party
 from wire.constants import MAX_CHANNEL, RULES_VERSION
 from wire.dtypes import (
     ASSET_TERMS,
@@ -20,11 +20,12 @@ from wire.dtypes import (
     EXTENSION,
     FEE_TERMS,
     INSTRUMENT_TERMS,
+    LIMIT_TERMS,
     PARTY_TERMS,
     PAYMENT_TERMS,
     PRICE_BANDS,
 )
-from wire.enums import CommandKind, ExtensionKind
+from wire.enums import CommandKind, ExtensionKind, LimitScope
 from wire.units import pack_name, to_units
 
 Rows = tuple[np.ndarray, np.ndarray]  # COMMAND[1], and the EXTENSION rows that are its own
@@ -54,6 +55,12 @@ def bootstrap(config: Config) -> Rows:
         with _naming(session.name):
             rows.append(_command(CommandKind.ADD_SESSION, _party(session), price=session.id))
     rows += [_command(CommandKind.SET_FEES, _fee(each)) for each in config.fee]
+    instruments = {each.name: each for each in config.instrument}
+    for limit in config.limit:
+        of = instruments.get(limit.instrument)
+        with _naming(f"[[limit]] of {limit.scope} {limit.id}"):
+            terms = limit_terms(limit, of.qty_scale if of else 0)
+            rows.append(_command(CommandKind.SET_LIMITS, terms, symbol=of.symbol if of else 0))
     everyone = [each.id for each in config.account]
     opening = [(each, account) for each in config.deposit for account in ([each.account] if each.account else everyone)]
     for number, (deposit, account_id) in enumerate(opening, 1):
@@ -100,6 +107,18 @@ def _fee(fee: Fee) -> np.ndarray:
     terms = np.zeros(1, FEE_TERMS)
     terms["kind"], terms["tier"] = ExtensionKind.FEE_TERMS, fee.tier
     terms["maker_ppm"], terms["taker_ppm"] = to_units(fee.maker, FEE_SCALE), to_units(fee.taker, FEE_SCALE)
+    return terms
+
+
+def limit_terms(limit: Limit, qty_scale: int) -> np.ndarray:
+    """LIMIT_TERMS[1] of setLimits, with quantities of that scale. Raises ValueError for what is no number."""
+    terms = np.zeros(1, LIMIT_TERMS)
+    terms["kind"], terms["scope"], terms["id"] = ExtensionKind.LIMIT_TERMS, LimitScope[limit.scope.upper()], limit.id
+    for name in ("order_qty", "position", "day_qty"):
+        terms[name] = to_units(getattr(limit, name), qty_scale)
+    terms["fat_finger_bp"] = to_units(limit.fat_finger, PER_CENT_SCALE)
+    for name in ("open_orders", "rate_per_second", "burst", "fills_back"):
+        terms[name] = getattr(limit, name)
     return terms
 
 

@@ -1,4 +1,5 @@
-"""The market of a configuration: what is traded and paid with, whose accounts, at what fees; and the ready one.
+"""The market of a configuration: what is traded and paid with, whose accounts, at what fees, in which limits; and the
+ready one.
 
 All but the calendars is sequenced once, when the journal is empty, as commands (run/bootstrap.py); what changes later
 is a command too. Nothing here is of a machine: that is run/config.py, which reads both from one file.
@@ -16,6 +17,7 @@ from wire.constants import (
     MAX_ASSET,
     MAX_BANDS,
     MAX_FEE_PPM,
+    MAX_RATE,
     MAX_SCALE,
     MAX_SESSION,
     MAX_SETTLE_DAYS,
@@ -26,6 +28,10 @@ from wire.constants import (
 from wire.units import pack_name, to_units
 
 FEE_SCALE = 4  # fees are written in per cent of a notional: 0.0001 is one millionth
+PER_CENT_SCALE = 2  # of a price: 0.01 is a basis point
+_MAX_INT32 = (1 << 31) - 1
+_MAX_FAT_FINGER = 10_000  # per cent
+_MAX_FILLS_BACK = 1_000  # thousandths of an order
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,24 @@ class Deposit:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """[[limit]]: how much accounts may order of what is paid for; 0: as much as they like. `zmx limits` changes it
+    later."""
+
+    scope: str  # venue, tier, firm, account: the most particular figure that is set counts
+    id: int = 0  # of the tier, firm or account
+    instrument: str = ""  # of this one the next four, of none the others
+    order_qty: str = "0"
+    position: str = "0"  # what an account may hold, with what it has ordered
+    day_qty: str = "0"  # what it may trade in a day, with what it has ordered
+    fat_finger: str = "0"  # per cent of the last trade's price, up or down
+    open_orders: int = 0  # of an account
+    rate_per_second: int = 0  # new orders and replaces of an account, in the long run, and ...
+    burst: int = 0  # ... at once
+    fills_back: int = 0  # thousandths of an order that an execution gives back
+
+
+@dataclass(frozen=True, slots=True)
 class Calendar:
     """[[calendar]]: when the phases of the instruments that name it change; run/calendars.py has an example."""
 
@@ -110,6 +134,7 @@ class Market:
     account: tuple[Party, ...] = ()
     session: tuple[Party, ...] = ()
     fee: tuple[Fee, ...] = ()
+    limit: tuple[Limit, ...] = ()
     deposit: tuple[Deposit, ...] = ()
 
 
@@ -121,6 +146,7 @@ TABLES: Mapping[str, type] = {
     "account": Party,
     "session": Party,
     "fee": Fee,
+    "limit": Limit,
     "deposit": Deposit,
 }
 
@@ -204,8 +230,8 @@ def _firm(number: int) -> int:
 def check(market: Market) -> None:
     """Raise ValueError, naming what cannot be used, unless the engine takes all of it.
 
-    The rules are those by which it takes addInstrument, addAccount and addSession (components/engine/README.md): what
-    it would refuse is refused here, before anything is journalled.
+    The rules are those by which it takes addInstrument, addAccount, setLimits and the others
+    (components/engine/README.md): what it would refuse is refused here, before anything is journalled.
     """
     _check_ids("instrument", [(each.symbol, each.name) for each in market.instrument], MAX_SYMBOL)
     _check_ids("asset", [(each.id, each.name) for each in market.asset], MAX_ASSET)
@@ -229,6 +255,7 @@ def check(market: Market) -> None:
             raise ValueError(f"[[instrument]] {instrument.name}: {error}") from None
     _check_settlement(market)
     _check_money(market)
+    _check_limits(market)
 
 
 def _check_settlement(market: Market) -> None:
@@ -405,3 +432,81 @@ def _check_money(market: Market) -> None:
         issued[deposit.asset] += amount * (1 if deposit.account else len(known))
         if amount < 1 or issued[deposit.asset] > MAX_UNITS:
             raise ValueError(f"{where}: of each asset there is more than nothing, up to {MAX_UNITS} units in all")
+
+
+def _check_limits(market: Market) -> None:
+    """Limits that the engine takes, each in one row, of what is paid for: others would bind nobody."""
+    instruments = {each.name: each for each in market.instrument}
+    accounts = {each.id for each in market.account}
+    seen = set[tuple[str, int, str]]()
+    for number, limit in enumerate(market.limit, 1):
+        try:
+            _check_whose(limit, accounts)
+            if limit.instrument:
+                _check_limit_of(limit, instruments)
+            else:
+                _check_limit_of_none(limit, instruments.values())
+            if (of := (limit.scope, limit.id, limit.instrument)) in seen:
+                raise ValueError("another says the same scope, id and instrument; put their figures into one")
+            seen.add(of)
+        except ValueError as error:
+            raise ValueError(f"[[limit]] number {number}: {error}") from None
+
+
+def _check_whose(limit: Limit, accounts: Collection[int]) -> None:
+    match limit.scope:
+        case "venue":
+            if limit.id:
+                raise ValueError(f"there is one venue, which has no id, not {limit.id}")
+        case "tier":
+            if not 0 <= limit.id <= MAX_TIER:
+                raise ValueError(f"id of a tier is from 0 to {MAX_TIER}, not {limit.id}")
+        case "firm":
+            if not 1 <= limit.id <= _MAX_INT32:
+                raise ValueError(f"id of a firm is from 1 to {_MAX_INT32}, not {limit.id}")
+        case "account":
+            if limit.id not in accounts:
+                raise ValueError(f"there is no [[account]] {limit.id}")
+        case _:
+            raise ValueError(f"scope is venue, tier, firm or account, not {limit.scope!r}")
+
+
+_QUANTITIES = ("order_qty", "position", "day_qty")
+
+
+def _check_limit_of(limit: Limit, instruments: Mapping[str, Instrument]) -> None:
+    if (of := instruments.get(limit.instrument)) is None:
+        raise ValueError(f"there is no [[instrument]] {limit.instrument!r}{nearest(limit.instrument, instruments)}")
+    if not of.base:
+        raise ValueError(f"{of.name} is not paid for, and limits bind nobody there; name its base and quote")
+    for name in ("open_orders", "rate_per_second", "burst", "fills_back"):
+        if getattr(limit, name):
+            raise ValueError(f"{name} is of no instrument: it stands in a [[limit]] without one")
+    for name in _QUANTITIES:
+        if _figure(limit, name, of.qty_scale) < 0:
+            raise ValueError(f"{name} is 0 or more, not {getattr(limit, name)}")
+    if not 0 <= _figure(limit, "fat_finger", PER_CENT_SCALE) <= _MAX_FAT_FINGER * 10**PER_CENT_SCALE:
+        raise ValueError(f"fat_finger is from 0 to {_MAX_FAT_FINGER} per cent, not {limit.fat_finger}")
+
+
+def _figure(limit: Limit, name: str, scale: int) -> int:
+    try:
+        return to_units(getattr(limit, name), scale)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _check_limit_of_none(limit: Limit, instruments: Collection[Instrument]) -> None:
+    if not any(each.base for each in instruments):
+        raise ValueError("no instrument is paid for, and limits bind nobody; name the base and quote of one")
+    for name in (*_QUANTITIES, "fat_finger"):
+        if getattr(limit, name) != "0":
+            raise ValueError(f"{name} is of an instrument: say of which")
+    bounds = {"open_orders": (0, _MAX_INT32), "rate_per_second": (0, MAX_RATE)}
+    if limit.rate_per_second:
+        bounds |= {"burst": (1, MAX_RATE), "fills_back": (0, _MAX_FILLS_BACK)}
+    elif limit.burst or limit.fills_back:
+        raise ValueError("burst and fills_back go with a rate_per_second")
+    for name, (least, most) in bounds.items():
+        if not least <= getattr(limit, name) <= most:
+            raise ValueError(f"{name} is from {least} to {most}, not {getattr(limit, name)}")

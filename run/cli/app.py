@@ -598,10 +598,11 @@ def limits(
     """
     from run.cli import money
     from run.config import load
+    from run.market import Limit
 
-    texts = {"order_qty": order_qty, "position": position, "day_qty": day_qty, "fat_finger": fat_finger}
-    counts = {"open_orders": open_orders, "rate_per_second": rate, "burst": burst, "fills_back": fills_back}
-    money.limits(load(config), scope.value, number, symbol, texts, counts, who, why, as_json)
+    of_symbol = order_qty, position, day_qty, fat_finger
+    of_none = open_orders, rate, burst, fills_back
+    money.limits(load(config), Limit(scope.value, number, symbol, *of_symbol, *of_none), who, why, as_json)
 
 
 @app.command(rich_help_panel=OPERATE, epilog="Example: zmx account 7 suspended --why 'court order 12'")

@@ -6,13 +6,14 @@ import time
 
 import numpy as np
 
+from run.bootstrap import limit_terms
 from run.cli.operate import own_event, send, tell, understood
 from run.cli.running import instruments_of, named
 from run.cli.screen import cancelled
 from run.config import Config
-from run.market import FEE_SCALE, Asset
-from wire.dtypes import ACCOUNT_TERMS, EXTENSION, FEE_TERMS, LIMIT_TERMS, PAYMENT_EVENT, PAYMENT_TERMS
-from wire.enums import AccountRole, AccountStatus, CommandKind, EventKind, ExtensionKind, LimitScope
+from run.market import FEE_SCALE, Asset, Limit
+from wire.dtypes import ACCOUNT_TERMS, EXTENSION, FEE_TERMS, PAYMENT_EVENT, PAYMENT_TERMS
+from wire.enums import AccountRole, AccountStatus, CommandKind, EventKind, ExtensionKind
 from wire.units import from_units, to_units
 
 _DONE = {
@@ -70,32 +71,14 @@ def fees(config: Config, tier: int, maker: str, taker: str, who: str, why: str, 
     tell(outcome, as_json, f"tier {tier} pays {maker} per cent where it makes, {taker} where it takes")
 
 
-def limits(
-    config: Config,
-    scope: str,
-    number: int,
-    symbol: str,
-    texts: dict[str, str],
-    counts: dict[str, int],
-    who: str,
-    why: str,
-    as_json: bool,
-) -> None:
-    """What accounts may order: `texts` are quantities of an instrument and a percentage, as people write them, `counts`
-    are of orders, in no instrument."""
-    terms = np.zeros(1, LIMIT_TERMS)
-    terms["kind"], terms["scope"], terms["id"] = ExtensionKind.LIMIT_TERMS, LimitScope[scope.upper()], number
-    instrument = named(instruments_of(config), symbol) if symbol else None
+def limits(config: Config, limit: Limit, who: str, why: str, as_json: bool) -> None:
+    """What accounts may order from here on."""
+    of = named(instruments_of(config), limit.instrument) if limit.instrument else None
     with understood():
-        terms["fat_finger_bp"] = to_units(texts.pop("fat_finger"), 2)
-        for name, text in texts.items():
-            terms[name] = instrument.qty_units(text) if instrument else to_units(text, 0)
-    for name, count in counts.items():
-        terms[name] = count
-    of = instrument.symbol if instrument else 0
-    outcome = send(config, CommandKind.SET_LIMITS, who, why, terms.view(EXTENSION), symbol=of)
-    whose = f"{scope} {number}" if number else f"the {scope}"
-    tell(outcome, as_json, f"the limits of {whose} {f'in {symbol} ' if symbol else ''}are set")
+        terms = limit_terms(limit, of.qty_scale if of else 0)
+    outcome = send(config, CommandKind.SET_LIMITS, who, why, terms.view(EXTENSION), symbol=of.symbol if of else 0)
+    whose = f"{limit.scope} {limit.id}" if limit.id else f"the {limit.scope}"
+    tell(outcome, as_json, f"the limits of {whose} {f'in {limit.instrument} ' if of else ''}are set")
 
 
 def account(

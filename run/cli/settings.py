@@ -22,7 +22,7 @@ def main(config: Config, show: bool, as_json: bool) -> None:
 
 
 _WIDE = 190  # columns that the longest line takes
-_MARKET = ("asset", "instrument", "account", "session", "fee", "deposit")
+_MARKET = ("asset", "instrument", "account", "session", "fee", "limit", "deposit")
 
 
 def _show(config: Config) -> None:
@@ -50,7 +50,18 @@ def _show(config: Config) -> None:
     for name, parties in (("accounts", config.account), ("sessions", config.session)):
         firms = {party.firm for party in parties}
         console.print(f"{len(parties)} {name} of {len(firms)} firms")
-    console.print("[dim]These three are sequenced once, when the journal is empty.[/dim]")
+    _show_limits(console, config)
+    console.print("[dim]All of these are sequenced once, when the journal is empty.[/dim]")
+
+
+def _show_limits(console: Console, config: Config) -> None:
+    """One line for each; what binds nobody is left out."""
+    for limit in config.limit:
+        figures = dataclasses.asdict(limit)
+        scope, number, instrument = (figures.pop(name) for name in ("scope", "id", "instrument"))
+        set_ = ", ".join(f"{name} {figure}" for name, figure in figures.items() if figure not in ("0", 0))
+        whose = scope if scope == "venue" else f"{scope} {number}"
+        console.print(f"limits of {whose}{f' in {instrument}' if instrument else ''}: {set_ or 'none'}")
 
 
 def _value(row: Setting) -> str:

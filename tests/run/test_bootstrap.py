@@ -10,8 +10,9 @@ from components.engine.contract import Engine
 from components.engine.readable import ReadableEngine
 from run.bootstrap import bootstrap
 from run.config import Config, ConfigError, check, default, paid
-from run.market import Asset, Deposit, Fee, Party
-from wire.enums import EventKind
+from run.market import Asset, Deposit, Fee, Limit, Party
+from wire.constants import MAX_RATE, MAX_UNITS
+from wire.enums import EventKind, LimitScope
 from wire.units import from_units, unpack_name
 
 
@@ -83,3 +84,38 @@ def test_assets_fees_and_deposits_are_taken() -> None:
     assert state.clearing.tolist() == [(1, 1, 2, 1_000, 2, 0)]
     assert state.tiers[["maker_ppm", "taker_ppm"]].tolist() == [(200, 500)]
     assert state.balances[["account", "asset", "total"]].tolist() == [(1, 2, 100_050), (2, 1, 725)]
+
+
+def test_limits_of_every_scope_are_taken_up_to_their_bounds() -> None:
+    most = from_units(MAX_UNITS, 5)
+    given = (
+        Limit("venue", instrument="BTC-USD", order_qty="0.5", position=most, day_qty="7.00001", fat_finger="12.5"),
+        Limit("tier", 15, fat_finger="10000", instrument="AAPL"),
+        Limit("firm", (1 << 31) - 1, open_orders=(1 << 31) - 1),
+        Limit("account", 16, rate_per_second=MAX_RATE, burst=MAX_RATE, fills_back=1_000),
+        Limit("account", 1),
+    )
+    coin = dataclasses.replace(paid().instrument[2], qty_scale=5)
+    config = dataclasses.replace(paid(), instrument=(*paid().instrument[:2], coin), limit=given)
+    check(config)
+    engine, kinds = started(config)
+    assert EventKind.REJECTED not in kinds
+    assert kinds.count(EventKind.LIMITS_SET) == len(given)
+    figures = ["order_qty", "position", "day_qty", "fat_finger_bp"]
+    figures += ["open_orders", "rate_per_second", "burst", "fills_back"]
+    told = {
+        (int(row["scope"]), int(row["id"]), int(row["symbol"])): tuple(row[figures].tolist())
+        for row in engine.canonical().limits
+    }
+    assert told == {
+        (LimitScope.VENUE, 0, 3): (50_000, MAX_UNITS, 700_001, 1_250, 0, 0, 0, 0),
+        (LimitScope.TIER, 15, 1): (0, 0, 0, 1_000_000, 0, 0, 0, 0),
+        (LimitScope.FIRM, (1 << 31) - 1, 0): (0, 0, 0, 0, (1 << 31) - 1, 0, 0, 0),
+        (LimitScope.ACCOUNT, 16, 0): (0, 0, 0, 0, 0, MAX_RATE, MAX_RATE, 1_000),
+    }, "what limits nothing is not kept"
+
+
+def test_a_limit_that_cannot_be_counted_is_named() -> None:
+    config = dataclasses.replace(paid(), limit=(Limit("venue", instrument="AAPL", order_qty="0.5"),))
+    with pytest.raises(ConfigError, match=r"\[\[limit\]\] of venue 0: 0\.5 has more than 0 decimals"):
+        bootstrap(config)

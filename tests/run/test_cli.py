@@ -141,6 +141,21 @@ def test_config_shows_every_setting_with_its_default_and_reason(tmp_path: Path) 
     assert (queue["value"], queue["default"], queue["unit"]) == (77, 1_000, "messages")
 
 
+def test_config_shows_limits(tmp_path: Path) -> None:
+    file = tmp_path / "exchange.toml"
+    limits = '[[limit]]\nscope = "venue"\ninstrument = "AAPL"\norder_qty = 100\nfat_finger = 5\n'
+    file.write_text(zmx("config", "--paid").stdout + limits)
+    (limit,) = json.loads(zmx("config", "--json", "--config", file).stdout)["limit"]
+    assert (limit["scope"], limit["instrument"], limit["order_qty"], limit["fat_finger"]) == (
+        "venue",
+        "AAPL",
+        "100",
+        "5",
+    )
+    shown = zmx("config", "--show", "--config", file).stdout
+    assert "limits of venue in AAPL: order_qty 100, fat_finger 5\n" in shown
+
+
 def test_doctor_says_what_it_found(tmp_path: Path) -> None:
     answer = program("doctor", "--json")
     report = json.loads(answer.stdout)

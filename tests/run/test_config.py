@@ -265,3 +265,83 @@ def test_an_asset_is_settled_at_once_or_later() -> None:
     assert len(parse(PAID + second + words).instrument) == 2
     with pytest.raises(ConfigError, match="X settles it at once, Y after 2 days"):
         parse(PAID + second + words + "settle = 2\n")
+
+
+LIMITS = """
+[[limit]]
+scope = "venue"
+instrument = "X"
+order_qty = 100
+position = "1000"
+day_qty = 5000
+fat_finger = 12.5
+
+[[limit]]
+scope = "account"
+id = 7
+open_orders = 50
+rate_per_second = 10
+burst = 20
+fills_back = 500
+"""
+
+
+def test_limits_are_read_and_written() -> None:
+    found = parse(PAID + LIMITS)
+    of_x, of_seven = found.limit
+    assert (of_x.scope, of_x.id, of_x.instrument) == ("venue", 0, "X")
+    assert (of_x.order_qty, of_x.position, of_x.day_qty, of_x.fat_finger) == ("100", "1000", "5000", "12.5")
+    assert (of_seven.scope, of_seven.id, of_seven.instrument) == ("account", 7, "")
+    assert (of_seven.open_orders, of_seven.rate_per_second, of_seven.burst, of_seven.fills_back) == (50, 10, 20, 500)
+    assert parse(config.to_toml(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        ('"venue"', '"market"', "[[limit]] number 1: scope is venue, tier, firm or account, not 'market'"),
+        ('"venue"', '"venue"\nid = 1', "there is one venue, which has no id, not 1"),
+        ('"venue"', '"tier"\nid = 16', "id of a tier is from 0 to 15, not 16"),
+        ('"venue"', '"firm"', "id of a firm is from 1 to 2147483647, not 0"),
+        ('"venue"', '"firm"\nid = 2147483648', "id of a firm is from 1 to 2147483647, not 2147483648"),
+        ("id = 7", "id = 8", "[[limit]] number 2: there is no [[account]] 8"),
+        ('instrument = "X"', 'instrument = "Y"', "there is no [[instrument]] 'Y'; there are X"),
+        ('instrument = "X"\n', "", "order_qty is of an instrument: say of which"),
+        ("order_qty = 100", "order_qty = 1.5", "order_qty: 1.5 has more than 0 decimals"),
+        ("order_qty = 100", "order_qty = -1", "order_qty is 0 or more, not -1"),
+        ('position = "1000"', 'position = "5e18"', "position: 5e18 is too large"),
+        ("fat_finger = 12.5", "fat_finger = 10000.01", "fat_finger is from 0 to 10000 per cent, not 10000.01"),
+        ("fat_finger = 12.5", "fat_finger = 0.001", "fat_finger: 0.001 has more than 2 decimals"),
+        ("fat_finger = 12.5", "fat_finger = -1", "fat_finger is from 0 to 10000 per cent, not -1"),
+        ("fat_finger = 12.5", "open_orders = 1", "open_orders is of no instrument"),
+        ("fat_finger = 12.5", "fills_back = 1", "fills_back is of no instrument"),
+        ("id = 7", "id = 7\nday_qty = 1", "day_qty is of an instrument: say of which"),
+        ("id = 7", "id = 7\nfat_finger = 1", "fat_finger is of an instrument: say of which"),
+        ("open_orders = 50", "open_orders = -1", "open_orders is from 0 to 2147483647, not -1"),
+        ("open_orders = 50", "open_orders = 2147483648", "open_orders is from 0 to 2147483647"),
+        ("rate_per_second = 10\n", "", "burst and fills_back go with a rate_per_second"),
+        ("rate_per_second = 10", "rate_per_second = 1000001", "rate_per_second is from 0 to 1000000, not 1000001"),
+        ("burst = 20", "burst = 0", "burst is from 1 to 1000000, not 0"),
+        ("burst = 20", "burst = 1000001", "burst is from 1 to 1000000, not 1000001"),
+        ("fills_back = 500", "fills_back = 1001", "fills_back is from 0 to 1000, not 1001"),
+        ("fills_back = 500", "fills_back = -1", "fills_back is from 0 to 1000, not -1"),
+        ("burst = 20", 'burst = "20"', "[[limit]] number 2 burst takes a whole number"),
+        ("burst = 20", "bursts = 20", "has no setting 'bursts': did you mean 'burst'?"),
+        ('scope = "account"', "", "[[limit]] number 2 lacks scope"),
+    ],
+)
+def test_a_mistake_in_limits_is_named(right: str, wrong: str, told: str) -> None:
+    assert LIMITS.count(right) == 1
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        parse(PAID + LIMITS.replace(right, wrong))
+
+
+def test_limits_are_said_once_and_bind_somebody() -> None:
+    with pytest.raises(ConfigError, match=re.escape("[[limit]] number 4: another says the same scope, id and")):
+        parse(PAID + LIMITS + LIMITS.replace('"venue"', '"tier"'))
+    with pytest.raises(ConfigError, match="number 1: X is not paid for, and limits bind nobody there"):
+        parse(MONEY + INSTRUMENT + LIMITS)
+    of_none = LIMITS[LIMITS.rindex("[[limit]]") :]
+    assert len(parse(PAID + of_none).limit) == 1
+    with pytest.raises(ConfigError, match="number 1: no instrument is paid for, and limits bind nobody"):
+        parse(MONEY + INSTRUMENT + of_none)
