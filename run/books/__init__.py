@@ -4,7 +4,7 @@ Only this folder knows a database. What stands in its tables is components/clerk
 """
 
 from run.books.errors import BooksElsewhere, BooksError, BooksLost
-from run.books.place import url_of
+from run.books.place import books_of, url_of
 from run.books.store import Books, Standing
 
-__all__ = ["Books", "BooksElsewhere", "BooksError", "BooksLost", "Standing", "url_of"]
+__all__ = ["Books", "BooksElsewhere", "BooksError", "BooksLost", "Standing", "books_of", "url_of"]

@@ -1,12 +1,13 @@
 """What is asked of the books: portfolio, orders, trades, statement. All of one moment; never of the matcher.
 
-Figures come as decimal text, exactly: whoever prints them, or hands them to a program, rounds nothing.
+Figures come as Decimals, with all the digits that their instrument or asset has: nothing is rounded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
@@ -45,15 +46,15 @@ class Balance(NamedTuple):
     """What an account has of an asset."""
 
     asset: str
-    balance: str
-    unsettled: str  # of it: what was traded and is not settled; below 0: it will go
+    balance: Decimal
+    unsettled: Decimal  # of it: what was traded and is not settled; below 0: it will go
 
 
 class Settled(NamedTuple):
     """The same of one who has nothing unsettled."""
 
     asset: str
-    balance: str
+    balance: Decimal
 
 
 class Activity(NamedTuple):
@@ -66,7 +67,7 @@ class Activity(NamedTuple):
     cancels: int
     refused: int
     executions: int
-    ratio: str  # orders, replaces and cancels for each execution; without any as if there were one
+    ratio: Decimal  # orders, replaces and cancels for each execution; without any as if there were one
     marked: bool
 
 
@@ -74,14 +75,14 @@ class Holding(NamedTuple):
     """A position; amounts in the instrument's quote units. `value`, `unrealised`: at the price of the last trade."""
 
     instrument: str
-    qty: str
-    average_price: str
-    last_price: str
-    value: str
-    cost: str
-    unrealised: str
-    realised: str
-    fees: str
+    qty: Decimal
+    average_price: Decimal
+    last_price: Decimal
+    value: Decimal
+    cost: Decimal
+    unrealised: Decimal
+    realised: Decimal
+    fees: Decimal
 
 
 class OrderRow(NamedTuple):
@@ -94,10 +95,10 @@ class OrderRow(NamedTuple):
     side: str
     type: str
     tif: str
-    price: str
-    qty: str
-    leaves: str
-    executed: str
+    price: Decimal
+    qty: Decimal
+    leaves: Decimal
+    executed: Decimal
     state: str
     reason: str
     entered_ns: int
@@ -111,10 +112,10 @@ class Fill(NamedTuple):
     time_ns: int
     instrument: str
     side: str
-    price: str
-    qty: str
-    notional: str
-    fee: str
+    price: Decimal
+    qty: Decimal
+    notional: Decimal
+    fee: Decimal
     role: str  # maker, taker, auction
     order_id: int
     busted: bool
@@ -127,17 +128,17 @@ class StatementLine(NamedTuple):
     time_ns: int
     what: str
     reference: str
-    amount: str
-    balance: str
+    amount: Decimal
+    balance: Decimal
 
 
 class Statement(NamedTuple):
     """An account's lines of one asset, between the balance before and the balance after."""
 
     asset: str
-    opening: str
+    opening: Decimal
     lines: list[StatementLine]
-    closing: str
+    closing: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +156,13 @@ class Names:
             {row.symbol: row for row in connection.execute(select(INSTRUMENTS))},
         )
 
-    def amount(self, asset: int, units: int) -> str:
-        """Of an asset, as decimal."""
-        return from_units(units, self.assets[asset].scale)
+    def amount(self, asset: int, units: int) -> Decimal:
+        """So many units of an asset."""
+        return _decimal(units, self.assets[asset].scale)
+
+
+def _decimal(units: int, scale: int) -> Decimal:
+    return Decimal(from_units(units, scale))
 
 
 def check_account(connection: Connection, account: int) -> None:
@@ -193,7 +198,7 @@ def activity(connection: Connection, day: int, limit: int, above: int | None = N
         marked = bool(limit) and sent > limit * traded
         of = names.instruments[row.symbol]
         counts = row.orders, row.replaces, row.cancels, row.refused, row.executions
-        ratio = from_units(sent * 100 // traded, 2)
+        ratio = _decimal(sent * 100 // traded, 2)
         found.append((sent, traded, Activity(row.account, of.name, *counts, ratio, marked)))
     found.sort(key=lambda each: (-Fraction(each[0], each[1]), -each[0], each[2]))
     return [each for *_, each in found]
@@ -213,10 +218,10 @@ def _holding(of: Row[Any], row: Row[Any]) -> Holding:
     average = average_price(row.qty, row.cost, scales, _MORE_DIGITS)
     return Holding(
         of.name,
-        from_units(row.qty, of.qty_scale),
-        from_units(average, of.price_scale + _MORE_DIGITS),
-        from_units(of.last_price, of.price_scale),
-        *(from_units(amount, of.quote_scale) for amount in amounts),
+        _decimal(row.qty, of.qty_scale),
+        _decimal(average, of.price_scale + _MORE_DIGITS),
+        _decimal(of.last_price, of.price_scale),
+        *(_decimal(amount, of.quote_scale) for amount in amounts),
     )
 
 
@@ -232,11 +237,11 @@ def orders(connection: Connection, account: int, *, only_open: bool = False, lim
 def _order(names: Names, row: Row[Any]) -> OrderRow:
     of = names.instruments.get(row.symbol)  # of a rejected order it may be none
     price_scale, qty_scale = (of.price_scale, of.qty_scale) if of is not None else (0, 0)
-    qty, leaves, executed = (from_units(units, qty_scale) for units in (row.qty, row.leaves_qty, row.cum_qty))
+    qty, leaves, executed = (_decimal(units, qty_scale) for units in (row.qty, row.leaves_qty, row.cum_qty))
     return OrderRow(
         row.order_id, row.session, row.client_ref, of.name if of is not None else f"#{row.symbol}",
         _word(Side, row.side), _word(OrderType, row.order_type), _word(TimeInForce, row.tif),
-        from_units(row.price, price_scale), qty, leaves, executed,
+        _decimal(row.price, price_scale), qty, leaves, executed,
         _word(OrderState, row.state), Reason(row.reason).name if row.reason else "", row.entered_ns, row.changed_ns,
     )  # fmt: skip
 
@@ -261,8 +266,8 @@ def _fill(names: Names, row: Row[Any], side: Side) -> Fill:
     role = "auction" if not row.taker_side else "taker" if row.taker_side == side else "maker"
     return Fill(
         row.match, row.time_ns, of.name, side.name.lower(),
-        from_units(row.price, of.price_scale), from_units(row.qty, of.qty_scale),
-        from_units(notional, of.quote_scale), from_units(fee, of.quote_scale), role, order_id, bool(row.busted),
+        _decimal(row.price, of.price_scale), _decimal(row.qty, of.qty_scale),
+        _decimal(notional, of.quote_scale), _decimal(fee, of.quote_scale), role, order_id, bool(row.busted),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Where the books are: `[clerk] database` to the URL of a database."""
+"""Where the books are: `[clerk] database` to the URL of a database, and to the books there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from run.books.errors import BooksError
+from run.books.store import Books
+from run.calendars import days_of
+from run.config import Config
+
+
+def books_of(config: Config) -> Books:
+    """The books of this configuration. Raises BooksError where it keeps none."""
+    if not config.clerk.database:
+        raise BooksError('the configuration keeps no books: [clerk] database = "sqlite" would')
+    return Books(url_of(config.clerk.database, config.data_dir), days_of(config))
 
 
 def url_of(database: str, data_dir: Path) -> URL:

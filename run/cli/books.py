@@ -6,25 +6,22 @@ import csv
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from datetime import datetime
+from typing import Any, Final
 
 from rich.text import Text
-from sqlalchemy import Connection
 
-from run.books import Books, BooksLost, asking, url_of
+from run.books import BooksLost, asking, books_of
 from run.books.reconcile import Reconciled, reconcile
-from run.books.store import read_standing
-from run.calendars import days_of
 from run.cli import choices
 from run.cli.depth import neat
 from run.cli.failure import FAILED, Failure
 from run.cli.journal import engine, progress
-from run.cli.screen import out, print_json, table
+from run.cli.screen import out, print_json, table, text_of
+from run.client.books import AskingSync, NoTime, Orders, Trades, UnknownAccount
 from run.config import Config
 from run.storage import FileStorage
 
-_END_NS: Final = (1 << 63) - 1
 _TIMES: Final = {"time_ns": "time", "entered_ns": "entered", "changed_ns": "changed", "failed_ns": "last failed"}
 _PLAIN: Final = frozenset(
     {
@@ -50,51 +47,50 @@ _S: Final = 1_000_000_000
 
 def portfolio(config: Config, account: int, as_json: bool, as_csv: bool) -> None:
     """What an account has, and what it has made of it."""
-    with _asked(config, account) as (connection, standing):
-        balances, holdings = asking.balances(connection, account), asking.holdings(connection, account)
+    with _asked(config) as books:
+        found = books.portfolio(account)
     if as_json:
-        print_json({**standing, "account": account, "balances": _plain(balances), "holdings": _plain(holdings)})
+        print_json(_plain(found))
     elif as_csv:
-        print_csv(holdings, asking.Holding._fields, [["balance of", "balance", "unsettled"], *balances])
+        print_csv(found.holdings, asking.Holding._fields, [["balance of", "balance", "unsettled"], *found.balances])
     else:
-        say(standing, f"account {account}")
-        unsettled = any(balance.unsettled.strip("-0.") for balance in balances)
-        shown = balances if unsettled else [asking.Settled(*balance[:2]) for balance in balances]
+        say(found.event_seq, found.time_ns, f"account {account}")
+        unsettled = any(balance.unsettled for balance in found.balances)
+        shown = found.balances if unsettled else [asking.Settled(*balance[:2]) for balance in found.balances]
         print_table(shown, "nothing", title="Balances")
-        print_table(holdings, "none", title="Holdings")
+        print_table(found.holdings, "none", title="Holdings")
 
 
 def orders(config: Config, account: int, only_open: bool, limit: int, as_json: bool, as_csv: bool) -> None:
     """An account's orders, the newest first."""
-    with _asked(config, account) as (connection, standing):
-        found = asking.orders(connection, account, only_open=only_open, limit=limit)
-    _show(standing, account, "orders", found, asking.OrderRow, as_json, as_csv)
+    with _asked(config) as books:
+        found = books.orders(account, only_open=only_open, limit=limit)
+    _show(found, "orders", found.orders, asking.OrderRow, as_json, as_csv)
 
 
 def history(config: Config, account: int, limit: int, as_json: bool, as_csv: bool) -> None:
     """An account's trades, the newest first."""
-    with _asked(config, account) as (connection, standing):
-        found = asking.fills(connection, account, limit=limit)
-    _show(standing, account, "trades", found, asking.Fill, as_json, as_csv)
+    with _asked(config) as books:
+        found = books.trades(account, limit=limit)
+    _show(found, "trades", found.trades, asking.Fill, as_json, as_csv)
 
 
 def statement(config: Config, account: int, begin: str, end: str, as_json: bool, as_csv: bool) -> None:
     """Opening balance, lines, closing balance, of each asset."""
-    from_ns, to_ns = (_moment(begin) if begin else 0), (_moment(end) if end else _END_NS)
-    with _asked(config, account) as (connection, standing):
-        found = asking.statements(connection, account, from_ns, to_ns)
+    with _asked(config) as books:
+        found = books.statement(account, begin, end)
     if as_json:
-        each = [{**one._asdict(), "lines": _plain(one.lines)} for one in found]
-        print_json({**standing, "account": account, "from_ns": from_ns, "to_ns": to_ns, "statements": each})
+        print_json(_plain(found))
     elif as_csv:
-        rows = [(one.asset, *line) for one in found for line in one.lines]
+        rows = [(one.asset, *line) for one in found.statements for line in one.lines]
         print_csv(rows, ("asset", *asking.StatementLine._fields))
     else:
-        say(standing, f"account {account}{f' from {begin}' if begin else ''}{f' to {end}' if end else ''}")
-        for one in found:
-            closing = f"  closing balance {neat(one.closing)}"
-            print_table(one.lines, "no lines", title=f"{one.asset}: opening balance {neat(one.opening)}")
-            out().print(f"[bold]{closing}[/bold]\n")
+        when = f"{f' from {begin}' if begin else ''}{f' to {end}' if end else ''}"
+        say(found.event_seq, found.time_ns, f"account {account}{when}")
+        for one in found.statements:
+            opening, closing = (neat(text_of(balance)) for balance in (one.opening, one.closing))
+            print_table(one.lines, "no lines", title=f"{one.asset}: opening balance {opening}")
+            out().print(f"[bold]  closing balance {closing}[/bold]\n")
 
 
 def check(config: Config, which: choices.Engine, as_json: bool) -> None:
@@ -139,51 +135,32 @@ def _tell(found: Reconciled) -> None:
 # ------------------------------------------------------------------------------------------------ what they share
 
 
-def books_of(config: Config) -> Books:
-    """The books of this configuration. Raises Failure where it keeps none."""
-    if not config.clerk.database:
-        raise Failure('the configuration keeps no books: [clerk] database = "sqlite" would')
-    return Books(url_of(config.clerk.database, config.data_dir), days_of(config))
-
-
 @contextmanager
-def _asked(config: Config, account: int) -> Iterator[tuple[Connection, dict[str, Any]]]:
-    """The books at one moment, and how far they are."""
-    books = books_of(config)
+def _asked(config: Config) -> Iterator[AskingSync]:
+    """What the client library asks of the books; what it is told instead of an answer is a line for people."""
     try:
-        with books.reading() as connection:
-            standing = read_standing(connection)
-            asking.check_account(connection, account)
-            yield connection, {"event_seq": standing.event_seq, "time_ns": standing.time_ns}
-    except (BooksLost, asking.UnknownAccount) as error:
+        with AskingSync(config) as books:
+            yield books
+    except (BooksLost, NoTime, UnknownAccount) as error:
         raise Failure(str(error)) from error
-    finally:
-        books.close()
 
 
-def _moment(text: str) -> int:
-    """A local date or time in nanoseconds; a time zone may stand in it."""
-    try:
-        when = datetime.fromisoformat(text).astimezone()
-    except ValueError as error:
-        raise Failure(f"{text!r} is no time: write 2027-01-31, or 2027-01-31T17:30") from error
-    since = when - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * _S + since.microseconds * 1_000
+def _plain(value: Any) -> Any:
+    """Named tuples as dictionaries, all the way down."""
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, tuple):
+        return {name: _plain(each) for name, each in value._asdict().items()}  # type: ignore[attr-defined]
+    return value
 
 
-def _plain(rows: Sequence[NamedTuple]) -> list[dict[str, Any]]:
-    return [row._asdict() for row in rows]
-
-
-def _show(
-    standing: dict[str, Any], account: int, what: str, rows: Sequence[Any], kind: Any, as_json: bool, as_csv: bool
-) -> None:
+def _show(found: Orders | Trades, what: str, rows: Sequence[Any], kind: Any, as_json: bool, as_csv: bool) -> None:
     if as_json:
-        print_json({**standing, "account": account, what: _plain(rows)})
+        print_json(_plain(found))
     elif as_csv:
         print_csv(rows, kind._fields)
     else:
-        say(standing, f"account {account}")
+        say(found.event_seq, found.time_ns, f"account {found.account}")
         print_table(rows, f"no {what}")
 
 
@@ -191,16 +168,16 @@ def print_csv(rows: Sequence[Any], columns: Sequence[str], more: Sequence[Sequen
     """For spreadsheets; `more` is a second table, behind an empty line."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerows(map(text_of, row) for row in rows)
     if more:
         writer.writerow([])
-        writer.writerows(more)
+        writer.writerows(map(text_of, row) for row in more)
 
 
-def say(standing: dict[str, Any], what: str) -> None:
+def say(event_seq: int, time_ns: int, what: str) -> None:
     """What is shown, and how old it is."""
-    when = f", {_local(standing['time_ns'])}" if standing["event_seq"] else ""
-    out().print(f"[bold]{what}[/bold] [dim]as of event {standing['event_seq']:,}{when}[/dim]\n")
+    when = f", {_local(time_ns)}" if event_seq else ""
+    out().print(f"[bold]{what}[/bold] [dim]as of event {event_seq:,}{when}[/dim]\n")
 
 
 def print_table(rows: Sequence[Any], nothing: str, title: str = "") -> None:
@@ -231,7 +208,7 @@ def _cell(name: str, value: Any) -> str | Text:
         return "yes" if value else ""
     if isinstance(value, int):
         return f"{value:,}"
-    return str(value) if name in _PLAIN else neat(value)
+    return str(value) if name in _PLAIN else neat(text_of(value))
 
 
 def _local(time_ns: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
@@ -39,7 +40,18 @@ def facts(console: Console, rows: Iterable[tuple[str, str]]) -> None:
 
 def print_json(value: Any, *, line: bool = False) -> None:
     """JSON on standard output, flushed, so that a program at the other end of a pipe has it at once."""
-    print(json.dumps(value, indent=None if line else 2), flush=True)
+    print(json.dumps(value, indent=None if line else 2, default=_figure), flush=True)
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return text_of(value)
+    raise TypeError(f"{value!r} has no form in JSON")
+
+
+def text_of(value: Any) -> str:
+    """A Decimal with all its digits, never with an exponent."""
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def has_terminal() -> bool:

@@ -7,15 +7,16 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import date
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from run.books import Books, BooksLost, asking
+from run.books import Books, BooksLost, asking, books_of
 from run.books import settling as books_settling
 from run.books.settling import NotSettled, Obligation, Settled, by_reason
 from run.books.store import read_standing
-from run.cli.books import books_of, print_csv, print_table, say
+from run.cli.books import print_csv, print_table, say
 from run.cli.failure import FAILED, Failure
 from run.cli.journal import progress
 from run.cli.operate import understood
@@ -37,9 +38,9 @@ class Due(NamedTuple):
     settle_date: str
     account: int
     asset: str
-    amount: str
-    settled: str
-    open: str
+    amount: Decimal
+    settled: Decimal
+    open: Decimal
 
 
 class BreakRow(NamedTuple):
@@ -48,8 +49,8 @@ class BreakRow(NamedTuple):
     settle_date: str
     account: int
     asset: str
-    amount: str
-    settled: str
+    amount: Decimal
+    settled: Decimal
     attempts: int
     reason: str
     failed_ns: int
@@ -124,7 +125,7 @@ def _show_due(books: Books, day: int, until: str, as_json: bool) -> None:
         print_table(rows, f"nothing is due by {until}", title=f"Due by {until}, in this order")
 
 
-def _figures(names: asking.Names, each: Obligation) -> tuple[str, int, str, str, str, str]:
+def _figures(names: asking.Names, each: Obligation) -> tuple[str, int, str, Decimal, Decimal, Decimal]:
     amounts = (names.amount(each.asset, units) for units in (each.amount, each.settled, each.open))
     amount, settled, left = amounts
     return day_text(each.settle_date), each.account, names.assets[each.asset].name, amount, settled, left
@@ -202,7 +203,7 @@ def _show(
     elif as_csv:
         print_csv(rows, columns)
     else:
-        say(at, title)
+        say(at["event_seq"], at["time_ns"], title)
         print_table(rows, "none")
 
 

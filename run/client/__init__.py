@@ -1,6 +1,6 @@
 """The client library: brokers and subscribers, for asyncio and uvloop. `run.client.sync` has the same without.
 
-Operators, who do one thing at a time, have one that blocks.
+`run.client.books` asks the books. Operators, who do one thing at a time, have one that blocks.
 """
 
 from run.client.broker import Broker

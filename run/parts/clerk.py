@@ -19,8 +19,7 @@ from typing import Final
 import zmq
 
 from components.clerk import Clerk
-from run.books import Books, BooksElsewhere, BooksError, BooksLost, Standing, url_of
-from run.calendars import days_of
+from run.books import Books, BooksElsewhere, BooksError, BooksLost, Standing, books_of
 from run.config import Config, ConfigError
 from run.eventlog import EventLogHole, EventLogReader
 from run.host import Host, Lock
@@ -40,7 +39,7 @@ def make(config: Config, host: Host, anew: bool = False) -> ClerkAgent:
         raise ConfigError('[clerk] database: there is none. "sqlite" is a file in the data directory')
     with suppress(OSError):
         os.nice(_NICE)
-    return ClerkAgent(config, host, Books(url_of(config.clerk.database, config.data_dir), days_of(config)), anew)
+    return ClerkAgent(config, host, books_of(config), anew)
 
 
 class ClerkAgent:
