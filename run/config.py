@@ -175,6 +175,9 @@ class Clerk:
     order_to_trade: int = setting(
         0, "orders a trade", "of an account in an instrument and day before `zmx activity` marks it; 0: never", least=0
     )
+    reconcile_at: str = setting(
+        "00:00", "time", "of day, UTC, when `zmx reconcile` runs by itself, behind all others; empty: never"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,6 +447,8 @@ def _toml_or_name(value: Any) -> str:
 
 _DATABASE = re.compile(r"(sqlite(:///(?!:memory:).+)?|postgresql://.*)?")
 
+_TIME = re.compile(r"(([01]\d|2[0-3]):[0-5]\d)?")
+
 
 def _check_setting(value: str | int | bool, metadata: Mapping[str, Any], where: str) -> None:
     unit = metadata.get("unit", "")
@@ -452,6 +457,8 @@ def _check_setting(value: str | int | bool, metadata: Mapping[str, Any], where: 
             raise ConfigError(f"{where} is one of {unit.replace('|', ', ')}, not {value!r}")
         if unit == "database" and not _DATABASE.fullmatch(value):
             raise ConfigError(f"{where} is sqlite, sqlite:///FILE, postgresql://USER@HOST/NAME or empty, not {value!r}")
+        if unit == "time" and not _TIME.fullmatch(value):
+            raise ConfigError(f"{where} is a time like 17:30, from 00:00 to 23:59, or empty, not {value!r}")
         if unit == "endpoint" and value and not value.startswith("tcp://"):
             raise ConfigError(f"{where} is tcp://ADDRESS:PORT or empty, not {value!r}")
     elif type(value) is int and metadata and not metadata["least"] <= value <= metadata["most"]:

@@ -1,7 +1,8 @@
-"""What a part asks of the machine it runs on: sockets, clocks, files, locks, another thread, ears for what it says.
+"""What a part asks of the machine it runs on: sockets, clocks, files, locks, another thread or process, ears for
+what it says.
 
 The one door between a part and everything outside it. In production it opens on ZeroMQ, the system's clocks, the
-disk and shared memory; the simulation (tests/simulation) hands in doubles of all seven, and the same parts run in one
+disk and shared memory; the simulation (tests/simulation) hands in doubles of all of them, and the same parts run in one
 thread by seed.
 """
 
@@ -15,6 +16,7 @@ from typing import Protocol
 
 import zmq
 
+from run.child import ZmxChild
 from run.clock import Clock, SystemClock
 from run.latency import Recorder, SharedRecorder
 from run.notify import notify
@@ -29,6 +31,19 @@ class Lock(Protocol):
         """Let another process have the role."""
 
 
+class Child(Protocol):
+    """A verb of ours in a process of its own."""
+
+    def status(self) -> int | None:
+        """Its exit status; None while it runs."""
+
+    def said(self) -> str:
+        """The last line that it wrote to standard error."""
+
+    def close(self) -> None:
+        """End it at once if it still runs, and let go of it."""
+
+
 def one_thread(name: str) -> Executor:
     """An executor with a thread of its own."""
     return ThreadPoolExecutor(1, name)
@@ -38,6 +53,7 @@ def one_thread(name: str) -> Executor:
 class Host:
     """See the module. `storage` gives the files of a directory, `lock` a role of it or RuntimeDirInUse.
 
+    `child` starts a verb, by its words and the text of its settings.
     `recorder` gives the histograms of a part by runtime directory, the part's name and its stages (run/latency.py).
     """
 
@@ -48,3 +64,4 @@ class Host:
     background: Callable[[str], Executor] = one_thread
     notify: Callable[..., None] = notify
     recorder: Callable[[Path, str, Sequence[str]], Recorder] = SharedRecorder
+    child: Callable[[Sequence[str], str], Child] = ZmxChild

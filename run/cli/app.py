@@ -745,17 +745,21 @@ def statement(
 @app.command(rich_help_panel=BOOKS, epilog="Example: zmx reconcile --json")
 def reconcile(
     engine: Annotated[Engine, typer.Option(help="Which engine is asked.")] = Engine.COMPILED,
+    last: Annotated[bool, typer.Option("--last", help="Compare nothing: show what was found last.")] = False,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare the books with the engine, figure by figure.
 
     An engine is brought to where the books are, from snapshot and journal. Exits with 1 where balances or open orders
-    differ, or an entry does not sum to zero.
+    differ, or an entry does not sum to zero. A running exchange does it once a day.
     """
     from run.cli import books
     from run.config import load
 
+    if last:
+        books.last(load(config), as_json)
+        return
     if engine is Engine.BOTH:
         raise typer.BadParameter("one of the two")
     books.check(load(config), engine, as_json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -11,13 +12,13 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from run.books import BooksLost, asking, books_of
+from run.books import BooksLost, asking, books_of, daily
 from run.books.reconcile import Reconciled, reconcile
 from run.cli import choices
 from run.cli.depth import neat
 from run.cli.failure import FAILED, Failure
 from run.cli.journal import engine, progress
-from run.cli.screen import out, print_json, table, text_of
+from run.cli.screen import err, out, print_json, table, text_of
 from run.client.books import AskingSync, NoTime, Orders, Trades, UnknownAccount
 from run.config import Config
 from run.storage import FileStorage
@@ -105,11 +106,33 @@ def check(config: Config, which: choices.Engine, as_json: bool) -> None:
         raise Failure(str(lost)) from lost
     finally:
         books.close()
+    try:
+        daily.keep(config.data_dir, found, time.time_ns())
+    except OSError as error:  # who may read may not always write
+        err().print(f"the result cannot be kept: {error}", soft_wrap=True)
     if as_json:
-        print_json({**found._asdict(), "differences": _plain(found.differences), "agree": _agree(found)})
+        print_json({**_plain(found), "agree": _agree(found)})
     else:
         _tell(found)
     if not _agree(found):
+        sys.exit(FAILED)
+
+
+def last(config: Config, as_json: bool) -> None:
+    """What the last reconciliation found; exits with 1 where a figure differed."""
+    found = daily.last(config.data_dir)
+    if found is None:
+        raise Failure(f"{config.data_dir}: nothing was reconciled yet; `zmx reconcile` does it now")
+    if as_json:
+        print_json({**_plain(found), "agree": found.agree})
+    else:
+        sign = "[green]✓[/green]" if found.agree else "[red]✗[/red]"
+        out().print(f"{sign} {daily.when(found.time_ns)}: {found.sentence}", soft_wrap=True)
+        for law in found.laws:
+            out().print(f"[red]✗[/red] the books alone: {law}", soft_wrap=True)
+        if found.differences:
+            print_table(found.differences, "", title=f"Differences, {len(found.differences):,} of {found.different:,}")
+    if not found.agree:
         sys.exit(FAILED)
 
 

@@ -7,6 +7,8 @@ the files. How far it is stands in the database, written with what it booked: it
 It reads no further than the matcher has published, and goes on only behind an event that the log has as the books have
 it. Where it is another, the books are of another exchange, or the exchange has lost its end (policies async, memory):
 that is for a person to decide.
+
+Once a day it has somebody else compare the books with the engine (run/books/daily.py).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import zmq
 
 from components.clerk import Clerk
 from run.books import Books, BooksElsewhere, BooksError, BooksLost, Standing, books_of
+from run.books.daily import Daily
 from run.config import Config, ConfigError
 from run.eventlog import EventLogHole, EventLogReader
 from run.host import Host, Lock
@@ -67,6 +70,7 @@ class ClerkAgent:
         self._away = False  # the database, and that was told
         self._due_ns = 0  # when to book what is there, or to ask the database again
         self._far_behind = False  # ... and that was told
+        self._daily = Daily(config, host)
         self._sound = False  # between two duty cycles, with nothing left half done
         self.malformed = 0
 
@@ -78,9 +82,10 @@ class ClerkAgent:
         self._sockets = [self._pulses]
 
     def do_work(self) -> int:
-        """One duty cycle: hear how far the exchange is, then book a batch if one is due."""
+        """One duty cycle: hear how far the exchange is, book a batch if one is due, have the books checked."""
         self._sound = False
         work = self._hear() + self._book()
+        self._daily.look(self._clerk is not None and self._checked)
         self._sound = True
         return work
 
@@ -93,6 +98,7 @@ class ClerkAgent:
         if self._sound and self._clerk is not None and self._checked and self.behind <= self._settings.batch:
             with suppress(BooksLost):
                 self._write()
+        self._daily.close()
         self._books.close()
         self._log.close()
         for socket in self._sockets:

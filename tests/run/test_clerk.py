@@ -9,15 +9,16 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import zmq
 
 from components.engine.readable import ReadableEngine
-from run.books import Books, BooksElsewhere, BooksError, asking, url_of
+from run.books import Books, BooksElsewhere, BooksError, asking, daily, url_of
 from run.books.reconcile import Reconciled, reconcile
+from run.child import ZmxChild
 from run.cli import books as verbs
 from run.cli import choices, settling
 from run.cli.failure import Failure
@@ -31,6 +32,7 @@ from run.supervisor import parts_of
 from run.topology import EVENTS, PULSE_TOPIC
 from tests.run.books import dump
 from tests.run.exchange import Context, Crowd, GatewayEnd, Pair, drive
+from tests.run.test_daily import Started
 from wire.constants import HEARTBEAT
 from wire.frames import EVENT_FRAME
 
@@ -47,6 +49,12 @@ class Desk(Pair):
         self.crowd = Crowd(1)
         self.broker: GatewayEnd | None = None
         self.counts: dict[str, int] = {}
+        self.reconciling: list[Started] = []
+        self.host = dataclasses.replace(self.host, child=self._child)
+
+    def _child(self, words: Sequence[str], settings: str) -> Started:
+        self.reconciling.append(Started(words, settings))
+        return self.reconciling[-1]
 
     def _notified(self, **fields: str | int) -> None:
         super()._notified(**fields)
@@ -304,6 +312,67 @@ def test_reconcile_in_the_middle_of_a_group(open_desk: Desk, tmp_path: Path) -> 
         if found.event_seq > stopped:
             return
     raise AssertionError("the books never stood in the middle of a group")
+
+
+def test_once_a_day_it_has_the_books_reconciled(open_desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """The real verb finds nothing, then something; the clerk goes on booking while it is under way."""
+    assert not open_desk.reconciling
+    open_desk.clock.turn(86_400_000)
+    clerk = open_desk.clerk
+    assert clerk is not None
+    open_desk.drive(lambda: bool(open_desk.reconciling))
+    open_desk.trade(20)
+    open_desk.booked()
+    (child,) = open_desk.reconciling
+    with pytest.raises(Failure, match="nothing was reconciled yet"):
+        verbs.last(open_desk.config, False)
+    verbs.check(parse(child.settings, "its settings"), choices.Engine.READABLE, True)
+    child.ended = 0
+    open_desk.drive(lambda: any("reconciled: engine and books agree" in said for said in open_desk.said))
+    capsys.readouterr()
+    verbs.last(open_desk.config, True)
+    kept = json.loads(capsys.readouterr().out)
+    assert (kept["agree"], kept["event_seq"], kept["different"]) == (True, open_desk.last_event, 0)
+    verbs.last(open_desk.config, False)
+    assert f"engine and books agree at event {open_desk.last_event:,}" in capsys.readouterr().out
+    with sqlite3.connect(open_desk.config.data_dir / "books.sqlite") as connection:
+        connection.execute("UPDATE balances SET balance = balance + 5 WHERE account = 1 AND asset = 1")
+    connection.close()
+    with pytest.raises(SystemExit):
+        verbs.check(open_desk.config, choices.Engine.READABLE, True)
+    capsys.readouterr()
+    for as_json, told in ((True, '"what": "account 1, asset 1"'), (False, "account 1, asset 1: engine ")):
+        with pytest.raises(SystemExit) as exit_:
+            verbs.last(open_desk.config, as_json)
+        assert exit_.value.code == 1
+        assert told in capsys.readouterr().out
+    open_desk.clock.turn(86_400_000)
+    open_desk.drive(lambda: len(open_desk.reconciling) == 2)
+    open_desk.stop_clerk()
+    assert open_desk.reconciling[1].closed
+
+
+def test_the_process_that_it_starts_reconciles(open_desk: Desk) -> None:
+    child = ZmxChild(["reconcile", "--json", "--engine", "readable"], to_toml(open_desk.config))
+    child._process.wait()
+    assert child.status() == 0, child.said()
+    child.close()
+    found = daily.last(open_desk.config.data_dir)
+    assert found is not None
+    assert (found.agree, found.event_seq) == (True, open_desk.last_event)
+
+
+def test_a_result_that_cannot_be_kept_is_still_told(
+    open_desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(daily, "keep", full)
+    verbs.check(open_desk.config, choices.Engine.READABLE, True)
+    told = capsys.readouterr()
+    assert json.loads(told.out)["agree"]
+    assert "cannot be kept: [Errno 28]" in told.err
 
 
 # ------------------------------------------------------------------------------------------------ asking

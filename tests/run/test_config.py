@@ -50,7 +50,7 @@ def test_every_setting_can_be_given_in_a_file_and_has_a_unit_and_a_reason() -> N
             case int():
                 value = row.value + 1
             case _:
-                words = {"policy": "async", "database": "sqlite"}
+                words = {"policy": "async", "database": "sqlite", "reconcile_at": "17:30"}
                 value = words.get(name, f"{row.value or 'tcp://127.0.0.1:700'}0")
         header, field = ("[[gateway]]", "gateway") if section == "gateway-1" else (f"[{section}]", section)
         found = parse(f"{header}\n{name} = {config._toml(value)}")
@@ -102,6 +102,8 @@ def test_decimals_are_read_as_they_are_written() -> None:
         ("[[gateway]]\ntcp = '7001'", "[[gateway]] number 1 tcp is tcp://ADDRESS:PORT or empty, not '7001'"),
         ("[matcher]\nspin = 1", "[matcher] spin takes true or false, not 1"),
         ("[matcher]\nspin = 1979-05-27", "[matcher] spin takes true or false, not date"),
+        ("[clerk]\nreconcile_at = '24:00'", "[clerk] reconcile_at is a time like 17:30"),
+        ("[clerk]\nreconcile_at = '7:30'", "from 00:00 to 23:59, or empty, not '7:30'"),
         ("[sequencer]\npolicy = 'sync'", "[sequencer] policy is one of fsync, async, memory, not 'sync'"),
         ("[place]\nruntime_dir = '/" + "x" * 100 + "'", "is too long for a socket"),
         ("[gateway", "exchange.toml is not TOML: "),
