@@ -4,8 +4,8 @@
 
 Pairs of accounts, drawn at random, trade an instrument that settles two days on; the clerk books it all into SQLite.
 Then the clock runs: what is due is read from the books, sent to the matching kernel, who gives first, and what that
-tells is booked, a transaction per batch, each synced as in production (run/books/settling.py is what `zmx settle` runs).
-Netting is done as trades are booked, so this time goes by accounts and assets, not by trades; booking has its own figure.
+tells is booked, a transaction per batch, each synced as in production (run/books/settling.py: what `zmx settle` runs).
+Netting is done as trades are booked, so this time goes by accounts and assets, not by trades; booking has its own.
 
 Nothing is printed unless no obligation is left open, and nothing unsettled, in the books and in the kernel.
 Not in it: sockets, journal and sync of the exchange, once for each 1,024 settlements.
