@@ -162,10 +162,10 @@ def test_orders_for_the_opening_trade_in_it_alone(running: Exchange) -> None:
 
 def test_the_event_stream_is_shown_from_any_number(running: Exchange) -> None:
     running.wait_ready("follower")
-    command = ("events", "--from", "1", "--count", "7", "--json", "--config", running.config_file)
+    command = ("events", "--from", "1", "--count", "8", "--json", "--config", running.config_file)
     rules, *assets, instrument, band = map(json.loads, zmx(*command).stdout.splitlines())
-    assert [each["seq"] for each in (rules, *assets, instrument, band)] == list(range(1, 8))
-    assert [each["name"] for each in assets] == ["USD", "AAPL", "AMZN", "BTC"]
+    assert [each["seq"] for each in (rules, *assets, instrument, band)] == list(range(1, 9))
+    assert [each["name"] for each in assets] == ["USD", "AAPL", "AMZN", "BTC", "USDC"]
     assert (instrument["kind"], instrument["name"], instrument["price_scale"]) == ("INSTRUMENT_ADDED", "AAPL", 4)
     assert (band["kind"], band["symbol"], band["tick"]) == ("BAND_ADDED", 1, 1)
 

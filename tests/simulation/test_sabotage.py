@@ -21,7 +21,7 @@ from wire.constants import HEARTBEAT
 from wire.enums import CommandKind
 from wire.frames import Batch
 
-SEEDS = 8
+SEEDS = 24
 ONLY_LOSS = dict.fromkeys(("kill", "power", "pause", "link", "disk", "clock"), 0.0)
 Patch = pytest.MonkeyPatch
 
