@@ -578,12 +578,12 @@ def fees(
 def limits(
     scope: Annotated[LimitScope, typer.Argument(help="Whom they bind: the most particular that is set counts.")],
     number: Annotated[int, typer.Argument(help="Of the tier, firm or account.", metavar="NUMBER", min=0)] = 0,
-    symbol: Annotated[str, typer.Option(help="Of this instrument: the next four.")] = "",
+    symbol: Annotated[str, typer.Option(help="Of this instrument: the next four; without it the last four.")] = "",
     order_qty: Annotated[str, typer.Option(help="Quantity of one order; 0: any.")] = "0",
     position: Annotated[str, typer.Option(help="What an account may hold, with what it has ordered.")] = "0",
     day_qty: Annotated[str, typer.Option(help="What it may trade in a day, with what it has ordered.")] = "0",
     fat_finger: Annotated[str, typer.Option(help="Per cent of the last price, up or down.")] = "0",
-    open_orders: Annotated[int, typer.Option(help="In no instrument: orders of an account at once.", min=0)] = 0,
+    open_orders: Annotated[int, typer.Option(help="Orders of an account at once; 0: any.", min=0)] = 0,
     rate: Annotated[int, typer.Option(help="New orders and replaces a second, in the long run ...", min=0)] = 0,
     burst: Annotated[int, typer.Option(help="... and at once.", min=0)] = 0,
     fills_back: Annotated[int, typer.Option(help="Thousandths of an order that an execution gives back.", min=0)] = 0,
@@ -751,8 +751,11 @@ def reconcile(
 ) -> None:
     """Compare the books with the engine, figure by figure.
 
-    An engine is brought to where the books are, from snapshot and journal. Exits with 1 where balances or open orders
-    differ, or an entry does not sum to zero. A running exchange does it once a day.
+    An engine is brought to where the books are, from snapshot and journal.
+
+    Exits with 1 where a figure differs, or the books by themselves are wrong.
+
+    A running exchange does it once a day.
     """
     from run.cli import books
     from run.config import load
@@ -810,9 +813,9 @@ def activity(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """How much accounts send for what they trade, the highest ratio first.
+    r"""How much accounts send for what they trade, the highest ratio first.
 
-    Orders, replaces and cancels for each execution. More than [clerk] order_to_trade is marked.
+    Orders, replaces and cancels for each execution. More than \[clerk] order_to_trade is marked.
     """
     from run.cli import settling
     from run.config import load

@@ -17,7 +17,8 @@ from tests.run.test_config import INSTRUMENT, WEEK
 VERBS = [
     "demo", "up", "order", "replace", "cancel", "book", "trades", "replay", "journal", "snapshots", "events",
     "phase", "mass-cancel", "block", "allow", "bust", "calendar", "config", "doctor", "top", "warm", "bench",
-    "portfolio", "orders", "history", "statement", "reconcile",
+    "deposit", "withdraw", "transfer", "settle",
+    "portfolio", "orders", "history", "statement", "breaks", "activity", "reconcile",
     "sequencer", "matcher", "gateway", "publisher", "follower", "clerk",
 ]  # fmt: skip
 
@@ -40,6 +41,10 @@ def test_every_verb_has_help_with_an_example(verb: Sequence[str]) -> None:
     answer = zmx(*verb, "--help")
     assert answer.returncode == 0, answer.stderr
     assert f"Example: zmx {' '.join(verb)}" in answer.stdout
+
+
+def test_help_shows_what_stands_in_brackets() -> None:
+    assert "[clerk] order_to_trade is marked" in zmx("activity", "--help").stdout
 
 
 def test_help_is_quick_because_it_loads_nothing_heavy() -> None:
