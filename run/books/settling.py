@@ -25,7 +25,7 @@ from wire.enums import CommandKind, EventKind, ExtensionKind, Reason
 
 BATCH: Final = 1_024  # commands in one request
 _FIRST_LEAP_NS: Final = 1_000_000_000  # by how much the ids start higher where the clock went back; doubled each time
-_LEAPS: Final = 40
+_LEAPS: Final = 32  # from today's time the next one would leave 64 bits
 
 Send = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """COMMAND rows and their EXTENSION rows to the EVENT rows that came of them."""

@@ -12,6 +12,8 @@ from run.books import Books, asking, settling, url_of
 from run.books.settling import Break, NotSettled, Obligation, Settled
 from run.client.operator import operator_terms
 from tests.clerk.market import AAPL, AMZN, DAY_NS, DAYS, OTHER, USD, Market
+from tests.engine.groups import extension
+from wire.dtypes import PAYMENT_TERMS
 from wire.enums import AccountStatus, CommandKind, EventKind, Reason
 
 FRIDAY, MONDAY = 20261127, 20261130
@@ -166,6 +168,13 @@ def test_a_clock_that_went_back_begins_above_the_last_id(traded: Floor) -> None:
     for back_ns in (1, DAY_NS, 100 * DAY_NS):
         done = settling.settle(traded.send, traded.books, CHANNEL, MONDAY, now_ns - back_ns, SIGNED, traded.await_books)
         assert (done.failed, done.open) == ([], 0)
+
+
+def test_a_channel_whose_ids_are_used_up_ends_it(traded: Floor) -> None:
+    last = extension(PAYMENT_TERMS, channel=CHANNEL, id=2**63 - 1, asset=USD, amount=1)
+    traded.market.operator(CommandKind.DEPOSIT, last, account=1)
+    with pytest.raises(NotSettled, match="does not begin a settlement on channel 254: REPEATED_PAYMENT"):
+        traded.settle()
 
 
 def test_another_refusal_of_the_first_command_ends_it(traded: Floor) -> None:
