@@ -5,16 +5,18 @@ from __future__ import annotations
 import getpass
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from sqlalchemy import Connection
 
-from run.books import Books, BooksLost, asking, books_of
+from run.books import Books, BooksLost, Standing, asking, books_of
 from run.books import settling as books_settling
-from run.books.settling import NotSettled, Obligation, Settled, by_reason
+from run.books.settling import Break, NotSettled, Obligation, Settled, by_reason
 from run.books.store import read_standing
 from run.cli.books import print_csv, print_table, say
 from run.cli.failure import FAILED, Failure
@@ -126,8 +128,7 @@ def _show_due(books: Books, day: int, until: str, as_json: bool) -> None:
 
 
 def _figures(names: asking.Names, each: Obligation) -> tuple[str, int, str, Decimal, Decimal, Decimal]:
-    amounts = (names.amount(each.asset, units) for units in (each.amount, each.settled, each.open))
-    amount, settled, left = amounts
+    amount, settled, left = (names.amount(each.asset, units) for units in (each.amount, each.settled, each.open))
     return day_text(each.settle_date), each.account, names.assets[each.asset].name, amount, settled, left
 
 
@@ -143,67 +144,50 @@ def _tell(done: Settled, until: str, reasons: dict[str, int]) -> None:
 
 def breaks(config: Config, before: str, as_json: bool, as_csv: bool) -> None:
     """What should have been settled and is not."""
-    books, day = books_of(config), day_of(before)
-    try:
-        with books.reading() as connection:
-            found, names, standing = (
-                books_settling.breaks(connection, day), asking.Names.of(connection), read_standing(connection)
-            )  # fmt: skip
-    except BooksLost as lost:
-        raise Failure(str(lost)) from lost
-    finally:
-        books.close()
-    rows = [
-        BreakRow(
-            *_figures(names, each.obligation)[:5],
-            each.attempts,
-            Reason(each.reason).name if each.reason else "",
-            each.failed_ns,
-        )
-        for each in found
-    ]
-    _show(standing._asdict(), "breaks", f"breaks by {day_text(day)}", rows, BreakRow._fields, as_json, as_csv)
+    day = day_of(before)
+    with _reading(config) as (connection, standing):
+        names = asking.Names.of(connection)
+        rows = [_break_row(names, each) for each in books_settling.breaks(connection, day)]
+    _show(standing, "breaks", f"breaks by {day_text(day)}", rows, BreakRow, as_json, as_csv)
+
+
+def _break_row(names: asking.Names, each: Break) -> BreakRow:
+    reason = Reason(each.reason).name if each.reason else ""
+    return BreakRow(*_figures(names, each.obligation)[:5], each.attempts, reason, each.failed_ns)
 
 
 def activity(config: Config, on: str, above: int | None, as_json: bool, as_csv: bool) -> None:
     """How many messages accounts send for one trade."""
-    limit = config.clerk.order_to_trade
-    books, day = books_of(config), day_of(on)
+    day = day_of(on)
+    with _reading(config) as (connection, standing):
+        rows = asking.activity(connection, day, config.clerk.order_to_trade, above)
+    _show(standing, "activity", f"orders to trades on {day_text(day)}", rows, asking.Activity, as_json, as_csv)
+
+
+@contextmanager
+def _reading(config: Config) -> Iterator[tuple[Connection, Standing]]:
+    """The books at one moment, and which; where they do not answer that is a line for people."""
+    books = books_of(config)
     try:
         with books.reading() as connection:
-            rows = asking.activity(connection, day, limit, above)
-            standing = read_standing(connection)
+            yield connection, read_standing(connection)
     except BooksLost as lost:
         raise Failure(str(lost)) from lost
     finally:
         books.close()
-    _show(
-        standing._asdict(),
-        "activity",
-        f"orders to trades on {day_text(day)}",
-        rows,
-        asking.Activity._fields,
-        as_json,
-        as_csv,
-    )
 
 
 def _show(
-    standing: dict[str, Any],
-    what: str,
-    title: str,
-    rows: list[Any],
-    columns: tuple[str, ...],
-    as_json: bool,
-    as_csv: bool,
+    standing: Standing, what: str, title: str, rows: Sequence[Any], kind: Any, as_json: bool, as_csv: bool
 ) -> None:
-    at = {name: standing[name] for name in ("event_seq", "time_ns")}
+    """`rows` are of `kind`, a named tuple; `what` is their name in JSON."""
     if as_json:
-        print_json({**at, what: [row._asdict() for row in rows]})
+        rows_by_name = [row._asdict() for row in rows]
+        print_json({"event_seq": standing.event_seq, "time_ns": standing.time_ns, what: rows_by_name})
     elif as_csv:
-        print_csv(rows, columns)
+        print_csv(rows, kind._fields)
     else:
-        say(at["event_seq"], at["time_ns"], title)
+        say(standing.event_seq, standing.time_ns, title)
         print_table(rows, "none")
 
 
