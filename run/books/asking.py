@@ -1,4 +1,4 @@
-"""What is asked of the books: portfolio, orders, trades, statement. All of one moment; never of the matcher.
+"""What is asked of the books: portfolio, orders, trades, statement, activity. All of one moment; never of the matcher.
 
 Figures come as Decimals, with all the digits that their instrument or asset has: nothing is rounded.
 """
@@ -67,7 +67,7 @@ class Activity(NamedTuple):
     cancels: int
     refused: int
     executions: int
-    ratio: Decimal  # orders, replaces and cancels for each execution; without any as if there were one
+    ratio: Decimal  # orders, replaces and cancels for each execution, cut to hundredths; without any as if for one
     marked: bool
 
 
