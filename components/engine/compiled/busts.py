@@ -137,7 +137,10 @@ def bust_event(s: int, symbol: Word, side: Word, session: Word, account: Word, o
 def lacking(s: int, account: Word, asset: Word, more: Word) -> Word:
     """How much an account's orders hold of an asset, or it owes, that it has not got, if it had so much more."""
     row = find_balance(s, account, asset)
-    return max(-more if row == NONE else -(available(balance_at(s, row)) + more), np.int64(0))
+    free = np.int64(0) if row == NONE else np.int64(available(balance_at(s, row)))
+    if free >= 0 and more >= 0:  # their sum may be wider than a word
+        return np.int64(0)
+    return max(-(free + more), np.int64(0))
 
 
 @cold_kernel
