@@ -772,6 +772,7 @@ def reconcile(
 def settle(
     date: Annotated[str, typer.Option(help="What is due by this day.", metavar="2027-01-31")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what is due.")] = False,
+    early: Annotated[bool, typer.Option("--early", help="Also on a day that is still to come.")] = False,
     who: Who = "",
     why: Why = "",
     config: ConfigFile = None,
@@ -784,7 +785,7 @@ def settle(
     from run.cli import settling
     from run.config import load
 
-    settling.settle(load(config), date, dry_run, who, why, as_json)
+    settling.settle(load(config), date, dry_run, early, who, why, as_json)
 
 
 @app.command(rich_help_panel=BOOKS, epilog="Example: zmx breaks --date 2027-02-01")

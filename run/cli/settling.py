@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +30,7 @@ from run.sockets import RuntimeDirInUse, RuntimeLock
 from run.topology import EVENTS, OPERATOR, REPLAY
 from wire.enums import Reason
 
+_LATEST: Final = timezone(timedelta(hours=14))  # where a day begins first
 _PATIENCE_S: Final = 10.0  # without any progress of the books
 _LOOK_S: Final = 0.02
 
@@ -58,9 +59,12 @@ class BreakRow(NamedTuple):
     failed_ns: int
 
 
-def settle(config: Config, until: str, dry_run: bool, who: str, why: str, as_json: bool) -> None:
+def settle(config: Config, until: str, dry_run: bool, early: bool, who: str, why: str, as_json: bool) -> None:
     """Settle what is due by a day; exits with 1 where something of it failed."""
-    day, books = day_of(until), books_of(config)
+    day = day_of(until)
+    if not (dry_run or early) and day > day_of(f"{datetime.now(_LATEST):%Y-%m-%d}"):
+        raise Failure(f"{until} is still to come: to settle early what is due only then, add --early")
+    books = books_of(config)
     try:
         if dry_run:
             _show_due(books, day, until, as_json)

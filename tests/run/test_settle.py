@@ -65,7 +65,10 @@ def test_from_trade_to_settlement(venue: Exchange) -> None:
     booked(venue, BUYER, "AAPL", "20")
     assert len(say(venue, "settle", "--date", due, "--dry-run")["due"]) == 4
     say(venue, "account", SELLER, "suspended", "--why", "court order 12")
-    done = say(venue, "settle", "--date", due, "--who", "carol", "--why", "end of day", status=1)
+    too_early = zmx("settle", "--date", due, "--config", venue.config_file)
+    assert f"{due} is still to come" in too_early.stderr
+    assert too_early.returncode != 0
+    done = say(venue, "settle", "--date", due, "--early", "--who", "carol", "--why", "end of day", status=1)
     assert done == {"date": due, "settled": 1, "failed": {"ACCOUNT_SUSPENDED": 2, "NOT_SETTLED": 1}, "open": 3}
     found = say(venue, "breaks", "--date", after)["breaks"]
     assert [(each["account"], each["asset"], each["attempts"], each["reason"]) for each in found] == [
@@ -74,12 +77,12 @@ def test_from_trade_to_settlement(venue: Exchange) -> None:
         (SELLER, "AAPL", 1, "ACCOUNT_SUSPENDED"),
     ]
     say(venue, "account", SELLER, "open")
-    assert say(venue, "settle", "--date", due) == {"date": due, "settled": 3, "failed": {}, "open": 0}
-    assert say(venue, "settle", "--date", due) == {"date": due, "settled": 0, "failed": {}, "open": 0}
+    assert say(venue, "settle", "--date", due, "--early") == {"date": due, "settled": 3, "failed": {}, "open": 0}
+    assert say(venue, "settle", "--date", due, "--early") == {"date": due, "settled": 0, "failed": {}, "open": 0}
     assert has(venue, BUYER, "AAPL")["unsettled"] == "0"
     say(venue, "bust", match, "--why", "clearly erroneous")
     booked(venue, BUYER, "AAPL", "-20")
-    assert say(venue, "settle", "--date", due)["settled"] == 4
+    assert say(venue, "settle", "--date", due, "--early")["settled"] == 4
     assert not say(venue, "breaks", "--date", after)["breaks"]
     for engine in ("compiled", "readable"):
         assert say(venue, "reconcile", "--engine", engine)["agree"]
@@ -91,6 +94,6 @@ def test_without_an_exchange_it_says_so(tmp_path: Path, venue: Exchange) -> None
     file = tmp_path / "exchange.toml"
     place = dataclasses.replace(venue.config.place, runtime_dir=str(tmp_path / "run"))
     file.write_text(to_toml(dataclasses.replace(venue.config, place=place)))
-    answer = zmx("settle", "--date", "2100-01-01", "--config", file)
+    answer = zmx("settle", "--date", "2100-01-01", "--early", "--config", file)
     assert answer.returncode == 3
     assert "no exchange is running" in answer.stderr
