@@ -23,7 +23,19 @@ import numpy as np
 from components.engine.compiled import CompiledEngine
 from components.engine.contract import Engine
 from perf import alone, survey
-from perf.workload import ACCOUNT, FIRM, SESSION, Takes, open_venue, play, settle, venue
+from perf.workload import (
+    ACCOUNT,
+    FIRM,
+    GATEWAY,
+    NO_EXTENSIONS,
+    SESSION,
+    Takes,
+    batches,
+    open_venue,
+    play,
+    settle,
+    venue,
+)
 from wire.constants import MAX_UNITS
 from wire.dtypes import (
     ASSET_TERMS,
@@ -34,7 +46,7 @@ from wire.dtypes import (
     PARTY_TERMS,
     PAYMENT_TERMS,
 )
-from wire.enums import CommandKind, ExtensionKind
+from wire.enums import CommandKind, ExtensionKind, OrderType, Scope, Side, TimeInForce
 from wire.units import pack_name
 
 BATCH: Final = 1_024
@@ -42,6 +54,7 @@ EXPECTED_ORDERS: Final = 65_536
 JUDGED: Final = 3_000  # commands that the readable engine judges
 FEW, MANY = 1_000, 1_000_000  # accounts
 BASE, QUOTE = 1, 2
+OTHER_SESSION: Final = 2
 MAKER_PPM, TAKER_PPM, MAX_FEE_PPM = 200, 500, 1_000
 
 
@@ -63,6 +76,28 @@ def open_paid_venue(engine: Takes, accounts: int = 1, settle_days: int = 0) -> N
     settle(engine, *_accounts(accounts))
     for asset in (BASE, QUOTE):
         settle(engine, *_deposits(accounts, asset))
+    if accounts > 1:
+        _have_ordered(engine, accounts)
+
+
+def _have_ordered(engine: Takes, accounts: int) -> None:
+    """Each account orders once, by a session that is nobody else's, and all of it is cancelled: from then on they
+    have positions, as those who trade day by day have."""
+    command, terms = np.zeros(2, COMMAND), np.zeros(1, PARTY_TERMS)
+    command["kind"], command["extensions"] = (CommandKind.ADD_SESSION, CommandKind.OPEN_SESSION), (1, 0)
+    command["price"][0], command["session"][1], command["gateway"][1] = OTHER_SESSION, OTHER_SESSION, GATEWAY
+    terms["kind"], terms["firm"] = ExtensionKind.PARTY_TERMS, FIRM
+    settle(engine, command, terms.view(EXTENSION))
+    orders = np.zeros(accounts, COMMAND)
+    orders["kind"], orders["session"], orders["gateway"] = CommandKind.NEW_ORDER, OTHER_SESSION, GATEWAY
+    orders["account"], orders["client_ref"] = np.arange(ACCOUNT, ACCOUNT + accounts), np.arange(1, accounts + 1)
+    orders["symbol"], orders["side"], orders["order_type"] = 1, Side.BUY, OrderType.LIMIT
+    orders["tif"], orders["price"], orders["qty"] = TimeInForce.GTC, 1, 1
+    all_of_them = np.zeros(1, COMMAND)
+    all_of_them["kind"], all_of_them["scope"] = CommandKind.MASS_CANCEL, Scope.VENUE
+    for batch in batches(orders, BATCH):
+        settle(engine, batch, NO_EXTENSIONS)
+        settle(engine, all_of_them, NO_EXTENSIONS)
 
 
 def _assets() -> tuple[np.ndarray, np.ndarray]:

@@ -438,7 +438,7 @@ def test_who_is_not_there_and_what_is_not_kept(open_desk: Desk) -> None:
 
 def test_what_is_due_and_what_was_sent(open_desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     config = open_desk.config
-    settling.settle(config, "2100-01-01", True, "", "", True)
+    settling.settle(config, "2100-01-01", True, False, "", "", True)
     due = json.loads(capsys.readouterr().out)["due"]
     assert due
     assert all(each["open"].startswith("-") for each in due), "one account was all sides: what is open are its fees"
@@ -468,7 +468,7 @@ def test_what_is_due_and_what_was_sent(open_desk: Desk, capsys: pytest.CaptureFi
 def test_one_settlement_at_a_time(open_desk: Desk) -> None:
     lock = RuntimeLock(open_desk.config.data_dir, "settlement")
     with pytest.raises(Failure, match="a settlement is running already"):
-        settling.settle(open_desk.config, "2100-01-01", False, "", "", True)
+        settling.settle(open_desk.config, "2100-01-01", False, True, "", "", True)
     lock.release()
 
 

@@ -20,33 +20,46 @@ from components.engine.compiled.state import (
     ids_of,
     level_at,
     order_at,
+    position_at,
+    prefetch_account,
+    prefetch_balance,
     prefetch_book,
     prefetch_id,
     prefetch_level,
     prefetch_order,
+    prefetch_position,
     prefetch_ref,
     prefetch_rung,
     prefetch_side,
+    prefetch_stake,
     prefetch_tick,
     price_key,
     recents_of,
     refs_of,
     side_at,
+    stakes_of,
 )
 from components.kernels.kernel import Word, cold_kernel, kernel
 from components.kernels.maps import hash_key, map_first, map_slot
-from wire.enums import CommandKind
+from wire.enums import CommandKind, Side
 
 _FAR, _NEAR, _NEXT = 18, 12, 6  # commands ahead
 _MANY_ORDERS = 65_536  # resting ones
 _MANY_BOOKS = 256
+_MANY_POSITIONS = 16_384  # of accounts in instruments that are paid for
 
 
 @kernel
 def worth_it(s: int) -> bool:
     """Whether there is more than the caches hold."""
     head = head_of(s)
-    return head["orders_live"] >= _MANY_ORDERS or head["symbols"] >= _MANY_BOOKS
+    return has_many_positions(s) or head["orders_live"] >= _MANY_ORDERS or head["symbols"] >= _MANY_BOOKS
+
+
+@kernel
+def has_many_positions(s: int) -> bool:
+    """Whether that is what the caches do not hold."""
+    return head_of(s)["positions_used"] >= _MANY_POSITIONS
 
 
 @kernel
@@ -72,6 +85,9 @@ def prefetch_index(s: int, command: np.void, seq: Word) -> None:
         prefetch_book(s, symbol)
         prefetch_side(s, 2 * symbol)
         prefetch_side(s, 2 * symbol + 1)
+        if has_many_positions(s):
+            prefetch_account(s, np.int64(command["account"]))
+            prefetch_stake(s, hash_key(command["account"], symbol) & (len(stakes_of(s)) - 1))
         slot = np.int64(recents_of(s)[seq & (RECENT - 1)]) - 1
         if slot >= 0:
             prefetch_order(s, slot)
@@ -96,6 +112,10 @@ def prefetch_target(s: int, command: np.void, seq: Word) -> None:
         if slot >= 0:
             prefetch_order(s, slot)
         return
+    if has_many_positions(s):
+        row = likely_position(s, command)
+        if row >= 0:
+            prefetch_position(s, row)
     slot = np.int64(recents_of(s)[seq & (RECENT - 1)]) - 1
     if slot >= 0:
         order = order_at(s, slot)
@@ -117,6 +137,11 @@ def prefetch_neighbours(s: int, command: np.void) -> None:
     it would meet.
     """
     if command["kind"] == CommandKind.NEW_ORDER:
+        if has_many_positions(s):
+            row = likely_position(s, command)
+            if row >= 0:
+                position = position_at(s, row)
+                prefetch_balance(s, np.int64(position["base"] if command["side"] == Side.SELL else position["quote"]))
         if has_book(s, command["symbol"]):
             best = side_at(s, 2 * command["symbol"] + 1 - side_index(command["side"]))["best"]
             if best != NONE:
@@ -126,6 +151,9 @@ def prefetch_neighbours(s: int, command: np.void) -> None:
     if slot < 0:
         return
     order = order_at(s, slot)
+    if has_many_positions(s):
+        prefetch_account(s, np.int64(order["account"]))
+        prefetch_position(s, np.int64(max(order["position"], 0)))
     prefetch_side(s, 2 * order["symbol"] + side_index(order["side"]))
     prefetch_level(s, max(order["level"], 0))
     prefetch_order(s, max(order["next"], 0))
@@ -161,6 +189,14 @@ def likely_target(s: int, command: np.void) -> Word:
     ids = ids_of(s)
     position = map_first(ids, hash_key(command["order_id"], 0))
     return map_slot(ids, position) if position >= 0 else np.int64(NONE)
+
+
+@kernel
+def likely_position(s: int, command: np.void) -> Word:
+    """Row of a new order's account in its instrument, as far as the hash tells; or -1."""
+    stakes = stakes_of(s)
+    place = map_first(stakes, hash_key(command["account"], command["symbol"]))
+    return map_slot(stakes, place) if place >= 0 else np.int64(NONE)
 
 
 @kernel
