@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from run.cli.choices import AccountRole, AccountStatus, Blocked, Engine, LimitScope, Peg, Phase, Side, Stp, Tif
+from run.cli.choices import AccountRole, AccountStatus, Blocked, Engine, Engines, LimitScope, Peg, Phase, Side, Stp, Tif
 
 app = typer.Typer(
     name="zmx",
@@ -334,7 +334,7 @@ def journal_show(
 
 @journal.command("replay", epilog="Example: zmx journal replay --engine both")
 def journal_replay(
-    engine: Annotated[Engine, typer.Option(help="Which engine; both must agree.")] = Engine.COMPILED,
+    engine: Annotated[Engines, typer.Option(help="Which engine; both must agree.")] = Engines.COMPILED,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -763,8 +763,6 @@ def reconcile(
     if last:
         books.last(load(config), as_json)
         return
-    if engine is Engine.BOTH:
-        raise typer.BadParameter("one of the two")
     books.check(load(config), engine, as_json)
 
 

@@ -51,7 +51,14 @@ class Peg(enum.StrEnum):
 
 
 class Engine(enum.StrEnum):
-    """Which implementation replays."""
+    """Which implementation is asked."""
+
+    COMPILED = "compiled"
+    READABLE = "readable"
+
+
+class Engines(enum.StrEnum):
+    """Which replay: one, or both, which must agree."""
 
     COMPILED = "compiled"
     READABLE = "readable"

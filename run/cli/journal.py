@@ -66,10 +66,10 @@ def show(config: Config, first: int, count: int | None, as_json: bool) -> None:
         )
 
 
-def replay(config: Config, which: choices.Engine, as_json: bool) -> None:
+def replay(config: Config, which: choices.Engines, as_json: bool) -> None:
     """Replay with one engine or both; exits with 1 when two give different hashes."""
     directory = _directory(config)
-    names = ["compiled", "readable"] if which is choices.Engine.BOTH else [which.value]
+    names = ["compiled", "readable"] if which is choices.Engines.BOTH else [which.value]
     reports = {}
     for name in names:
         with progress(f"replaying ({name})", "commands") as told:
