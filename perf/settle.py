@@ -130,8 +130,8 @@ def measure(count: int, accounts: int, batch: int, folder: Path) -> dict[str, An
             raise Wrong(f"{made:,} of {count:,} orders have traded")
         booking_s, venue.booking_s = venue.booking_s, 0.0
         began = time.perf_counter()
-        signed = np.zeros(0, EXTENSION)
-        done = settling.settle(venue.send, books, CHANNEL, _SOMEDAY, 1, signed, venue.await_books)
+        nobody = np.zeros(0, EXTENSION)
+        done = settling.Settling(venue.send, books, CHANNEL, nobody, venue.await_books).settle(_SOMEDAY, 1)
         settle_s = time.perf_counter() - began
         left = int(np.abs(venue.engine.canonical().balances["unsettled"]).sum())
         if done.failed or done.open or left:

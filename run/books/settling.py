@@ -97,71 +97,63 @@ def breaks(connection: Connection, before: int) -> list[Break]:
     return found
 
 
-def settle(
-    send: Send,
-    books: Books,
-    channel: int,
-    until: int,
-    now_ns: int,
-    signed: np.ndarray,
-    await_books: Callable[[int], None],
-    told: Callable[[int, int], None] = lambda done, total: None,
-) -> Settled:
-    """Settle what is due by that day. `signed` is EXTENSION[0 or 1]: who asks, and why. `await_books` returns once the
-    books have an event."""
-    first_id = _fence(send, books, channel, until, now_ns, signed, await_books)
-    with books.reading() as connection:
-        wanted = due(connection, until)
-    settled, failed, last_seq = 0, list[Failed](), 0
-    for at in range(0, len(wanted), BATCH):
-        told(at, len(wanted))
-        batch = wanted[at : at + BATCH]
-        events = send(*_commands(batch, channel, first_id + at, signed))
-        results = _results(events, len(batch))
-        settled += results.count(Reason.NONE)
-        failed += [Failed(each, reason) for each, reason in zip(batch, results, strict=True) if reason]
-        last_seq = int(events["seq"][-1])
-    told(len(wanted), len(wanted))
-    if last_seq:
-        await_books(last_seq)
-    with books.reading() as connection:
-        return Settled(settled, failed, len(due(connection, until)))
+class Settling(NamedTuple):
+    """Who settles, by what: `channel` counts the ids, `signed` is EXTENSION[0 or 1] (who asks, and why), `await_books`
+    returns once the books have an event."""
+
+    send: Send
+    books: Books
+    channel: int
+    signed: np.ndarray
+    await_books: Callable[[int], None]
+
+    def settle(self, until: int, now_ns: int, told: Callable[[int, int], None] = lambda done, total: None) -> Settled:
+        """Settle what is due by that day; `told` hears how many are sent, of how many. Raises NotSettled."""
+        first_id = self._fence(until, now_ns)
+        with self.books.reading() as connection:
+            wanted = due(connection, until)
+        settled, failed, last_seq = 0, list[Failed](), 0
+        for at in range(0, len(wanted), BATCH):
+            told(at, len(wanted))
+            batch = wanted[at : at + BATCH]
+            results, last_seq = self._ask(batch, first_id + at)
+            settled += results.count(Reason.NONE)
+            failed += [Failed(each, reason) for each, reason in zip(batch, results, strict=True) if reason]
+        told(len(wanted), len(wanted))
+        if last_seq:
+            self.await_books(last_seq)
+        with self.books.reading() as connection:
+            return Settled(settled, failed, len(due(connection, until)))
+
+    def _fence(self, until: int, now_ns: int) -> int:
+        """Use up an id above all that were sent before, and wait for the books; the next one."""
+        base = now_ns
+        nobody = Obligation(until, 0, 0, 1, 0)  # refused, as account 0 is between those who settle
+        for leap in range(_LEAPS):
+            (result,), event_seq = self._ask([nobody], base)
+            if result is Reason.INVALID_TERMS:
+                self.await_books(event_seq)
+                return base + 1
+            if result is not Reason.REPEATED_PAYMENT:
+                break
+            base = max(base + (_FIRST_LEAP_NS << leap), self._last_id() + 1)
+        raise NotSettled(f"the exchange does not begin a settlement on channel {self.channel}: {result.name}")
+
+    def _last_id(self) -> int:
+        """The last id that the books know of."""
+        of = SETTLEMENTS.c
+        with self.books.reading() as connection:
+            return int(connection.execute(select(func.max(of.id)).where(of.channel == self.channel)).scalar() or 0)
+
+    def _ask(self, obligations: list[Obligation], first_id: int) -> tuple[list[Reason], int]:
+        """Have them settled: what became of each, and the last event's number."""
+        events = self.send(*_commands(obligations, self.channel, first_id, self.signed))
+        return _results(events, len(obligations)), int(events["seq"][-1])
 
 
 def by_reason(failed: list[Failed]) -> Counter[Reason]:
     """How many failed why."""
     return Counter(each.reason for each in failed)
-
-
-def _fence(
-    send: Send,
-    books: Books,
-    channel: int,
-    until: int,
-    now_ns: int,
-    signed: np.ndarray,
-    await_books: Callable[[int], None],
-) -> int:
-    """Use up an id above all that were sent before, and wait for the books; the next one."""
-    base = now_ns
-    nobody = Obligation(until, 0, 0, 1, 0)  # refused, as account 0 is between those who settle
-    for leap in range(_LEAPS):
-        events = send(*_commands([nobody], channel, base, signed))
-        (result,) = _results(events, 1)
-        if result is Reason.INVALID_TERMS:
-            await_books(int(events["seq"][-1]))
-            return base + 1
-        if result is not Reason.REPEATED_PAYMENT:
-            break
-        base = max(base + (_FIRST_LEAP_NS << leap), _last_id(books, channel) + 1)
-    raise NotSettled(f"the exchange does not begin a settlement on channel {channel}: {result.name}")
-
-
-def _last_id(books: Books, channel: int) -> int:
-    """The last id that the books know of."""
-    of = SETTLEMENTS.c
-    with books.reading() as connection:
-        return int(connection.execute(select(func.max(of.id)).where(of.channel == channel)).scalar() or 0)
 
 
 def _commands(

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from run.books import Books, BooksLost, Standing, asking, books_of
 from run.books import settling as books_settling
-from run.books.settling import Break, NotSettled, Obligation, Settled, by_reason
+from run.books.settling import Break, NotSettled, Obligation, Settled, Settling, by_reason
 from run.books.store import read_standing
 from run.cli.books import print_csv, print_table, say
 from run.cli.failure import FAILED, Failure
@@ -101,8 +101,8 @@ def _settle(config: Config, books: Books, day: int, who: str, why: str) -> Settl
             except (NotDone, TimeoutError) as error:
                 raise NotSettled(f"{error}. Ask again: what was settled is not settled twice") from error
 
-        given = config.clerk.settle_channel, day, time.time_ns(), signed, _awaiting(books)
-        return books_settling.settle(send, books, *given, told)
+        by = Settling(send, books, config.clerk.settle_channel, signed, _awaiting(books))
+        return by.settle(day, time.time_ns(), told)
 
 
 def _awaiting(books: Books) -> Callable[[int], None]:

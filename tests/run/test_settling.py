@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from run.books import Books, asking, settling, url_of
-from run.books.settling import Break, NotSettled, Obligation, Settled
+from run.books.settling import Break, NotSettled, Obligation, Send, Settled, Settling
 from run.client.operator import operator_terms
 from tests.clerk.market import AAPL, AMZN, DAY_NS, DAYS, OTHER, USD, Market
 from tests.engine.groups import extension
@@ -49,7 +49,10 @@ class Floor:
         assert self.books.standing().event_seq >= event_seq
 
     def settle(self, until: int = FRIDAY) -> Settled:
-        return settling.settle(self.send, self.books, CHANNEL, until, self.market.now_ns, SIGNED, self.await_books)
+        return self.settling(self.send).settle(until, self.market.now_ns)
+
+    def settling(self, send: Send) -> Settling:
+        return Settling(send, self.books, CHANNEL, SIGNED, self.await_books)
 
     def due(self, until: int = 30000000) -> list[Obligation]:
         self.book()
@@ -138,9 +141,8 @@ def test_killed_behind_any_command_the_next_run_goes_on(
             raise TimeoutError("killed")
         return traded.send(commands, extensions)
 
-    given = traded.books, CHANNEL, FRIDAY
     with pytest.raises(TimeoutError) if killed_behind < 8 else _nothing():
-        settling.settle(dies, *given, traded.market.now_ns, SIGNED, traded.await_books)
+        traded.settling(dies).settle(FRIDAY, traded.market.now_ns)
 
     def overtaken(commands: np.ndarray, extensions: np.ndarray) -> np.ndarray:
         events = traded.send(commands, extensions)
@@ -149,7 +151,7 @@ def test_killed_behind_any_command_the_next_run_goes_on(
         return events
 
     traded.market.now_ns += 1_000_000
-    done = settling.settle(overtaken, *given, traded.market.now_ns, SIGNED, traded.await_books)
+    done = traded.settling(overtaken).settle(FRIDAY, traded.market.now_ns)
     assert (done.failed, done.open) == ([], 0)
     settled = traded.market.events[traded.market.events["kind"] == EventKind.SETTLED]
     assert settled.size == 7
@@ -166,7 +168,7 @@ def test_a_clock_that_went_back_begins_above_the_last_id(traded: Floor) -> None:
     now_ns = traded.market.now_ns
     traded.settle()
     for back_ns in (1, DAY_NS, 100 * DAY_NS):
-        done = settling.settle(traded.send, traded.books, CHANNEL, MONDAY, now_ns - back_ns, SIGNED, traded.await_books)
+        done = traded.settling(traded.send).settle(MONDAY, now_ns - back_ns)
         assert (done.failed, done.open) == ([], 0)
 
 
@@ -184,7 +186,7 @@ def test_another_refusal_of_the_first_command_ends_it(traded: Floor) -> None:
         return events
 
     with pytest.raises(NotSettled, match="does not begin a settlement on channel 254: UNSUPPORTED_RULES"):
-        settling.settle(send, traded.books, CHANNEL, FRIDAY, 1, SIGNED, traded.await_books)
+        traded.settling(send).settle(FRIDAY, 1)
     assert len(traded.groups) == 1
 
 
@@ -209,8 +211,7 @@ def test_a_bust_between_reading_and_sending_is_mended_by_the_next_run(traded: Fl
             traded.market.bust(match)
         return traded.send(commands, extensions)
 
-    given = traded.books, CHANNEL, tuesday, traded.market.now_ns, SIGNED, traded.await_books
-    first = settling.settle(send, *given)
+    first = traded.settling(send).settle(tuesday, traded.market.now_ns)
     assert first.open
     traded.market.now_ns += 1
     assert traded.settle(tuesday).open == 0
