@@ -197,9 +197,10 @@ def canonical_index(head: np.void) -> np.ndarray:
 
 def canonical_breakers(arrays: dict[str, np.ndarray]) -> np.ndarray:
     """The breakers of which there is anything to say, by symbol; the venue's first."""
-    rows = _rows(STATE_BREAKER, arrays["breakers"], {"symbol": np.zeros(1, np.int32)})
+    symbols = np.append(0, np.flatnonzero(arrays["books"]["phase"]))
+    rows = _rows(STATE_BREAKER, arrays["breakers"][symbols], {"symbol": np.zeros(1, np.int32)})
     (known,) = np.nonzero(rows.view(np.uint8).reshape(len(rows), -1).any(axis=1))
-    rows["symbol"] = np.arange(len(rows))
+    rows["symbol"] = symbols
     return rows[known]
 
 
