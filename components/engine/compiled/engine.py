@@ -267,7 +267,7 @@ class CompiledEngine:
             self._enlarge("special", 2 * len(arrays["special"]))
             self._enlarge("trails", len(arrays["special"]))
         for name, by in (("balances", "holdings"), ("positions", "stakes")):  # late: doubling a million takes a second
-            if 16 * (self._number(f"{name}_used") + 2) > 15 * len(arrays[name]):
+            if 64 * (self._number(f"{name}_used") + 2) > 63 * len(arrays[name]):
                 self._grow_found(name, by)
         sides = arrays["sides"]
         if self._number("needed_rungs"):
